@@ -1,0 +1,143 @@
+"""Connections to services: mutual TLS, a deadline on every call, a token if there is one, and retries by gRPC alone."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import grpc
+
+from capsule_core.errors import Unavailable
+from capsule_services.runtime.certificates import Credential
+
+__all__ = ["Peers", "address_of", "open_channel", "publish_address", "with_token", "withdraw_address"]
+
+_DEADLINE: Final = 30.0
+_LARGEST: Final = 4 << 20
+_RETRIES: Final = {
+    "methodConfig": [
+        {
+            "name": [{}],
+            "retryPolicy": {
+                "maxAttempts": 4,
+                "initialBackoff": "0.05s",
+                "maxBackoff": "1s",
+                "backoffMultiplier": 3,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ]
+}
+
+
+def open_channel(address: str, *, service: str, credential: Credential, token: str = "") -> grpc.Channel:
+    """Connect to *service* at *address*; whoever answers must prove to be that service, not just to be at that address."""
+    certificate, key, authority = credential.read()
+    secured = grpc.ssl_channel_credentials(authority, key, certificate)
+    options = [
+        ("grpc.ssl_target_name_override", service),
+        ("grpc.enable_retries", 1),
+        ("grpc.service_config", json.dumps(_RETRIES)),
+        ("grpc.max_receive_message_length", _LARGEST),
+        ("grpc.enable_http_proxy", 0),
+    ]
+    return with_token(grpc.secure_channel(address, secured, options), token)
+
+
+def with_token(channel: grpc.Channel, token: str) -> grpc.Channel:
+    """Send *token* along with every call over *channel*, and give each a deadline of 30 seconds unless it has its own."""
+    return grpc.intercept_channel(channel, _Defaults(token))
+
+
+@attrs.define
+class Peers:
+    """The other services as one service reaches them; each is looked up when it is called, for it may have moved."""
+
+    addresses: Path
+    credential: Credential
+    _channels: dict[tuple[object, ...], grpc.Channel] = attrs.field(factory=dict, init=False, repr=False)
+
+    def channel(self, service: str) -> grpc.Channel:
+        """Return a connection to *service*, a new one if its address or our certificate has changed.
+
+        Raises:
+            Unavailable: it does not run.
+        """
+        address = address_of(self.addresses, service)
+        known = (service, address, self.credential.stamp())
+        if known not in self._channels:
+            self._channels[known] = open_channel(address, service=service, credential=self.credential)
+        return self._channels[known]
+
+    def close(self) -> None:
+        """Close all connections."""
+        while self._channels:
+            self._channels.popitem()[1].close()
+
+
+def publish_address(folder: Path, service: str, address: str) -> None:
+    """Let the other services know where *service* listens."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = folder / f".{service}.new"
+    fresh.write_text(address, encoding="ascii")
+    os.replace(fresh, folder / service)
+
+
+def withdraw_address(folder: Path, service: str) -> None:
+    """Let the other services know that *service* is gone."""
+    (folder / service).unlink(missing_ok=True)
+
+
+def address_of(folder: Path, service: str) -> str:
+    """Return where *service* listens.
+
+    Raises:
+        Unavailable: it does not run.
+    """
+    try:
+        return (folder / service).read_text(encoding="ascii").strip()
+    except OSError:
+        raise Unavailable from None
+
+
+@attrs.frozen
+class _Details(grpc.ClientCallDetails):
+    method: str
+    timeout: float | None
+    metadata: Any
+    credentials: grpc.CallCredentials | None
+    wait_for_ready: bool | None
+    compression: Any
+
+
+@attrs.frozen
+class _Defaults(
+    grpc.UnaryUnaryClientInterceptor,  # type: ignore[type-arg]
+    grpc.UnaryStreamClientInterceptor,  # type: ignore[type-arg]
+    grpc.StreamUnaryClientInterceptor,  # type: ignore[type-arg]
+    grpc.StreamStreamClientInterceptor,  # type: ignore[type-arg]
+):
+    token: str = attrs.field(repr=False)
+
+    def _call(self, continuation: Callable[[Any, Any], Any], details: Any, request: Any) -> Any:
+        metadata = list(details.metadata or ())
+        if self.token:
+            metadata.append(("authorization", f"Bearer {self.token}"))
+        changed = _Details(
+            details.method,
+            details.timeout if details.timeout is not None else _DEADLINE,
+            metadata,
+            details.credentials,
+            details.wait_for_ready,
+            details.compression,
+        )
+        return continuation(changed, request)
+
+    intercept_unary_unary = _call
+    intercept_unary_stream = _call
+    intercept_stream_unary = _call
+    intercept_stream_stream = _call

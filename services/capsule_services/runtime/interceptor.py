@@ -1,0 +1,155 @@
+"""The one interceptor: nothing reaches a servicer that its method's rule does not admit, and no error leaves as it is."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+from uuid import uuid4
+
+import attrs
+import grpc
+
+from capsule_core.errors import CapsuleError, InvalidField
+from capsule_core.names import TenantId
+from capsule_services.runtime.callers import Authenticator, Caller
+from capsule_services.runtime.calls import CURRENT, Call
+from capsule_services.runtime.faults import code_of, failure, refusal, understood
+from capsule_services.runtime.policy import Callers, Rule, admit, permit
+from capsule_services.runtime.requests import check
+
+__all__ = ["Outcome", "PolicyInterceptor"]
+
+_END: Final = object()
+_DAMAGED: Final = object()
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """How a call ended: for logs and metrics, so it says nothing about whom and what it was about."""
+
+    method: str
+    code: str
+    seconds: float = 0.0
+    reason: str = ""
+    error: str = ""
+    error_id: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class PolicyInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]
+    """Enforces *rules* on every call; *domain* signs the errors, *observe* is told how each call ended."""
+
+    rules: Mapping[str, Rule]
+    authenticator: Authenticator
+    domain: str
+    observe: Callable[[Outcome], None]
+    seconds: Callable[[], float] = time.perf_counter
+
+    def intercept_service(self, continuation: Callable[[Any], Any], handler_call_details: Any) -> Any:
+        rule = self.rules.get(handler_call_details.method)
+        handler = continuation(handler_call_details) if rule is not None else None
+        if rule is None or handler is None:
+            return None
+        kind = ("stream" if handler.request_streaming else "unary", "stream" if handler.response_streaming else "unary")
+        behaviour = getattr(handler, "_".join(kind))
+        guarded = self._stream(rule, behaviour) if handler.response_streaming else self._unary(rule, behaviour)
+        make = getattr(grpc, "_".join((*kind, "rpc_method_handler")))
+        return make(guarded, _tolerant(handler.request_deserializer), handler.response_serializer)
+
+    def _unary(self, rule: Rule, behaviour: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        def answer(request: Any, context: grpc.ServicerContext) -> Any:
+            with self._answering(rule, context):
+                entered, admitted = self._enter(rule, request, context)
+                return entered.run(behaviour, admitted, context)
+
+        return answer
+
+    def _stream(self, rule: Rule, behaviour: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Iterator[Any]]:
+        def answers(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            with self._answering(rule, context):
+                entered, admitted = self._enter(rule, request, context)
+                responses = iter(entered.run(behaviour, admitted, context))
+                while (response := entered.run(next, responses, _END)) is not _END:
+                    yield response
+
+        return answers
+
+    def _enter(self, rule: Rule, request: Any, context: grpc.ServicerContext) -> tuple[contextvars.Context, Any]:
+        caller: Caller = self.authenticator.peer(context)
+        if rule.callers is Callers.USERS:
+            caller = self.authenticator.user(context)
+        permit(rule, caller)
+        if isinstance(request, Iterator):
+            opening = next(request, None)
+            tenant = None if opening is None else _pass(rule, caller, opening)
+            request = _stream(rule, caller, opening, request)
+        else:
+            tenant = _pass(rule, caller, request)
+        call = Call(method=rule.method, permission=rule.permission, use=rule.use, caller=caller, tenant=tenant)
+        entered = contextvars.copy_context()
+        entered.run(CURRENT.set, call)
+        return entered, request
+
+    @contextlib.contextmanager
+    def _answering(self, rule: Rule, context: grpc.ServicerContext) -> Iterator[None]:
+        began = self.seconds()
+        outcome = Outcome(method=rule.method, code="CANCELLED")
+        try:
+            yield
+            outcome = attrs.evolve(outcome, code=_said(context))
+        except Exception as error:
+            if not context.is_active():
+                raise
+            status, outcome = self._refused(error, outcome)
+            context.abort_with_status(status)
+        finally:
+            self.observe(attrs.evolve(outcome, seconds=self.seconds() - began))
+
+    def _refused(self, error: Exception, outcome: Outcome) -> tuple[grpc.Status, Outcome]:
+        known = understood(error) if isinstance(error, grpc.RpcError) else error
+        if isinstance(known, CapsuleError) and (code := code_of(known)) is not grpc.StatusCode.INTERNAL:
+            return refusal(known, domain=self.domain), attrs.evolve(outcome, code=code.name, reason=known.reason)
+        error_id = uuid4().hex
+        told = attrs.evolve(
+            outcome, code="INTERNAL", reason=CapsuleError.reason, error=type(error).__name__, error_id=error_id
+        )
+        return failure(domain=self.domain, error_id=error_id), told
+
+
+def _pass(rule: Rule, caller: Caller, message: Any, *, opening: bool = True) -> TenantId | None:
+    if message is _DAMAGED:
+        raise InvalidField("request", "cannot be read: it is damaged, or a text in it is not UTF-8")
+    if not rule.ours:
+        return None
+    tenant = admit(rule, caller, message, opening=opening)
+    check(message)
+    return tenant
+
+
+def _stream(rule: Rule, caller: Caller, opening: Any, rest: Iterator[Any]) -> Iterator[Any]:
+    if opening is not None:
+        yield opening
+    for message in rest:
+        _pass(rule, caller, message, opening=False)
+        yield message
+
+
+def _tolerant(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Make damaged bytes a message to refuse: gRPC itself would call them an internal error."""
+
+    def reads(data: bytes) -> Any:
+        try:
+            return read(data)
+        except Exception:  # noqa: BLE001  whatever a parser raises means the same here
+            return _DAMAGED
+
+    return reads
+
+
+def _said(context: grpc.ServicerContext) -> str:
+    # Health answers an unknown service with a code it sets, not with an error it raises.
+    code = context.code()
+    return code.name if isinstance(code, grpc.StatusCode) else "OK"

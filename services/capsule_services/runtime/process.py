@@ -1,0 +1,180 @@
+"""A service as a process: from its environment to its readiness, until its parent or a signal ends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Final
+from uuid import uuid4
+
+import attrs
+from structlog.typing import FilteringBoundLogger
+
+from capsule_core.errors import CapsuleError
+from capsule_services.runtime.callers import Authenticator
+from capsule_services.runtime.channels import Peers, publish_address, withdraw_address
+from capsule_services.runtime.clock import Clock
+from capsule_services.runtime.faults import StartRefused
+from capsule_services.runtime.interceptor import Outcome
+from capsule_services.runtime.log import made_log, quieten_libraries
+from capsule_services.runtime.metrics import Metrics, made_metrics, serve_metrics
+from capsule_services.runtime.server import Served, Server, opened
+from capsule_services.runtime.settings import Settings, settings_from
+
+__all__ = ["REFUSED", "Host", "Service", "run"]
+
+REFUSED: Final = 2
+"""Exit code of a service that cannot start; one sentence on standard error says why."""
+
+_UNFORESEEN: Final = 1
+_PATIENCE: Final = 20.0
+
+
+@attrs.frozen(kw_only=True)
+class Host:
+    """What a service gets from its chassis: *stopped* is set when it is to end, for threads of its own."""
+
+    settings: Settings
+    clock: Clock
+    peers: Peers
+    log: FilteringBoundLogger
+    stopped: threading.Event
+
+
+def _nothing() -> None:
+    return
+
+
+@attrs.frozen(kw_only=True)
+class Service:
+    """What a process serves. *resume* runs when it listens and before it says SERVING, *close* at the end."""
+
+    served: tuple[Served, ...]
+    authenticator: Authenticator
+    resume: Callable[[], None] = _nothing
+    close: Callable[[], None] = _nothing
+
+
+def run(name: str, build: Callable[[Host], Service]) -> int:
+    """Run the service *name* until it is told to end; return the exit code.
+
+    Standard output gets one line of JSON when it is ready, standard error the log.
+    """
+    log = made_log(sys.stderr, service=name)
+    quieten_libraries(log)
+    _hide_tracebacks(log)
+    try:
+        _serve(name, build, log)
+    except (StartRefused, CapsuleError) as error:
+        return _refuse(name, str(error), REFUSED)
+    except OSError as error:
+        what = f"{error.filename}: " if error.filename else ""
+        return _refuse(name, f"cannot use {what}{error.strerror}; check its permissions and the space left", REFUSED)
+    except Exception as error:  # noqa: BLE001  a traceback would show what no log may hold
+        error_id = _mention(log, type(error))
+        return _refuse(name, f"failed in a way nobody foresaw; the log has more under {error_id}", _UNFORESEEN)
+    return 0
+
+
+def _serve(name: str, build: Callable[[Host], Service], log: FilteringBoundLogger) -> None:
+    settings = settings_from(os.environ)
+    stopped = threading.Event()
+    _stop_on_signals(stopped)
+    if settings.parent is not None:
+        _stop_with_parent(settings.parent, stopped)
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        peers = Peers(settings.addresses, settings.credential)
+        stack.callback(peers.close)
+        host = Host(settings=settings, clock=Clock(settings.offset_file), peers=peers, log=log, stopped=stopped)
+        service = build(host)
+        stack.callback(service.close)
+        server = stack.enter_context(_listening(name, service, host, stack))
+        service.resume()
+        server.ready()
+        log.info("started")
+        _say({"service": name, "address": server.address})
+        stopped.wait()
+        _end_at_last()
+        log.info("stopped")
+
+
+@contextmanager
+def _listening(name: str, service: Service, host: Host, stack: ExitStack) -> Iterator[Server]:
+    metrics = made_metrics()
+    if host.settings.metrics is not None:
+        stack.callback(serve_metrics(metrics, host.settings.metrics))
+    with opened(
+        *service.served,
+        domain=f"{name}.capsule",
+        listen=host.settings.listen,
+        credential=host.settings.credential,
+        authenticator=service.authenticator,
+        observe=_observing(metrics, host.log),
+        dev=host.settings.dev,
+    ) as server:
+        publish_address(host.settings.addresses, name, server.address)
+        try:
+            yield server
+        finally:
+            withdraw_address(host.settings.addresses, name)
+
+
+def _observing(metrics: Metrics, log: FilteringBoundLogger) -> Callable[[Outcome], None]:
+    def observe(outcome: Outcome) -> None:
+        metrics.observe(outcome)
+        told = {key: value for key, value in attrs.asdict(outcome).items() if value != ""}
+        (log.error if outcome.error_id else log.info)("failed" if outcome.error_id else "call", **told)
+
+    return observe
+
+
+def _stop_on_signals(stopped: threading.Event) -> None:
+    if threading.current_thread() is threading.main_thread():
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, lambda *_: stopped.set())
+
+
+def _stop_with_parent(descriptor: int, stopped: threading.Event) -> None:
+    def watch() -> None:
+        with suppress(OSError):
+            while os.read(descriptor, 64):
+                pass
+        stopped.set()
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def _end_at_last() -> None:
+    """A handler that never returns must not keep the process alive."""
+    timer = threading.Timer(_PATIENCE, os._exit, [_UNFORESEEN])
+    timer.daemon = True
+    timer.start()
+
+
+def _hide_tracebacks(log: FilteringBoundLogger) -> None:
+    threading.excepthook = lambda told: _mention(log, told.exc_type) and None
+    sys.unraisablehook = lambda told: _mention(log, told.exc_type) and None
+
+
+def _mention(log: FilteringBoundLogger, kind: type[BaseException] | None) -> str:
+    error_id = uuid4().hex
+    log.error("failed", error=kind.__name__ if kind else "None", error_id=error_id)
+    return error_id
+
+
+def _refuse(name: str, sentence: str, code: int) -> int:
+    sys.stderr.write(f"{name}: {sentence}\n")
+    return code
+
+
+def _say(line: dict[str, str]) -> None:
+    # Nobody listening any more is for the parent's pipe to tell.
+    with suppress(OSError):
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()

@@ -1,0 +1,93 @@
+"""What a service is told by its environment, and nothing by anything else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import environ
+from environ.exceptions import ConfigError, MissingEnvValueError
+
+from capsule_services.runtime.certificates import Credential
+from capsule_services.runtime.faults import StartRefused
+
+__all__ = ["Settings", "environment", "settings_from"]
+
+_ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})")
+_REGION: Final = re.compile(r"[A-Z]{2}")
+
+
+def _address(text: str) -> str:
+    found = _ADDRESS.fullmatch(text)
+    if found is None or int(found[2]) > 65535:
+        raise StartRefused("CAPSULE_LISTEN must be HOST:PORT, such as 127.0.0.1:0 for any free port")
+    return text
+
+
+def _region(text: str) -> str:
+    if not _REGION.fullmatch(text):
+        raise StartRefused("CAPSULE_PHONE_REGION must be a country in two capital letters (ISO 3166-1), such as DE")
+    return text
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
+
+
+def _number(text: str | None) -> int | None:
+    if text is None or text.isascii() and text.isdigit():
+        return int(text) if text else None
+    raise StartRefused("CAPSULE_PARENT and CAPSULE_METRICS must be whole numbers")
+
+
+@environ.config(prefix="CAPSULE", frozen=True)
+class Settings:
+    """The settings of one service; each is the variable of its name in capitals behind ``CAPSULE_``."""
+
+    data: Path = environ.var(converter=Path, help="folder of the service's files")
+    certificate: Path = environ.var(converter=Path, help="certificate of the service, PEM")
+    key: Path = environ.var(converter=Path, help="key of that certificate, PEM")
+    authority: Path = environ.var(converter=Path, help="certificate of the authority that everybody trusts, PEM")
+    addresses: Path = environ.var(converter=Path, help="folder in which each running service writes its address")
+    listen: str = environ.var("127.0.0.1:0", converter=_address, help="HOST:PORT to listen at; port 0 is any free one")
+    dev: bool = environ.bool_var(default=False, help="reflection, and a clock that can be put ahead")
+    clock: Path | None = environ.var(None, converter=_path, help="file of the clock's offset, read with dev only")
+    parent: int | None = environ.var(
+        None, converter=_number, help="inherited descriptor; the service ends when it closes"
+    )
+    metrics: int | None = environ.var(None, converter=_number, help="port of the loopback to serve metrics at")
+    phone_region: str = environ.var("US", converter=_region, help="country of phone numbers without a country code")
+
+    @property
+    def credential(self) -> Credential:
+        return Credential(certificate=self.certificate, key=self.key, authority=self.authority)
+
+    @property
+    def offset_file(self) -> Path | None:
+        return self.clock if self.dev else None
+
+
+def settings_from(variables: Mapping[str, str]) -> Settings:
+    """Read the settings from environment *variables*.
+
+    Raises:
+        StartRefused: one is missing or malformed.
+    """
+    try:
+        return environ.to_config(Settings, dict(variables))
+    except MissingEnvValueError as error:
+        raise StartRefused(f"set {', '.join(map(str, error.args))}: the service cannot start without") from None
+    except ConfigError:
+        raise StartRefused("the settings cannot be read; see the reference of the CAPSULE_ variables") from None
+
+
+def environment(credential: Credential, **values: str | int | bool | Path) -> dict[str, str]:
+    """Write the variables that :func:`settings_from` reads; *values* are named as the settings are.
+
+    gRPC itself is told to be quiet: its own log knows the addresses of callers.
+    """
+    files = {"certificate": credential.certificate, "key": credential.key, "authority": credential.authority}
+    written = {f"CAPSULE_{name.upper()}": str(value) for name, value in {**files, **values}.items()}
+    return {**written, "GRPC_VERBOSITY": "NONE"}

@@ -1,0 +1,1 @@
+"""What every holder of personal data can do, version 1."""

@@ -1,0 +1,1 @@
+"""The domain: pure rules for keeping, giving out and destroying personal data."""

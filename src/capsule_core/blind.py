@@ -1,0 +1,89 @@
+"""Find what cannot be read: keyed tokens for whole values, keyed signatures for the beginnings of words.
+
+All keys come from one secret per tenant, so that the same address has another token in every tenant, and closing a tenant
+makes all of them meaningless.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import Final
+
+import attrs
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import ECB
+
+from capsule_core.names import encoded
+
+__all__ = ["LONGEST_PREFIX", "SIGNATURE_BITS", "TenantKeys", "commitment", "derive", "signature", "surrogate", "token"]
+
+SIGNATURE_BITS: Final = 256
+LONGEST_PREFIX: Final = 10
+_BITS_A_PREFIX: Final = 3
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class TenantKeys:
+    """The keys of one tenant, each for one use."""
+
+    tokens: bytes
+    prefixes: bytes
+    surrogates: bytes
+    leaves: bytes
+    answers: bytes
+
+
+def derive(secret: bytes) -> TenantKeys:
+    """Make a tenant's keys from its secret (HMAC as the expand step of HKDF, RFC 5869)."""
+
+    def key(use: str) -> bytes:
+        return hmac.digest(secret, b"capsule " + use.encode() + b"\x01", "sha256")
+
+    return TenantKeys(
+        tokens=key("tokens"),
+        prefixes=key("prefixes"),
+        surrogates=key("surrogates"),
+        leaves=key("leaves"),
+        answers=key("answers"),
+    )
+
+
+def token(keys: TenantKeys, label: str, canonical: str) -> int:
+    """Hash a canonical value of a field or form named *label* to a signed 64-bit number."""
+    digest = hmac.digest(keys.tokens, f"{label}\0{canonical}".encode(), "sha256")
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
+def surrogate(keys: TenantKeys, label: str, identity: str) -> str:
+    """Hash a caller's own id to one that may be stored; it is the same each time."""
+    return "x" + encoded(hmac.digest(keys.surrogates, f"{label}\0{identity}".encode(), "sha256")[:16])
+
+
+def commitment(salt: bytes, text: str) -> str:
+    """Commit to *text* under a salt that can be destroyed; 32 hexadecimal digits."""
+    return hmac.digest(salt, text.encode(), "sha256")[:16].hex()
+
+
+def signature(keys: TenantKeys, words: Iterable[str]) -> bytes:
+    """Superimpose three keyed bits for every beginning (1 to 10 characters) of every word: 32 bytes.
+
+    A record can only contain a word beginning with a query's words if its signature contains the query's.
+    """
+    blocks = [_block(word[:end]) for word in set(words) for end in range(1, min(len(word), LONGEST_PREFIX) + 1)]
+    if not blocks:
+        return bytes(SIGNATURE_BITS // 8)
+    # AES on single padded blocks is a keyed pseudo-random function here, not encryption: nothing is ever decrypted.
+    chosen = Cipher(AES(keys.prefixes), ECB()).encryptor().update(b"".join(blocks))  # noqa: S305
+    bits = 0
+    for start in range(0, len(chosen), 16):
+        for place in chosen[start : start + _BITS_A_PREFIX]:
+            bits |= 1 << place
+    return bits.to_bytes(SIGNATURE_BITS // 8, "big")
+
+
+def _block(prefix: str) -> bytes:
+    raw = prefix.encode()
+    return raw.ljust(16, b"\0") if len(raw) <= 16 else blake2b(raw, digest_size=16).digest()

@@ -1,0 +1,244 @@
+"""The only path that destroys a person: fence, shred, delete, read back, commit, receipt.
+
+The same for one subject and for ten thousand. Every step can be repeated; after a crash at any point :meth:`Eraser.resume`
+leads each erasure that was begun to its end, and every act leaves one leaf. What is guarded (held, obliged, restricted) is not
+fenced; from the fence on nothing is written for the subject any more.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from hashlib import sha256
+from typing import Final
+
+import attrs
+
+from capsule_core import answers, story
+from capsule_core.answers import Request
+from capsule_core.checkpoints import Signer
+from capsule_core.errors import PlanStale, ResourceMissing, SubjectErased, SubjectHeld, Unavailable
+from capsule_core.ledger import LedgerStore
+from capsule_core.names import ActorRef, SubjectKey, TenantId
+from capsule_core.receipts import Destruction, Method, Outcome, Receipt, Statement, issue
+from capsule_core.records import GUARDED, Expected, Mark, Reason, Sealed, Shelf, Store, Subject, Where
+from capsule_core.story import Erasure
+from capsule_core.vault import Vault
+
+__all__ = ["BATCH", "Erasure", "Eraser", "Plan"]
+
+BATCH: Final = 500
+"""Subjects whose rows are deleted in one transaction, so that no other writer waits long."""
+
+_EVERY: Final = ~Mark.NONE
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """What an erasure would destroy, as things are: how many records of each kind, and who is guarded and therefore kept.
+
+    *digest* stands for every record as it is now; the plan is refused when it no longer fits.
+    """
+
+    erasure: Erasure
+    records: Mapping[str, int]
+    guarded: tuple[SubjectKey, ...]
+    digest: str
+
+
+@attrs.define(eq=False)
+class Eraser:
+    """Erases subjects in one store and says so in receipts signed for *service*."""
+
+    _store: Store
+    _vault: Vault
+    _ledger: LedgerStore
+    _signer: Signer
+    _service: str
+
+    def plan(self, erasure: Erasure) -> Plan:
+        """Find out what *erasure* would destroy.
+
+        Raises:
+            ResourceMissing: one of the subjects is not known here.
+            SubjectErased: one of them was erased before.
+        """
+        found = [f"{subject.key} {int(subject.marks)}" for subject in self._known(erasure)]
+        guarded = {subject.key for subject in self._known(erasure) if subject.marks & GUARDED & ~erasure.admits}
+        records: Counter[str] = Counter()
+        for record in self._held(erasure.tenant, erasure.subjects):
+            found.append(f"{record.id} {record.version} {record.trash is not None} {int(record.marks)}")
+            records[record.kind] += 1
+            if record.marks & GUARDED & ~erasure.admits:
+                guarded.add(record.subject)
+        digest = sha256("\n".join(sorted(found)).encode()).hexdigest()
+        return Plan(erasure=erasure, records=records, guarded=tuple(sorted(guarded)), digest=digest)
+
+    def run(self, plan: Plan, *, now: datetime) -> Receipt:
+        """Carry out *plan*.
+
+        Raises:
+            PlanStale: the facts moved since it was made.
+            SubjectHeld: a subject is guarded; nothing was destroyed of anybody.
+        """
+        finished = self.receipt(plan.erasure.tenant, plan.erasure.id, now=now)
+        if finished is not None:
+            return finished
+        if self.plan(plan.erasure).digest != plan.digest:
+            raise PlanStale
+        receipt = None if plan.guarded else self.erase(plan.erasure, now=now)
+        if receipt is None:
+            raise SubjectHeld
+        return receipt
+
+    def erase(self, erasure: Erasure, *, now: datetime, expects: tuple[Expected, ...] = ()) -> Receipt | None:
+        """Erase those of the subjects that nothing guards; None if that leaves nobody.
+
+        The erasure may have been begun before: what is done is not done again, and a finished one gives its receipt.
+
+        Raises:
+            ResourceMissing: none of the subjects is known here.
+            VersionMismatch: what was expected does not hold.
+            Unavailable: the read-back still found something; trying again goes on from there.
+        """
+        finished = self.receipt(erasure.tenant, erasure.id, now=now)
+        if finished is not None:
+            return finished
+        if not any(self._store.subjects(erasure.tenant, erasure.subjects)):
+            raise ResourceMissing("subject")
+        self._store.mark(
+            self._reasons(erasure, Mark.FENCED, now),
+            admits=erasure.admits,
+            act=story.fence_act(erasure, self._vault, now=now, expects=expects),
+        )
+        return self._finish(erasure, now=now)
+
+    def resume(self, *, now: datetime) -> list[Receipt]:
+        """Lead every erasure that was begun and not finished to its end."""
+        begun: dict[tuple[TenantId, str], list[SubjectKey]] = {}
+        for tenant, reason in self._store.unfinished():
+            begun.setdefault((tenant, reason.id), []).append(reason.subject)
+        erasures = [self._begun(tenant, name, tuple(subjects)) for (tenant, name), subjects in begun.items()]
+        receipts = [self._finish(erasure, now=now) for erasure in erasures]
+        return [receipt for receipt in receipts if receipt is not None]
+
+    def receipt(self, tenant: TenantId, erasure: str, *, now: datetime) -> Receipt | None:
+        """Return the receipt of a finished erasure; None if there is none of that name."""
+        kept = self._recalled(tenant, story.receipt_request(erasure, now=now))
+        return None if kept is None else Receipt.from_json(kept)
+
+    def _known(self, erasure: Erasure) -> list[Subject]:
+        known = [subject for subject in self._store.subjects(erasure.tenant, erasure.subjects) if subject is not None]
+        if len(known) < len(erasure.subjects):
+            raise ResourceMissing("subject")
+        if any(subject.marks & Mark.ERASED for subject in known):
+            raise SubjectErased
+        return known
+
+    def _held(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Iterator[Sealed]:
+        where, after = Where(tenant=tenant, subjects=tuple(subjects), shelf=Shelf.ANY), None
+        while True:
+            page = self._store.select(where, admits=_EVERY, limit=1000, after=after)
+            yield from page.records
+            after = page.after
+            if after is None:
+                return
+
+    def _fenced(self, erasure: Erasure) -> tuple[list[Subject], datetime]:
+        """Return the subjects that this erasure fenced, and since when."""
+        fences = {
+            reason.subject: reason.since
+            for reason in self._store.reasons(erasure.tenant, erasure.subjects)
+            if reason.id == erasure.id and reason.mark is Mark.FENCED
+        }
+        keys = [key for key in erasure.subjects if key in fences]
+        subjects = [subject for subject in self._store.subjects(erasure.tenant, keys) if subject is not None]
+        return subjects, min(fences.values(), default=erasure.requested)
+
+    def _finish(self, erasure: Erasure, *, now: datetime) -> Receipt | None:
+        fenced, since = self._fenced(erasure)
+        if not fenced:
+            return None
+        erasure = attrs.evolve(erasure, subjects=tuple(subject.key for subject in fenced))
+        if not all(subject.marks & Mark.ERASED for subject in fenced):
+            pages = self._destroy(erasure, fenced, now=now)
+            statement = self._statement(erasure, pages, since=since, now=now)
+            act = story.commit_act(erasure, self._vault, statement, now=now)
+            self._store.mark(self._reasons(erasure, Mark.ERASED, now), admits=_EVERY, act=act)
+        return self._issue(erasure, now=now)
+
+    def _destroy(self, erasure: Erasure, fenced: Sequence[Subject], *, now: datetime) -> Mapping[int, str]:
+        """Shred the keys, delete the rows, and look again past every cache."""
+        slots = [subject.slot for subject in fenced]
+        pages = self._vault.shred(erasure.tenant, slots)
+        for start in range(0, len(fenced), BATCH):
+            where = Where(tenant=erasure.tenant, subjects=erasure.subjects[start : start + BATCH], shelf=Shelf.ANY)
+            self._store.destroy(where, admits=_EVERY, act=story.delete_act(erasure, self._vault, now=now))
+        if self._vault.remaining(erasure.tenant, slots) or any(self._held(erasure.tenant, erasure.subjects)):
+            raise Unavailable
+        return pages
+
+    def _statement(self, erasure: Erasure, pages: Mapping[int, str], *, since: datetime, now: datetime) -> Statement:
+        destruction = Destruction(
+            holder=self._service,
+            outcome=Outcome.ERASED,
+            method=Method.CRYPTOGRAPHIC_ERASE,
+            records=story.deleted(self._ledger, erasure.tenant, erasure.id),
+            pages=tuple(f"{number}:{key_id}" for number, key_id in sorted(pages.items())),
+            mirrors=self._vault.mirrors,
+            verified_at=now,
+        )
+        return Statement(
+            erasure=erasure.id,
+            service=self._service,
+            tenant=erasure.tenant,
+            subjects=erasure.subjects,
+            ground=erasure.ground,
+            scope="this service",
+            requested_at=erasure.requested,
+            fenced_at=since,
+            destroyed_at=now,
+            read_back_at=now,
+            destructions=(destruction,),
+            remaining=(),
+        )
+
+    def _issue(self, erasure: Erasure, *, now: datetime) -> Receipt:
+        """Make the receipt from what was committed, and from nothing else."""
+        index, leaf = next(
+            (index, data)
+            for index, data, leaf in story.backwards(self._ledger, erasure.tenant, erasure.id)
+            if leaf.act == story.COMMIT
+        )
+        statement = self._recalled(erasure.tenant, story.statement_request(erasure.id, now=now))
+        receipt = issue(
+            Statement.decode(statement or b""),
+            leaf=leaf,
+            frontier=self._ledger.at(index + 1),
+            origin=self._service,
+            signer=self._signer,
+        )
+        self._ledger.keep(receipt.checkpoint)
+        request = story.receipt_request(erasure.id, now=now)
+        self._store.keep(answers.seal(receipt.to_json(), self._vault, erasure.tenant, request))
+        return receipt
+
+    def _recalled(self, tenant: TenantId, request: Request) -> bytes | None:
+        return answers.recall(self._store, self._vault, tenant, request)
+
+    def _begun(self, tenant: TenantId, name: str, subjects: tuple[SubjectKey, ...]) -> Erasure:
+        """Learn from its fence's leaf what an interrupted erasure was."""
+        fence = next(leaf for _, _, leaf in story.backwards(self._ledger, tenant, name) if leaf.act == story.FENCE)
+        return Erasure(
+            tenant=tenant,
+            id=name,
+            subjects=subjects,
+            ground=fence.detail["ground"],
+            by=ActorRef("clock", "resume"),
+            requested=datetime.fromisoformat(fence.detail["requested"]),
+        )
+
+    @staticmethod
+    def _reasons(erasure: Erasure, mark: Mark, now: datetime) -> list[Reason]:
+        return [Reason(id=erasure.id, mark=mark, subject=subject, since=now) for subject in erasure.subjects]

@@ -1,0 +1,264 @@
+"""Whatever keeps data on people: asked and told the same things, in this process or across the wire.
+
+Whoever implements ``records.RecordStore`` gets a holder for free: :class:`RecordHolder`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Final, Protocol
+
+import attrs
+
+from capsule_core import codec
+from capsule_core.erasure import Eraser
+from capsule_core.errors import InvalidField, ResourceMissing
+from capsule_core.index import query_token
+from capsule_core.names import ActorRef, RecordId, SubjectKey, SubjectRef, TenantId
+from capsule_core.personal import Form, Personal
+from capsule_core.receipts import Outcome, Receipt
+from capsule_core.records import Act, Mark, Reason, Shelf, Where
+from capsule_core.repository import Repository
+from capsule_core.story import Erasure
+from capsule_core.sweeping import Sweep, Swept
+from capsule_core.uses import Use
+from capsule_core.witness import bears_witness
+
+__all__ = ["About", "Applied", "Collected", "Done", "Holder", "Identifier", "Match", "Order", "RecordHolder"]
+
+
+class Order(enum.Enum):
+    """What a holder can be told to do about a person."""
+
+    HOLD = "hold"
+    RELEASE = "release"
+    RESTRICT = "restrict"
+    LIFT = "lift"
+    FENCE = "fence"
+    RECTIFY = "rectify"
+    NOTIFY = "notify"
+
+
+@attrs.frozen(kw_only=True)
+class About:
+    """Who a holder is, which kinds of records it keeps, and which orders it carries out."""
+
+    name: str
+    kinds: tuple[str, ...]
+    orders: frozenset[Order]
+
+
+@attrs.frozen
+class Identifier:
+    """Something a person is known by; of form TEXT it is the reference a caller uses, ``kind/id``."""
+
+    form: Form
+    value: str = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Match:
+    """A subject that a holder knows, by which of the identifiers asked for, and how many records it keeps."""
+
+    subject: SubjectKey
+    identifiers: tuple[int, ...]
+    records: int
+
+
+@attrs.frozen(kw_only=True)
+class Collected:
+    """One record of a person, written out; *provided* if it holds anything that they gave themselves."""
+
+    id: RecordId
+    subject: SubjectKey
+    kind: str
+    media_type: str
+    content: bytes = attrs.field(repr=False)
+    provided: bool
+
+
+@attrs.frozen(kw_only=True)
+class Applied:
+    """Whom an order reached, and who is not known here."""
+
+    applied: tuple[SubjectKey, ...]
+    unknown: tuple[SubjectKey, ...]
+
+
+@attrs.frozen
+class Done:
+    """How an erasure ended at a holder, with its receipt if anything was erased; None while something keeps the data."""
+
+    outcome: Outcome | None
+    receipt: Receipt | None
+
+
+class Holder(Protocol):
+    """Keeps data on people.
+
+    H1. Calls speak of one tenant; a foreign subject and an unknown one give the same answer.
+    H2. ``locate`` finds every subject that has one of the identifiers, and nobody else.
+    H3. ``collect`` gives every record of the subjects, in the trash or not, and nobody else's.
+    H4. ``apply`` says of each subject whether it was reached or is unknown; repeating it changes nothing.
+    H5. After FENCE, or once ``erase`` began, nothing is written for the subject.
+    H6. ``erase`` says ERASED only with a receipt, after which ``locate`` and ``collect`` find nothing; NOTHING_HELD if the
+        subject was never known; repeating it gives the same receipt. What is held is not erased.
+    H7. ``sweep`` destroys what is due at the time given and nothing else.
+    """
+
+    def about(self) -> About:
+        """Say who it is."""
+        ...
+
+    def locate(self, tenant: TenantId, identifiers: Sequence[Identifier]) -> Sequence[Match]:
+        """Find whom the identifiers name."""
+        ...
+
+    def collect(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Iterator[Collected]:
+        """Give everything that is kept on the subjects."""
+        ...
+
+    def apply(
+        self,
+        tenant: TenantId,
+        subjects: Sequence[SubjectKey],
+        order: Order,
+        *,
+        reason: str,
+        by: ActorRef,
+        now: datetime,
+    ) -> Applied:
+        """Carry out an order about the subjects, for the reason of that id."""
+        ...
+
+    def erase(self, erasure: Erasure, *, now: datetime) -> Done:
+        """Erase the subjects that are known."""
+        ...
+
+    def sweep(self, tenant: TenantId, *, now: datetime) -> Swept:
+        """Destroy what is due."""
+        ...
+
+
+_MARKS: Final[Mapping[Order, tuple[Mark, bool]]] = {
+    Order.HOLD: (Mark.HELD, False),
+    Order.RELEASE: (Mark.HELD, True),
+    Order.RESTRICT: (Mark.RESTRICTED, False),
+    Order.LIFT: (Mark.RESTRICTED, True),
+    Order.FENCE: (Mark.FENCED, False),
+}
+_AT_ONCE: Final = 200
+
+
+@attrs.define(eq=False)
+class RecordHolder:
+    """Makes a holder of a repository: *name* is its service's, *new_erasure* makes ids for what a sweep erases."""
+
+    name: str
+    _repository: Repository
+    _eraser: Eraser
+    _new_erasure: Callable[[], str]
+
+    def about(self) -> About:
+        """Say who it is."""
+        return About(name=self.name, kinds=tuple(sorted(self._repository.kinds)), orders=frozenset(_MARKS))
+
+    def locate(self, tenant: TenantId, identifiers: Sequence[Identifier]) -> Sequence[Match]:
+        """Find whom the identifiers name."""
+        found: dict[SubjectKey, list[int]] = {}
+        for place, identifier in enumerate(identifiers):
+            for subject in self._named(tenant, identifier):
+                found.setdefault(subject, []).append(place)
+        return [
+            Match(subject=subject, identifiers=tuple(places), records=sum(1 for _ in self.collect(tenant, [subject])))
+            for subject, places in found.items()
+        ]
+
+    def collect(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Iterator[Collected]:
+        """Give everything that is kept on the subjects."""
+        where, after = Where(tenant=tenant, subjects=tuple(subjects), shelf=Shelf.ANY), None
+        while True:
+            listing = self._repository.select(where, use=Use.SUBJECT_ACCESS, limit=_AT_ONCE, after=after)
+            for kept in listing.records:
+                yield Collected(
+                    id=kept.id,
+                    subject=kept.subject,
+                    kind=kept.kind,
+                    media_type="application/json",
+                    content=codec.encode(kept.content),
+                    provided=self._provided(kept.kind),
+                )
+            after = listing.after
+            if after is None:
+                return
+
+    def apply(
+        self,
+        tenant: TenantId,
+        subjects: Sequence[SubjectKey],
+        order: Order,
+        *,
+        reason: str,
+        by: ActorRef,
+        now: datetime,
+    ) -> Applied:
+        """Carry out an order about the subjects, for the reason of that id.
+
+        Raises:
+            InvalidField: a store of records does not carry out that order.
+        """
+        if order not in _MARKS:
+            raise InvalidField("order", "is not one that this holder carries out")
+        mark, lift = _MARKS[order]
+        known = self._repository.store.subjects(tenant, subjects)
+        reached = tuple(subject.key for subject in known if subject is not None)
+        act = Act(tenant=tenant, actor=by, verb=f"holder.{order.value}", use=Use.STORE.value, at=now)
+        self._repository.store.mark(
+            [Reason(id=reason, mark=mark, subject=subject, since=now) for subject in reached],
+            lift=lift,
+            act=attrs.evolve(act, witness=bears_witness(self._repository.vault, act)),
+        )
+        return Applied(applied=reached, unknown=tuple(key for key in subjects if key not in reached))
+
+    def erase(self, erasure: Erasure, *, now: datetime) -> Done:
+        """Erase the subjects that are known."""
+        try:
+            receipt = self._eraser.erase(erasure, now=now)
+        except ResourceMissing:
+            return Done(Outcome.NOTHING_HELD, None)
+        return Done(None if receipt is None else Outcome.ERASED, receipt)
+
+    def sweep(self, tenant: TenantId, *, now: datetime) -> Swept:
+        """Destroy what is due."""
+        repository = self._repository
+        sweep = Sweep(repository.store, self._eraser, repository.vault, repository.kinds)
+        return sweep.run(tenant, now=now, new_erasure=self._new_erasure)
+
+    def _named(self, tenant: TenantId, identifier: Identifier) -> set[SubjectKey]:
+        repository = self._repository
+        if identifier.form is Form.TEXT:
+            kind, _, own = identifier.value.partition("/")
+            key = repository.subject_key(SubjectRef(tenant, kind, own))
+            return {key} if repository.store.subjects(tenant, [key])[0] is not None else set()
+        token = query_token(
+            repository.vault.tenant(tenant),
+            "identifiers",
+            identifier.form,
+            identifier.value,
+            region=repository.region,
+        )
+        found: set[SubjectKey] = set()
+        after = None
+        while True:
+            where = Where(tenant=tenant, shelf=Shelf.ANY, tokens=(token,))
+            listing = repository.select(where, use=Use.SUBJECT_ACCESS, limit=_AT_ONCE, after=after)
+            found.update(kept.subject for kept in listing.records)
+            after = listing.after
+            if after is None:
+                return found
+
+    def _provided(self, kind: str) -> bool:
+        declared = self._repository.kinds[kind].fields.values()
+        return any(field.provided for field in declared if isinstance(field, Personal))

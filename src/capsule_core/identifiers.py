@@ -1,0 +1,149 @@
+"""Bring what people are found by to one spelling: e-mail addresses, phone numbers, words.
+
+Two spellings that mean the same give the same canonical text, and canonical text is its own canonical text. Nothing is
+cached: what was looked up leaves no trace in the process.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+import phonenumbers
+
+from capsule_core.personal import Form
+
+__all__ = ["canonical", "email_problem", "mailbox", "words"]
+
+_PLAIN_EMAIL = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?=.{1,253}\Z)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
+_SHAPE = 'must be an e-mail address, such as "name@example.org"'
+_INSIDE = re.compile(r'[\s\x00-\x1f\x7f-\x9f\ud800-\udfff"(),:;<>@\[\\\]]')
+_FEWEST_DIGITS: Final = 5
+_LONGEST_DOMAIN: Final = 253
+
+
+def email_problem(text: str) -> str | None:
+    """Say what keeps *text* from being an e-mail address, or nothing (RFC 5321 section 4.1.2, RFC 6531).
+
+    Quoted local parts and address literals are refused: no provider gives them out, and they are two spellings of one.
+    """
+    if _PLAIN_EMAIL.fullmatch(text.lower()):
+        return None
+    local, at, domain = text.rpartition("@")
+    if not (at and local and domain) or _INSIDE.search(local) or _INSIDE.search(domain):
+        return _SHAPE
+    if len(local.encode()) > 64:
+        return "must have at most 64 bytes before the @"
+    return None if _canonical_email(text) else "must have a domain name after the @"
+
+
+def canonical(form: Form, text: str, *, region: str | None = None) -> str | None:
+    """Return the one spelling of *text* under which it is matched, or nothing where it has none.
+
+    *region* (ISO 3166-1 alpha-2, ``GB``) tells where a phone number without a country code is at home.
+    """
+    if form is Form.PHONE:
+        return _canonical_phone(text, region)
+    return _CANONICAL[form](text)
+
+
+def mailbox(text: str) -> str | None:
+    """Return the mailbox that the address *text* ends up in, without what its provider is known to ignore.
+
+    For suppression: a person who objected at ``ann@gmail.com`` is meant by ``A.n.n+shop@googlemail.com`` too.
+    """
+    address = _canonical_email(text)
+    if address is None:
+        return None
+    local, _, domain = address.rpartition("@")
+    provider = _PROVIDERS.get(domain)
+    if provider is None:
+        return address
+    kept = local.partition("+")[0].translate(provider.ignored)
+    return f"{kept or local}@{provider.domain or domain}"
+
+
+def words(text: str) -> list[str]:
+    """Split *text* into the words it is searched by, folded so that case and accents do not matter, in any script.
+
+    Accents and optional vowel points go (Latin, Greek, Cyrillic, Arabic, Hebrew); signs that are letters stay
+    (Devanagari, Thai, kana).
+    """
+    if text.isascii():
+        return _ASCII_WORD.findall(text.lower())
+    folded = _IGNORED.sub("", unicodedata.normalize("NFKD", _folded(text))).translate(_LETTERS)
+    return _BETWEEN.sub(_gap, folded).split()
+
+
+_ASCII_WORD = re.compile(r"[a-z0-9]+")
+_BETWEEN = re.compile(r"[\W_]")
+_IGNORED = re.compile(
+    "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\ufe20-\ufe2f"  # Latin, Greek, Cyrillic
+    "\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7"  # Hebrew
+    "\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed"  # Arabic
+    "\u00ad\u200b-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]+"  # joiners and marks of direction
+)
+_LETTERS = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ħ": "h", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th", "ð": "d"})
+
+
+def _gap(found: re.Match[str]) -> str:
+    return found[0] if unicodedata.category(found[0]) in ("Mn", "Mc") else " "
+
+
+def _folded(text: str) -> str:
+    if text.isascii():
+        return text.lower()
+    # One pass is not a fixed point: folding may undo normal form, and the reverse.
+    while (again := unicodedata.normalize("NFKC", text).casefold()) != text:
+        text = again
+    return text
+
+
+def _canonical_text(text: str) -> str | None:
+    return " ".join(_folded(text).split()) or None
+
+
+def _canonical_email(text: str) -> str | None:
+    lowered = text.strip().lower()
+    if _PLAIN_EMAIL.fullmatch(lowered):
+        return lowered
+    local, _, domain = _folded(text.strip()).rpartition("@")
+    if not local or len(domain) > _LONGEST_DOMAIN or _INSIDE.search(local) or _INSIDE.search(domain):
+        return None
+    try:
+        encoded = domain.removesuffix(".").encode("idna").decode("ascii").lower()
+    except UnicodeError:
+        return None
+    return f"{local}@{encoded}" if 0 < len(encoded) <= _LONGEST_DOMAIN else None
+
+
+def _canonical_phone(text: str, region: str | None) -> str | None:
+    try:
+        parsed = phonenumbers.parse(text, region)
+    except phonenumbers.NumberParseException:
+        digits = "".join(str(unicodedata.decimal(sign)) for sign in text if sign.isdecimal())
+        return digits if len(digits) >= _FEWEST_DIGITS else None
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+
+
+_CANONICAL: Final[dict[Form, Callable[[str], str | None]]] = {Form.TEXT: _canonical_text, Form.EMAIL: _canonical_email}
+
+
+@attrs.frozen
+class _Provider:
+    ignored: dict[int, None] = attrs.field(factory=dict)
+    domain: str = ""
+
+
+_PLUS = _Provider()
+_GMAIL = _Provider({ord("."): None}, "gmail.com")
+_PROTON = _Provider(dict.fromkeys(map(ord, "._-")))
+_PROVIDERS: Final[dict[str, _Provider]] = {
+    **dict.fromkeys(("gmail.com", "googlemail.com"), _GMAIL),
+    **dict.fromkeys(("proton.me", "protonmail.com", "pm.me"), _PROTON),
+    **dict.fromkeys(("outlook.com", "hotmail.com", "live.com", "icloud.com", "me.com", "mac.com"), _PLUS),
+    **dict.fromkeys(("fastmail.com", "fastmail.fm", "yandex.com", "yandex.ru", "zoho.com", "posteo.de"), _PLUS),
+}

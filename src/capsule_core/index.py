@@ -1,0 +1,95 @@
+"""What a record can be found by: derived from its contents as its kind declares, and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import attrs
+
+from capsule_core import blind
+from capsule_core.blind import TenantKeys
+from capsule_core.errors import InvalidField
+from capsule_core.identifiers import canonical, words
+from capsule_core.personal import Exact, Form, Kind, Words
+
+__all__ = ["Index", "found_by_words", "index", "label", "query_signature", "query_token"]
+
+
+@attrs.frozen
+class Index:
+    """The tokens, the claims among them, and the signature of one record."""
+
+    tokens: tuple[int, ...]
+    claims: tuple[int, ...]
+    signature: bytes
+
+
+def index(kind: Kind, content: Any, *, keys: TenantKeys, region: str | None) -> Index:
+    """Derive what *content* is found by; *region* is where national phone numbers are read (ISO 3166)."""
+    tokens: dict[int, None] = {}
+    claims: dict[int, None] = {}
+    texts: list[str] = []
+    for name, declared in kind.fields.items():
+        search = declared.search
+        if isinstance(search, Words):
+            texts.append(getattr(content, name))
+        elif search is not None:
+            for value in _values(getattr(content, name), search):
+                spelling = canonical(search.form, value, region=region)
+                if spelling:
+                    token = blind.token(keys, label(name, search.form), spelling)
+                    tokens[token] = None
+                    if search.unique:
+                        claims[token] = None
+    return Index(tuple(tokens), tuple(claims), blind.signature(keys, _all_words(texts)))
+
+
+def query_token(keys: TenantKeys, field: str, form: Form, value: str, *, region: str | None) -> int:
+    """Return the token by which records with *value* in *field* are found.
+
+    Raises:
+        InvalidField: the value has no canonical spelling in that form.
+    """
+    spelling = canonical(form, value, region=region)
+    if not spelling:
+        raise InvalidField(field, f"is not a {form.value} that could be looked for")
+    return blind.token(keys, label(field, form), spelling)
+
+
+def query_signature(keys: TenantKeys, text: str) -> bytes:
+    """Return the signature that records with words beginning as those of *text* cover.
+
+    Raises:
+        InvalidField: there is no letter or digit in it.
+    """
+    wanted = words(text)
+    if not wanted:
+        raise InvalidField("name_prefix", "holds no letter or digit to look for")
+    return blind.signature(keys, wanted)
+
+
+def found_by_words(kind: Kind, content: Any, text: str) -> bool:
+    """Tell whether each word of *text* begins a word of *content*: what a signature only promises."""
+    held = list(
+        _all_words(getattr(content, name) for name, field in kind.fields.items() if isinstance(field.search, Words))
+    )
+    return all(any(word.startswith(wanted) for word in held) for wanted in words(text))
+
+
+def label(field: str, form: Form) -> str:
+    """Name what a token was made of: e-mail addresses and phone numbers match across fields, other texts within theirs."""
+    return field if form is Form.TEXT else form.value
+
+
+def _values(value: Any, search: Exact) -> Iterator[str]:
+    items = value if isinstance(value, tuple) else (value,)
+    for item in items:
+        text = item if search.of is None else getattr(item, search.of)
+        if text:
+            yield text
+
+
+def _all_words(texts: Iterable[str]) -> Iterator[str]:
+    for text in texts:
+        yield from words(text)

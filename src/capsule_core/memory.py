@@ -1,0 +1,339 @@
+"""The ports in memory: what a library user starts with, and what every other adapter is compared to."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import attrs
+
+from capsule_core.errors import IdentifierTaken, RequestInFlight, VersionMismatch
+from capsule_core.journal import Journal, Marked, SealedPage
+from capsule_core.ledger import LedgerStore
+from capsule_core.names import RecordId, SubjectKey, TenantId, micros
+from capsule_core.pages import KeyMoved, PageKey
+from capsule_core.records import (
+    GUARDED,
+    Act,
+    Answer,
+    Cursor,
+    Mark,
+    MarksRefused,
+    Page,
+    Reason,
+    Refused,
+    Restore,
+    Sealed,
+    Shelf,
+    Slot,
+    Subject,
+    Touched,
+    Trash,
+    Where,
+    matches,
+)
+
+__all__ = ["MemoryKeystore", "MemoryStore"]
+
+
+@attrs.define(eq=False)
+class MemoryStore:
+    """Records, subjects, pages and answers of many tenants, in dictionaries under one lock."""
+
+    _ledger: LedgerStore
+    _journal: Journal
+    _records: dict[tuple[TenantId, RecordId], Sealed] = attrs.field(factory=dict, init=False)
+    _subjects: dict[tuple[TenantId, SubjectKey], Slot] = attrs.field(factory=dict, init=False)
+    _reasons: dict[tuple[TenantId, str, Mark, SubjectKey, RecordId | None], Reason] = attrs.field(
+        factory=dict, init=False
+    )
+    _answers: dict[tuple[TenantId, bytes], Answer] = attrs.field(factory=dict, init=False)
+    _pages: dict[tuple[TenantId, int], SealedPage] = attrs.field(factory=dict, init=False)
+    _lock: threading.RLock = attrs.field(factory=threading.RLock, init=False, repr=False)
+
+    def read(self, tenant: TenantId, ids: Sequence[RecordId], *, admits: Mark) -> Sequence[Sealed | Refused | None]:
+        """Return the records named, in order; None for one that is not there."""
+        with self._lock:
+            return [self._seen(self._records.get((tenant, name)), admits) for name in ids]
+
+    def select(self, where: Where, *, admits: Mark, limit: int, after: Cursor | None = None) -> Page:
+        """Return up to *limit* records that are meant and admitted, newest first."""
+        with self._lock:
+            meant = [record for record in self._meant(where) if not self._carried(record) & ~admits]
+        meant.sort(key=_newest_first)
+        if after is not None:
+            meant = [record for record in meant if _newest_first(record) > (-micros(after.at), _descending(after.id))]
+        found = tuple(self._marked(record) for record in meant[:limit])
+        more = len(meant) > limit
+        return Page(found, Cursor(found[-1].at, found[-1].id) if more else None)
+
+    def write(self, drafts: Sequence[Sealed], *, admits: Mark, act: Act) -> Sequence[Touched]:
+        """Create and change records, all or none."""
+        with self._lock:
+            for draft in drafts:
+                self._admit(draft, admits)
+            self._expect(act)
+            for draft in drafts:
+                self._follow(draft)
+            self._claim(drafts)
+            touched = [_touched(draft) for draft in drafts]
+            self._witness(act, touched)
+            for draft in drafts:
+                self._subjects.setdefault((draft.tenant, draft.subject), draft.slot)
+                self._records[draft.tenant, draft.id] = attrs.evolve(draft, trash=None, marks=Mark.NONE)
+            return touched
+
+    def move(self, where: Where, to: Trash | Restore, *, admits: Mark, act: Act) -> Sequence[Touched]:
+        """Throw away or take back what is meant."""
+        with self._lock:
+            if isinstance(to, Trash):
+                where, trash = attrs.evolve(where, shelf=Shelf.LIVE), to
+            else:
+                where, trash = attrs.evolve(where, shelf=Shelf.TRASHED, batch=to.batch), None
+            meant = [record for record in self._meant(where) if not self._carried(record) & ~admits]
+            self._expect(act)
+            if trash is None:
+                self._claim(meant)
+            touched = [_touched(record) for record in meant]
+            self._witness(act, touched)
+            for record in meant:
+                self._records[record.tenant, record.id] = attrs.evolve(record, trash=trash)
+            return touched
+
+    def mark(
+        self, reasons: Sequence[Reason], *, act: Act, lift: bool = False, admits: Mark = Mark.NONE
+    ) -> Sequence[Touched]:
+        """Put reasons on subjects and records, or lift them."""
+        with self._lock:
+            self._expect(act)
+            changed = [reason for reason in reasons if self._changes(act.tenant, reason, lift=lift, admits=admits)]
+            touched = [self._bearer(act.tenant, reason) for reason in changed]
+            self._witness(act, touched)
+            for reason in changed:
+                if lift:
+                    del self._reasons[_reason_key(act.tenant, reason)]
+                else:
+                    self._reasons[_reason_key(act.tenant, reason)] = reason
+            if changed:
+                self._journal.append([Marked(tenant=act.tenant, reasons=tuple(changed), lift=lift)])
+            return touched
+
+    def destroy(self, where: Where, *, admits: Mark, act: Act) -> Sequence[Touched]:
+        """Delete what is meant for good."""
+        with self._lock:
+            meant = [record for record in self._meant(where) if not self._carried(record) & GUARDED & ~admits]
+            self._expect(act)
+            touched = [_touched(record) for record in meant]
+            self._witness(act, touched)
+            for record in meant:
+                del self._records[record.tenant, record.id]
+            emptied = {record.subject for record in meant} | set(where.subjects or ())
+            for key, answer in self._answers.items():
+                if answer.tenant == where.tenant and answer.subject in emptied:
+                    self._answers[key] = attrs.evolve(answer, body=None)
+            return touched
+
+    def subjects(self, tenant: TenantId, keys: Sequence[SubjectKey]) -> Sequence[Subject | None]:
+        """Return what is known of the subjects, in order."""
+        with self._lock:
+            return [
+                Subject(key=key, slot=slot, marks=self._marks(tenant, key))
+                if (slot := self._subjects.get((tenant, key))) is not None
+                else None
+                for key in keys
+            ]
+
+    def answered(self, tenant: TenantId, key: bytes) -> Answer | None:
+        """Return the answer kept under *key*."""
+        return self._answers.get((tenant, key))
+
+    def keep(self, answer: Answer) -> None:
+        """Keep an answer that needs no act; one that is there stays."""
+        self._answers.setdefault((answer.tenant, answer.key), answer)
+
+    def due(self, now: datetime) -> Sequence[TenantId]:
+        """Name the tenants that have trash whose time is over."""
+        with self._lock:
+            return sorted({r.tenant for r in self._records.values() if r.trash is not None and r.trash.until <= now})
+
+    def unfinished(self) -> Sequence[tuple[TenantId, Reason]]:
+        """Return the fences of subjects that are not erased yet."""
+        with self._lock:
+            return [
+                (tenant, reason)
+                for (tenant, *_), reason in self._reasons.items()
+                if reason.mark is Mark.FENCED and not self._marks(tenant, reason.subject) & Mark.ERASED
+            ]
+
+    def reasons(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Reason]:
+        """Return every reason that the subjects and their records carry."""
+        with self._lock:
+            return [r for (owner, *_), r in self._reasons.items() if owner == tenant and r.subject in subjects]
+
+    def add(self, page: SealedPage) -> None:
+        """Keep a new page."""
+        with self._lock:
+            if (page.tenant, page.number) in self._pages:
+                raise KeyMoved
+            self._pages[page.tenant, page.number] = page
+
+    def pages(self, tenant: TenantId, numbers: Sequence[int]) -> Sequence[SealedPage | None]:
+        """Return pages, in order; None for one that is not there."""
+        return [self._pages.get((tenant, number)) for number in numbers]
+
+    def reseal(self, pages: Sequence[SealedPage]) -> None:
+        """Replace pages by what they were sealed to anew."""
+        with self._lock:
+            for page in pages:
+                if page.generation > self._pages[page.tenant, page.number].generation:
+                    self._pages[page.tenant, page.number] = page
+
+    def opening(self, tenant: TenantId) -> Slot | None:
+        """Return where the next subject's key would lie."""
+        with self._lock:
+            numbers = [number for owner, number in self._pages if owner == tenant]
+            if not numbers:
+                return None
+            newest = max(numbers)
+            used = [s.index for (owner, _), s in self._subjects.items() if owner == tenant and s.page == newest]
+            return Slot(newest, max(used, default=-1) + 1)
+
+    def _meant(self, where: Where) -> list[Sealed]:
+        return [record for record in self._records.values() if matches(where, record)]
+
+    def _marks(self, tenant: TenantId, subject: SubjectKey, record: RecordId | None = None) -> Mark:
+        marks = Mark.NONE
+        for (owner, *_), reason in self._reasons.items():
+            if owner == tenant and reason.subject == subject and reason.record in {None, record}:
+                marks |= reason.mark
+        return marks
+
+    def _carried(self, record: Sealed) -> Mark:
+        return self._marks(record.tenant, record.subject, record.id)
+
+    def _marked(self, record: Sealed) -> Sealed:
+        return attrs.evolve(record, marks=self._carried(record))
+
+    def _seen(self, record: Sealed | None, admits: Mark) -> Sealed | Refused | None:
+        if record is None:
+            return None
+        carried = self._carried(record)
+        return Refused(carried) if carried & ~admits else attrs.evolve(record, marks=carried)
+
+    def _admit(self, draft: Sealed, admits: Mark) -> None:
+        carried = self._carried(draft)
+        if carried & ~admits:
+            raise MarksRefused(carried)
+        if self._subjects.get((draft.tenant, draft.subject), draft.slot) != draft.slot:
+            raise VersionMismatch  # another writer made the subject known in the meantime, under another key
+
+    def _expect(self, act: Act) -> None:
+        for expected in act.expects:
+            record = self._records.get((act.tenant, expected.id))
+            if record is None or expected.batch != (record.trash.batch if record.trash is not None else None):
+                raise VersionMismatch
+            if expected.version is not None and record.version != expected.version:
+                raise VersionMismatch
+        if act.answer is not None and (act.tenant, act.answer.key) in self._answers:
+            raise RequestInFlight
+
+    def _follow(self, draft: Sealed) -> None:
+        held = self._records.get((draft.tenant, draft.id))
+        if draft.version != (1 if held is None else held.version + 1) or (held is not None and held.trash is not None):
+            raise VersionMismatch
+
+    def _claim(self, records: Iterable[Sealed]) -> None:
+        records = list(records)
+        own = {(record.tenant, record.id) for record in records}
+        taken = {
+            (record.tenant, claim)
+            for key, record in self._records.items()
+            if key not in own and record.trash is None
+            for claim in record.claims
+        }
+        for record in records:
+            for claim in record.claims:
+                if (record.tenant, claim) in taken:
+                    raise IdentifierTaken(record.kind, "identifier")
+                taken.add((record.tenant, claim))
+
+    def _changes(self, tenant: TenantId, reason: Reason, *, lift: bool, admits: Mark) -> bool:
+        present = _reason_key(tenant, reason) in self._reasons
+        if lift or present or (tenant, reason.subject) not in self._subjects:
+            return lift and present
+        anywhere = Mark.NONE
+        for (owner, *_), other in self._reasons.items():
+            if owner == tenant and other.subject == reason.subject:
+                anywhere |= other.mark
+        if reason.mark is Mark.ERASED:
+            return Mark.FENCED in anywhere
+        barring = Mark.FENCED | Mark.ERASED | (GUARDED if reason.mark is Mark.FENCED else Mark.NONE)
+        return not anywhere & barring & ~admits
+
+    def _bearer(self, tenant: TenantId, reason: Reason) -> Touched:
+        slot = self._subjects[tenant, reason.subject]
+        return Touched(id=reason.record, kind="", subject=reason.subject, slot=slot)
+
+    def _witness(self, act: Act, touched: Sequence[Touched]) -> None:
+        """Write the act's leaf and answer; nothing after it can fail, so that all is one."""
+        leaf = act.witness(touched)
+        if leaf is not None:
+            self._ledger.append([leaf])
+        if act.answer is not None:
+            self._answers[act.tenant, act.answer.key] = act.answer
+
+
+@attrs.define(eq=False)
+class MemoryKeystore:
+    """Page keys, as long as the process lives."""
+
+    _keys: dict[tuple[TenantId, int], PageKey] = attrs.field(factory=dict, init=False, repr=False)
+    _lock: threading.RLock = attrs.field(factory=threading.RLock, init=False, repr=False)
+
+    @property
+    def mirrors(self) -> int:
+        """How many copies are kept."""
+        return 1
+
+    def put(self, keys: Sequence[PageKey]) -> None:
+        """Keep new keys."""
+        with self._lock:
+            if any((key.tenant, key.page) in self._keys for key in keys):
+                raise KeyMoved
+            self._keys.update({(key.tenant, key.page): key for key in keys})
+
+    def get(self, tenant: TenantId, pages: Sequence[int]) -> Sequence[PageKey | None]:
+        """Return the keys of pages, in order; None for one that has none."""
+        return [self._keys.get((tenant, page)) for page in pages]
+
+    def replace(self, keys: Sequence[tuple[bytes, PageKey]]) -> None:
+        """Destroy the keys whose ids are given and put new ones in their places."""
+        with self._lock:
+            for old, key in keys:
+                held = self._keys.get((key.tenant, key.page))
+                if held is None or held.id != old:
+                    raise KeyMoved
+            self._keys.update({(key.tenant, key.page): key for _, key in keys})
+
+    def close(self, tenant: TenantId) -> None:
+        """Destroy all keys of a tenant."""
+        with self._lock:
+            for key in [key for key in self._keys if key[0] == tenant]:
+                del self._keys[key]
+
+
+def _touched(record: Sealed) -> Touched:
+    return Touched(id=record.id, kind=record.kind, subject=record.subject, slot=record.slot, version=record.version)
+
+
+def _reason_key(tenant: TenantId, reason: Reason) -> tuple[TenantId, str, Mark, SubjectKey, RecordId | None]:
+    return tenant, reason.id, reason.mark, reason.subject, reason.record
+
+
+def _descending(text: str) -> tuple[int, ...]:
+    return tuple(-ord(character) for character in text)
+
+
+def _newest_first(record: Sealed) -> tuple[int, tuple[int, ...]]:
+    return -micros(record.at), _descending(record.id)

@@ -1,0 +1,211 @@
+"""The front door of the library: one object that keeps values, finds them, throws them away, takes them back and erases people.
+
+::
+
+    p = Privacy.in_memory(kinds=[Ticket])
+    p.save("acme", ticket, by=agent, now=now)
+    plan = p.erase.plan(SubjectRef("acme", "customer", "c-42"), by=agent, now=now)
+    receipt = p.erase.run(plan, now=now)
+    verify(receipt, p.public_key)
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+import attrs
+
+from capsule_core.checkpoints import Signer
+from capsule_core.erasure import Eraser, Plan
+from capsule_core.index import query_token
+from capsule_core.journal import Journal, MemoryJournal
+from capsule_core.kept import Kept, Listing
+from capsule_core.ledger import LedgerStore, MemoryLedger
+from capsule_core.memory import MemoryKeystore, MemoryStore
+from capsule_core.names import ActorRef, RecordId, SubjectKey, SubjectRef, TenantId, made_id, tenant_id
+from capsule_core.pages import Keystore, PageStore
+from capsule_core.personal import Exact, kind_of
+from capsule_core.receipts import Receipt
+from capsule_core.records import Act, Cursor, Reason, Store, Where
+from capsule_core.repository import Draft, Repository
+from capsule_core.story import Erasure
+from capsule_core.sweeping import Sweep, Swept
+from capsule_core.uses import Use
+from capsule_core.vault import Vault
+
+__all__ = ["Erasing", "Privacy", "StoreWithPages"]
+
+T = TypeVar("T")
+
+
+class StoreWithPages(Store, PageStore):
+    """A store that keeps the sealed key pages beside the records, as all of ours do."""
+
+
+@attrs.define(eq=False)
+class Erasing:
+    """Plans and runs erasures."""
+
+    _repository: Repository
+    _eraser: Eraser
+    _random: Callable[[int], bytes]
+
+    def plan(self, who: SubjectRef, *, by: ActorRef, now: datetime, ground: str = "request") -> Plan:
+        """Find out what erasing *who* would destroy.
+
+        Raises:
+            ResourceMissing: nothing is known of them.
+            SubjectErased: they were erased before.
+        """
+        return self._eraser.plan(
+            Erasure(
+                tenant=who.tenant,
+                id=made_id("e", now=now, randomness=self._random(10)),
+                subjects=(self._repository.subject_key(who),),
+                ground=ground,
+                by=by,
+                requested=now,
+            )
+        )
+
+    def run(self, plan: Plan, *, now: datetime) -> Receipt:
+        """Carry out a plan, and give the receipt; again, if it was carried out before.
+
+        Raises:
+            PlanStale: the facts moved since it was made.
+            SubjectHeld: a hold, an obligation or a restriction keeps them.
+        """
+        return self._eraser.run(plan, now=now)
+
+
+@attrs.define(eq=False)
+class Privacy:
+    """Keeps values of declared kinds, and every promise about them."""
+
+    repository: Repository
+    erase: Erasing
+    public_key: str
+    _eraser: Eraser
+    _random: Callable[[int], bytes]
+
+    @classmethod
+    def in_memory(
+        cls,
+        *,
+        kinds: Sequence[type[Any]],
+        service: str = "example",
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> Privacy:
+        """Start with everything in memory: for trying it out, and for tests."""
+        ledger, journal = MemoryLedger(), MemoryJournal()
+        return cls.over(
+            MemoryStore(ledger, journal),
+            keystore=MemoryKeystore(),
+            journal=journal,
+            ledger=ledger,
+            signer=Signer.from_seed(service, random(32)),
+            kinds=kinds,
+            random=random,
+        )
+
+    @classmethod
+    def over(
+        cls,
+        store: Any,
+        *,
+        keystore: Keystore,
+        journal: Journal,
+        ledger: LedgerStore,
+        signer: Signer,
+        kinds: Sequence[type[Any]],
+        random: Callable[[int], bytes] = secrets.token_bytes,
+        region: str | None = None,
+    ) -> Privacy:
+        """Put it together over adapters of the ports; *store* keeps records and, beside them, the sealed key pages."""
+        vault = Vault(store, keystore, journal, random)
+        repository = Repository(store, vault, [kind_of(model) for model in kinds], region)
+        eraser = Eraser(store, vault, ledger, signer, signer.name)
+        erasing = Erasing(repository, eraser, random)
+        return cls(repository, erasing, signer.verifier.text(), eraser, random)
+
+    def save(self, tenant: str, content: T, *, by: ActorRef, now: datetime, use: Use = Use.EDIT) -> Kept[T]:
+        """Keep *content*, over what was kept under its id before.
+
+        Raises:
+            SubjectErased: its subject was erased.
+            SubjectRestricted: its subject may not be touched for *use*.
+            CardNumberFound: a text holds a payment card number.
+        """
+        owner = tenant_id(tenant)
+        declared = kind_of(type(content))
+        name = self.repository.record_key(owner, declared, getattr(content, "id"))  # noqa: B009
+        before = self.repository.read(owner, [name], use=use)[0]
+        act = _act(owner, "save", by, now, use)
+        if before is not None:
+            return self.repository.change(before, content, act=act)
+        return self.repository.add([Draft(content)], act=act)[0]
+
+    def get(self, model: type[T], tenant: str, own_id: str, *, use: Use = Use.DISPLAY) -> Kept[T]:
+        """Return the value that was kept under *own_id*.
+
+        Raises:
+            ResourceMissing: there is none.
+            SubjectErased, SubjectRestricted: its subject may not be touched for *use*.
+        """
+        owner, declared = tenant_id(tenant), kind_of(model)
+        name = self.repository.record_key(owner, declared, own_id)
+        return self.repository.get(owner, name, use=use, resource=declared.name)
+
+    def find(
+        self,
+        model: type[T],
+        tenant: str,
+        *,
+        words: str = "",
+        equal: tuple[str, str] | None = None,
+        use: Use = Use.SEARCH,
+        limit: int = 50,
+        after: Cursor | None = None,
+    ) -> Listing:
+        """Find values by beginnings of words, and by a field that equals a value: ``equal=("email", "jane@example.org")``."""
+        owner, declared = tenant_id(tenant), kind_of(model)
+        tokens: tuple[int, ...] = ()
+        if equal is not None:
+            field, value = equal
+            search = declared.fields[field].search
+            form = search.form if isinstance(search, Exact) else Exact().form
+            keys = self.repository.vault.tenant(owner)
+            tokens = (query_token(keys, field, form, value, region=self.repository.region),)
+        where = Where(tenant=owner, kinds=(declared.name,), tokens=tokens)
+        return self.repository.select(where, use=use, limit=limit, after=after, words=words)
+
+    def trash(self, kept: Kept[T], *, by: ActorRef, now: datetime) -> Kept[T]:
+        """Throw it away with all that hangs on it; it can be taken back for 30 x 24 hours."""
+        act = _act(kept.tenant, "trash", by, now, Use.EDIT)
+        return self.repository.trash(kept, made_id("b", now=now, randomness=self._random(10)), act=act)
+
+    def restore(self, kept: Kept[T], *, by: ActorRef, now: datetime) -> Kept[T]:
+        """Take it back, exactly as it was, with what was thrown away together with it."""
+        return self.repository.restore(kept, act=_act(kept.tenant, "restore", by, now, Use.STORE))
+
+    def sweep(self, *, now: datetime) -> dict[TenantId, Swept]:
+        """Destroy what has been in the trash for its time, in every tenant; first finish what a crash interrupted."""
+        repository = self.repository
+        self._eraser.resume(now=now)
+        sweep = Sweep(repository.store, self._eraser, repository.vault, repository.kinds)
+        return {
+            tenant: sweep.run(tenant, now=now, new_erasure=lambda: made_id("e", now=now, randomness=self._random(10)))
+            for tenant in repository.store.due(now)
+        }
+
+    def reasons(self, who: SubjectRef) -> Sequence[Reason]:
+        """Return every reason that *who* and their records carry: holds, restrictions, objections, an erasure."""
+        key: SubjectKey = self.repository.subject_key(who)
+        return self.repository.store.reasons(who.tenant, [key])
+
+
+def _act(tenant: TenantId, verb: str, by: ActorRef, now: datetime, use: Use) -> Act:
+    return Act(tenant=tenant, actor=by, verb=verb, use=use.value, at=now)

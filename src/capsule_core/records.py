@@ -1,0 +1,366 @@
+"""The record store: sealed records, whose they are, and what may be done to them.
+
+A store sees operational columns and one sealed blob a record; it never opens one. Every change needs an :class:`Act`, so that
+none is without a leaf in the ledger. Ports are set-wise within one tenant: many at once, one is the special case.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import attrs
+
+from capsule_core.names import ActorRef, RecordId, SubjectKey, TenantId
+
+__all__ = [
+    "Act",
+    "Answer",
+    "Answers",
+    "Backlog",
+    "Cursor",
+    "Expected",
+    "GUARDED",
+    "Mark",
+    "MarksRefused",
+    "Page",
+    "Reason",
+    "RecordStore",
+    "Refused",
+    "Restore",
+    "Sealed",
+    "Shelf",
+    "Slot",
+    "Store",
+    "Subject",
+    "Touched",
+    "Trash",
+    "Where",
+    "Witness",
+    "matches",
+]
+
+
+class Mark(enum.IntFlag):
+    """What a subject or a record carries: the union of its reasons, never one status."""
+
+    NONE = 0
+    HELD = 1
+    OBLIGED = 2
+    RESTRICTED = 4
+    OBJECTED = 8
+    FENCED = 16
+    ERASED = 32
+
+
+GUARDED = Mark.HELD | Mark.OBLIGED | Mark.RESTRICTED
+"""What keeps data from being destroyed, unless the act admits it."""
+
+
+class Shelf(enum.Enum):
+    """Where to look: among the living, in the trash, or in both."""
+
+    LIVE = "live"
+    TRASHED = "trashed"
+    ANY = "any"
+
+
+@attrs.frozen
+class Slot:
+    """Where a subject's key lies: a key page and one of its 256 places."""
+
+    page: int
+    index: int
+
+
+@attrs.frozen(kw_only=True)
+class Subject:
+    """What a store knows of a person: a surrogate, where the key lies, and what they carry."""
+
+    key: SubjectKey
+    slot: Slot
+    marks: Mark = Mark.NONE
+
+
+@attrs.frozen(kw_only=True)
+class Reason:
+    """One reason for a mark, on one subject or one of its records; two holds are two reasons."""
+
+    id: str
+    mark: Mark
+    subject: SubjectKey
+    since: datetime
+    record: RecordId | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Trash:
+    """What was thrown away together at one moment, and when it is destroyed."""
+
+    batch: str
+    at: datetime
+    until: datetime
+
+
+@attrs.frozen
+class Restore:
+    """Take back what was thrown away together in *batch*."""
+
+    batch: str
+
+
+@attrs.frozen(kw_only=True)
+class Sealed:
+    """One record: what operating it needs, and everything personal in *blob*.
+
+    *at* is its time in the business, *root* the record it hangs on (itself, if it hangs on none), *tokens* the keyed hashes it
+    is found by, *claims* those among them that no other live record may hold, *signature* 32 bytes for word prefixes.
+    *version* counts contents only: the trash and its undoing do not touch it.
+    """
+
+    tenant: TenantId
+    kind: str
+    id: RecordId
+    root: RecordId
+    subject: SubjectKey
+    slot: Slot
+    version: int
+    at: datetime
+    created: datetime
+    updated: datetime
+    blob: bytes = attrs.field(repr=False)
+    tokens: tuple[int, ...] = ()
+    claims: tuple[int, ...] = ()
+    signature: bytes = b""
+    trash: Trash | None = None
+    marks: Mark = Mark.NONE
+
+
+@attrs.frozen
+class Refused:
+    """A record is there, but its subject or itself carries *marks* that the call does not admit."""
+
+    marks: Mark
+
+
+@attrs.frozen(kw_only=True)
+class Touched:
+    """What a change really changed."""
+
+    id: RecordId | None
+    kind: str
+    subject: SubjectKey
+    slot: Slot
+    version: int = 0
+
+
+@attrs.define
+class MarksRefused(Exception):
+    """A change was refused for the *marks* that a subject or record carries; ``uses.refusal`` says it to a caller."""
+
+    marks: Mark
+
+
+Witness = Callable[[Sequence[Touched]], bytes | None]
+"""Makes the leaf of a change from what really changed; None if it is not worth one (nothing changed)."""
+
+
+@attrs.frozen(kw_only=True)
+class Expected:
+    """A record as the caller believes it to be (AIP-154): at *version* (None: any), living or, if *batch* says so, in the
+    trash since then."""
+
+    id: RecordId
+    version: int | None = None
+    batch: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Answer:
+    """What was answered to a request, so that repeating it has one effect.
+
+    *key* is a keyed hash of who asked what under which request id, *digest* one of the request, *body* sealed; an erasure
+    empties the body and keeps the rest until *until*.
+    """
+
+    tenant: TenantId
+    key: bytes
+    digest: bytes
+    until: datetime
+    subject: SubjectKey | None = None
+    slot: Slot | None = None
+    body: bytes | None = attrs.field(default=None, repr=False)
+
+
+def _unwitnessed(_: Sequence[Touched]) -> bytes | None:
+    raise RuntimeError("an act reached the store without a witness; only the repository and the eraser call stores")
+
+
+@attrs.frozen(kw_only=True)
+class Act:
+    """Who changes something, when, by which operation and for which use, and what must go with it in one transaction.
+
+    *detail* is said in its leaf and holds nothing personal. *witness* is put on by whoever calls the store; an act without one
+    changes nothing.
+    """
+
+    tenant: TenantId
+    actor: ActorRef
+    verb: str
+    use: str
+    at: datetime
+    expects: tuple[Expected, ...] = ()
+    detail: Mapping[str, str] = attrs.Factory(dict)
+    answer: Answer | None = None
+    witness: Witness = attrs.field(default=_unwitnessed, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Where:
+    """Which records of one tenant are meant: all conditions that are given hold.
+
+    *tokens* are all among the record's, *signature* has no bit that the record's lacks (false drops are for the caller to
+    drop), *due* asks for trash whose time is over, *batch* for what was thrown away together.
+    """
+
+    tenant: TenantId
+    shelf: Shelf = Shelf.LIVE
+    ids: tuple[RecordId, ...] | None = None
+    roots: tuple[RecordId, ...] | None = None
+    subjects: tuple[SubjectKey, ...] | None = None
+    kinds: tuple[str, ...] | None = None
+    tokens: tuple[int, ...] = ()
+    signature: bytes = b""
+    batch: str | None = None
+    due: datetime | None = None
+
+
+@attrs.frozen
+class Cursor:
+    """Where a page ended: the last record's time and id. Records are listed newest first."""
+
+    at: datetime
+    id: RecordId
+
+
+@attrs.frozen
+class Page:
+    """Some records, and where to go on; None after the last."""
+
+    records: tuple[Sealed, ...]
+    after: Cursor | None
+
+
+def matches(where: Where, record: Sealed) -> bool:
+    """Tell whether *record* is among those meant by *where*; what every store's selection is compared to."""
+    trash = record.trash
+    return (
+        record.tenant == where.tenant
+        and (where.shelf is Shelf.ANY or (trash is not None) == (where.shelf is Shelf.TRASHED))
+        and (where.ids is None or record.id in where.ids)
+        and (where.roots is None or record.root in where.roots)
+        and (where.subjects is None or record.subject in where.subjects)
+        and (where.kinds is None or record.kind in where.kinds)
+        and set(where.tokens) <= set(record.tokens)
+        and _covers(record.signature, where.signature)
+        and (where.batch is None or (trash is not None and trash.batch == where.batch))
+        and (where.due is None or (trash is not None and trash.until <= where.due))
+    )
+
+
+def _covers(signature: bytes, wanted: bytes) -> bool:
+    bits = int.from_bytes(wanted, "big")
+    return int.from_bytes(signature, "big") & bits == bits
+
+
+class RecordStore(Protocol):
+    """Keeps sealed records of many tenants.
+
+    C1. A call sees and changes records of its tenant only; a foreign id and an unknown id give the same answer.
+    C2. What a call returned as done is durable; a call that raised has changed nothing.
+    C3. ``write`` takes version 1 only for a record that is not there, version n + 1 only over version n that is not in the trash; else
+        VersionMismatch. So does an expectation of the act that does not hold.
+    C4. A record or subject carrying a mark that is not admitted is not returned by ``select``, is ``Refused`` by ``read``, and
+        makes ``write`` raise MarksRefused, nothing changed; ``move`` leaves it where it is.
+    C5. Deciding C3, C4 and the act's expectations, changing, the act's leaf and its answer are one transaction; there is one
+        leaf for each act that touched something, and none for one that did not.
+    C6. ``move`` to the trash takes live records only and frees their claims; ``Restore`` takes back exactly its batch, the
+        same bytes, and their claims: IdentifierTaken, and nothing is restored, if a live record has one by now.
+    C7. A claim is held by one live record of a tenant; a second ``write`` of it raises IdentifierTaken.
+    C8. ``mark`` keeps each reason on its own: a mark is carried until its last reason is lifted. FENCED is not put on a subject
+        that is guarded (held, obliged, restricted) or has a guarded record, unless the act admits it. Nothing but ERASED is put on a fenced subject, and ERASED on no
+        other. Unknown subjects get no marks. Touched says who got it.
+    C9. ``destroy`` leaves out what is guarded and not admitted, and leaves nothing of the rest: no record, token, signature
+        or answer body.
+    C10. ``select`` returns exactly what ``matches`` says and C4 admits, newest first, each record once over all pages.
+    C11. A subject, once known, stays known: its slot never changes and is never given to another.
+    C12. An act whose answer has a key that is kept already raises RequestInFlight and changes nothing.
+    """
+
+    def read(self, tenant: TenantId, ids: Sequence[RecordId], *, admits: Mark) -> Sequence[Sealed | Refused | None]:
+        """Return the records named, in order; None for one that is not there."""
+        ...
+
+    def select(self, where: Where, *, admits: Mark, limit: int, after: Cursor | None = None) -> Page:
+        """Return up to *limit* records that are meant and admitted, newest first."""
+        ...
+
+    def write(self, drafts: Sequence[Sealed], *, admits: Mark, act: Act) -> Sequence[Touched]:
+        """Create and change records, all or none."""
+        ...
+
+    def move(self, where: Where, to: Trash | Restore, *, admits: Mark, act: Act) -> Sequence[Touched]:
+        """Throw away or take back what is meant."""
+        ...
+
+    def mark(
+        self, reasons: Sequence[Reason], *, act: Act, lift: bool = False, admits: Mark = Mark.NONE
+    ) -> Sequence[Touched]:
+        """Put reasons on subjects and records, or lift them."""
+        ...
+
+    def destroy(self, where: Where, *, admits: Mark, act: Act) -> Sequence[Touched]:
+        """Delete what is meant for good."""
+        ...
+
+    def subjects(self, tenant: TenantId, keys: Sequence[SubjectKey]) -> Sequence[Subject | None]:
+        """Return what is known of the subjects, in order."""
+        ...
+
+
+class Answers(Protocol):
+    """Keeps what was answered, so that a repeated request has one effect.
+
+    A1. ``answered`` gives what an act or ``keep`` left under the key, in that tenant only; None if nothing was left.
+    A2. After the subject of an answer is erased, the answer is there without its body.
+    """
+
+    def answered(self, tenant: TenantId, key: bytes) -> Answer | None:
+        """Return the answer kept under *key*."""
+        ...
+
+    def keep(self, answer: Answer) -> None:
+        """Keep an answer that needs no act; one that is there stays."""
+        ...
+
+
+class Backlog(Protocol):
+    """What is waiting to be destroyed and why, over all tenants: for the sweep and for a restart, never for a caller."""
+
+    def due(self, now: datetime) -> Sequence[TenantId]:
+        """Name the tenants that have trash whose time is over."""
+        ...
+
+    def unfinished(self) -> Sequence[tuple[TenantId, Reason]]:
+        """Return the fences of subjects that are not erased yet."""
+        ...
+
+    def reasons(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Reason]:
+        """Return every reason that the subjects and their records carry."""
+        ...
+
+
+class Store(RecordStore, Answers, Backlog, Protocol):
+    """All that one store of records does."""

@@ -1,0 +1,303 @@
+"""Typed contents in, sealed records out, and back: what handlers and the facade work with.
+
+A repository seals each record under its subject's key, derives what it is found by, and puts on every act the witness that
+makes its leaf. It never decides who may; it asks ``uses`` whose data a use may touch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from capsule_core import answers, codec
+from capsule_core.answers import Request
+from capsule_core.blind import surrogate
+from capsule_core.errors import CapsuleError, ResourceMissing, VersionMismatch
+from capsule_core.intake import refuse_cards
+from capsule_core.index import found_by_words, index, query_signature
+from capsule_core.kept import Kept, Listing, from_plain, kept_as, to_plain
+from capsule_core.names import RecordId, SubjectKey, SubjectRef, TenantId
+from capsule_core.personal import Kind
+from capsule_core.records import (
+    Act,
+    Cursor,
+    Expected,
+    Mark,
+    MarksRefused,
+    Refused,
+    Restore,
+    Sealed,
+    Shelf,
+    Slot,
+    Store,
+    Touched,
+    Where,
+)
+from capsule_core.sealing import Identity, open_blob, seal_blob
+from capsule_core.trash import thrown
+from capsule_core.uses import Use, admits, refusal
+from capsule_core.vault import Vault
+from capsule_core.witness import bears_witness
+
+__all__ = ["Draft", "Repository"]
+
+
+@attrs.frozen(kw_only=True)
+class Draft:
+    """Contents about to be kept: new, or *over* what was kept before.
+
+    *root* is the record they hang on (None: they stand for themselves), *at* their time in the business (None: now).
+    """
+
+    content: Any = attrs.field(kw_only=False)
+    root: RecordId | None = None
+    at: datetime | None = None
+    over: Kept[Any] | None = None
+
+
+def _by_name(kinds: Iterable[Kind]) -> dict[str, Kind]:
+    return {kind.name: kind for kind in kinds}
+
+
+@attrs.define(eq=False)
+class Repository:
+    """Keeps values of the declared *kinds*; *region* is where national phone numbers are read (ISO 3166 alpha-2)."""
+
+    store: Store
+    vault: Vault
+    kinds: Mapping[str, Kind] = attrs.field(converter=_by_name)
+    region: str | None = None
+
+    def get(self, tenant: TenantId, name: RecordId, *, use: Use, resource: str = "record") -> Kept[Any]:
+        """Return one record, in the trash or not.
+
+        Raises:
+            ResourceMissing: it is not there.
+            SubjectErased, SubjectRestricted: its subject may not be touched for *use*.
+        """
+        found = self.read(tenant, [name], use=use)[0]
+        if found is None:
+            raise ResourceMissing(resource)
+        return found
+
+    def read(self, tenant: TenantId, names: Sequence[RecordId], *, use: Use) -> list[Kept[Any] | None]:
+        """Return records in order; None for one that is not there.
+
+        Raises:
+            SubjectErased, SubjectRestricted: a subject may not be touched for *use*.
+        """
+        found = self.store.read(tenant, names, admits=admits(use))
+        for record in found:
+            if isinstance(record, Refused):
+                raise refusal(record.marks, use)
+        opened = iter(self.open([record for record in found if isinstance(record, Sealed)]))
+        return [None if record is None else next(opened) for record in found]
+
+    def select(self, where: Where, *, use: Use, limit: int, after: Cursor | None = None, words: str = "") -> Listing:
+        """Return up to *limit* records, newest first; *words* are beginnings of words that each of them holds."""
+        if words:
+            where = attrs.evolve(where, signature=query_signature(self.vault.tenant(where.tenant), words))
+        found: list[Kept[Any]] = []
+        while True:
+            page = self.store.select(where, admits=admits(use), limit=limit - len(found), after=after)
+            after = page.after
+            opened = self.open(page.records)
+            found.extend(kept for kept in opened if not words or self._holds(kept, words))
+            if after is None or len(found) == limit:
+                return Listing(tuple(found), after)
+
+    def add(self, drafts: Sequence[Draft], *, act: Act, request: Request | None = None) -> list[Kept[Any]]:
+        """Keep new and changed contents, all or none.
+
+        Raises:
+            SubjectErased, SubjectRestricted: a subject may not be touched for the act's use.
+            VersionMismatch: somebody else was faster.
+            IdentifierTaken: an identifier that is claimed belongs to another record.
+            CardNumberFound: a text holds a card number.
+        """
+        for draft in drafts:
+            refuse_cards(self._kind(draft.content), draft.content)
+        while True:
+            sealed = self._sealed(drafts, act)
+            kept = [kept_as(record, draft.content) for record, draft in zip(sealed, drafts, strict=True)]
+            try:
+                self.store.write(sealed, admits=admits(Use(act.use)), act=self._complete(act, request, answered=kept))
+            except MarksRefused as refused:
+                raise refusal(refused.marks, Use(act.use)) from None
+            except VersionMismatch:
+                if self._slots_moved(act.tenant, sealed):
+                    continue  # another writer met one of the new subjects first: seal again under its key
+                raise
+            return kept
+
+    def change(self, kept: Kept[Any], content: Any, *, act: Act, request: Request | None = None) -> Kept[Any]:
+        """Keep *content* over what was *kept*; errors as :meth:`add`."""
+        return self.add([Draft(content, root=kept.root, at=kept.at, over=kept)], act=act, request=request)[0]
+
+    def trash(self, kept: Kept[Any], batch: str, *, act: Act, request: Request | None = None) -> Kept[Any]:
+        """Throw *kept* away with all that hangs on it.
+
+        Raises:
+            VersionMismatch: it has changed, or is in the trash by now.
+        """
+        trash = thrown(batch, now=act.at)
+        thrown_away = attrs.evolve(kept, trash=trash)
+        expects = (Expected(id=kept.id, version=kept.version), *act.expects)
+        act = attrs.evolve(act, expects=expects)
+        self._move(kept, self.below(kept), trash, act=act, request=request, answered=thrown_away)
+        return thrown_away
+
+    def restore(self, kept: Kept[Any], *, act: Act, request: Request | None = None) -> Kept[Any]:
+        """Take *kept* back, with exactly what was thrown away together with it.
+
+        Raises:
+            VersionMismatch: it is not in the trash any more, or has changed.
+            IdentifierTaken: another live record claims one of its identifiers by now; nothing was restored.
+        """
+        if kept.trash is None:
+            raise VersionMismatch
+        restored = attrs.evolve(kept, trash=None)
+        expects = (Expected(id=kept.id, version=kept.version, batch=kept.trash.batch), *act.expects)
+        act = attrs.evolve(act, expects=expects)
+        where = attrs.evolve(self.below(kept), shelf=Shelf.TRASHED)
+        self._move(kept, where, Restore(kept.trash.batch), act=act, request=request, answered=restored)
+        return restored
+
+    def below(self, kept: Kept[Any]) -> Where:
+        """Mean *kept* and all that hangs on it."""
+        if kept.root == kept.id:
+            return Where(tenant=kept.tenant, roots=(kept.id,))
+        return Where(tenant=kept.tenant, ids=(kept.id,))
+
+    def answered(self, tenant: TenantId, request: Request) -> list[Kept[Any]] | None:
+        """Return what the same request was answered before.
+
+        Raises:
+            RequestReused: the request id came with another request.
+            SubjectErased: the answer spoke of a person who was erased since.
+        """
+        body = answers.recall(self.store, self.vault, tenant, request)
+        if body is None:
+            return None
+        return [from_plain(plain, self.kinds) for plain in json.loads(body)]
+
+    def subject_key(self, ref: SubjectRef) -> SubjectKey:
+        """Return the surrogate under which a store knows the subject; ids made by the server stand for themselves."""
+        if any(kind.subject_kind == ref.kind and not kind.server_ids for kind in self.kinds.values()):
+            return SubjectKey(surrogate(self.vault.tenant(ref.tenant), ref.kind, ref.id))
+        return SubjectKey(ref.id)
+
+    def record_key(self, tenant: TenantId, kind: Kind, own_id: str) -> RecordId:
+        """Return the id under which a record is kept that its owner calls *own_id*."""
+        if kind.server_ids:
+            return RecordId(own_id)
+        return RecordId(surrogate(self.vault.tenant(tenant), kind.name, own_id))
+
+    def open(self, records: Sequence[Sealed]) -> list[Kept[Any]]:
+        """Open sealed records of one tenant, in order."""
+        if not records:
+            return []
+        keys = self.vault.keys(records[0].tenant, [record.slot for record in records])
+        return [self._opened(record, key) for record, key in zip(records, keys, strict=True)]
+
+    def _opened(self, record: Sealed, key: bytes) -> Kept[Any]:
+        kind = self.kinds[record.kind]
+        identity = Identity(record.tenant, record.subject, record.kind, record.id, record.version)
+        schema, contents = open_blob(record.blob, key=key, identity=identity, schema=kind.schema)
+        return kept_as(record, codec.decode(contents, kind, schema=schema))
+
+    def _sealed(self, drafts: Sequence[Draft], act: Act) -> list[Sealed]:
+        subjects = [self._subject_of(act.tenant, draft.content) for draft in drafts]
+        slots = self._slots(act, subjects)
+        keys = self.vault.keys(act.tenant, [slots[subject] for subject in subjects])
+        return [
+            self._seal(draft, subject, slots[subject], key, act)
+            for draft, subject, key in zip(drafts, subjects, keys, strict=True)
+        ]
+
+    def _seal(self, draft: Draft, subject: SubjectKey, slot: Slot, key: bytes, act: Act) -> Sealed:
+        kind = self._kind(draft.content)
+        name = self.record_key(act.tenant, kind, draft.content.id)
+        found_by = index(kind, draft.content, keys=self.vault.tenant(act.tenant), region=self.region)
+        version = 1 if draft.over is None else draft.over.version + 1
+        identity = Identity(act.tenant, subject, kind.name, name, version)
+        contents = codec.encode(draft.content)
+        return Sealed(
+            tenant=act.tenant,
+            kind=kind.name,
+            id=name,
+            root=draft.root or name,
+            subject=subject,
+            slot=slot,
+            version=version,
+            at=draft.at or act.at,
+            created=act.at if draft.over is None else draft.over.created,
+            updated=act.at,
+            blob=seal_blob(contents, key=key, identity=identity, schema=kind.schema, nonce=self.vault.nonce()),
+            tokens=found_by.tokens,
+            claims=found_by.claims,
+            signature=found_by.signature,
+        )
+
+    def _slots(self, act: Act, subjects: Sequence[SubjectKey]) -> dict[SubjectKey, Slot]:
+        """Find where the subjects' keys lie; new subjects get places of their own."""
+        distinct = list(dict.fromkeys(subjects))
+        slots: dict[SubjectKey, Slot] = {}
+        use = Use(act.use)
+        for key, subject in zip(distinct, self.store.subjects(act.tenant, distinct), strict=True):
+            if subject is not None:
+                if subject.marks & ~admits(use):
+                    raise refusal(subject.marks & ~admits(use), use)
+                slots[key] = subject.slot
+        fresh = [key for key in distinct if key not in slots]
+        slots.update(zip(fresh, self.vault.issue(act.tenant, len(fresh)), strict=True))
+        return slots
+
+    def _slots_moved(self, tenant: TenantId, sealed: Sequence[Sealed]) -> bool:
+        known = self.store.subjects(tenant, [record.subject for record in sealed])
+        return any(s is not None and s.slot != r.slot for s, r in zip(known, sealed, strict=True))
+
+    def _move(
+        self,
+        kept: Kept[Any],
+        where: Where,
+        to: Any,
+        *,
+        act: Act,
+        request: Request | None,
+        answered: Kept[Any],
+    ) -> None:
+        act = self._complete(act, request, answered=[answered])
+        if not self.store.move(where, to, admits=admits(Use(act.use)), act=act):
+            raise self._refused(kept, Use(act.use))
+
+    def _refused(self, kept: Kept[Any], use: Use) -> CapsuleError:
+        subject = self.store.subjects(kept.tenant, [kept.subject])[0]
+        marks = Mark.NONE if subject is None else subject.marks & ~admits(use)
+        return refusal(marks, use) if marks else VersionMismatch()
+
+    def _complete(self, act: Act, request: Request | None, *, answered: Sequence[Kept[Any]]) -> Act:
+        """Put on the act its witness and, if it was asked for under a request id, its answer."""
+        answer = None
+        if request is not None:
+            body = json.dumps([to_plain(kept) for kept in answered]).encode()
+            owner = answered[0]
+            answer = answers.seal(body, self.vault, act.tenant, request, subject=owner.subject, slot=owner.slot)
+        return attrs.evolve(act, answer=answer, witness=bears_witness(self.vault, act))
+
+    def _kind(self, content: Any) -> Kind:
+        for kind in self.kinds.values():
+            if kind.model is type(content):
+                return kind
+        raise ResourceMissing("kind")
+
+    def _subject_of(self, tenant: TenantId, content: Any) -> SubjectKey:
+        kind = self._kind(content)
+        return self.subject_key(SubjectRef(tenant, kind.subject_kind, getattr(content, kind.subject)))
+
+    def _holds(self, kept: Kept[Any], text: str) -> bool:
+        return found_by_words(self.kinds[kept.kind], kept.content, text)

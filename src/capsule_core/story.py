@@ -1,0 +1,156 @@
+"""What the ledger tells of one erasure: its fence, what it deleted, its commit. Nothing else remembers it through a crash."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import attrs
+
+from capsule_core import answers
+from capsule_core.answers import Request
+from capsule_core.ledger import Leaf, LedgerStore
+from capsule_core.names import ActorRef, SubjectKey, TenantId
+from capsule_core.receipts import Statement
+from capsule_core.records import Act, Expected, Mark, Touched, Witness
+from capsule_core.uses import Use
+from capsule_core.vault import Vault
+from capsule_core.witness import actor_commitment, subject_commitments
+
+__all__ = [
+    "COMMIT",
+    "DELETE",
+    "FENCE",
+    "KEPT",
+    "Erasure",
+    "backwards",
+    "commit_act",
+    "delete_act",
+    "deleted",
+    "fence_act",
+    "receipt_request",
+    "statement_request",
+]
+
+FENCE: Final = "erasure.fence"
+DELETE: Final = "erasure.delete"
+COMMIT: Final = "erasure.commit"
+KEPT: Final = timedelta(days=3653)
+"""How long statements and receipts can be asked for."""
+
+
+@attrs.frozen(kw_only=True)
+class Erasure:
+    """One erasure: of whom, why, by whom, asked for when. *id* names it for ever; *admits* says which guards it may pass."""
+
+    tenant: TenantId
+    id: str
+    subjects: tuple[SubjectKey, ...]
+    ground: str
+    by: ActorRef
+    requested: datetime
+    admits: Mark = Mark.NONE
+
+
+def fence_act(erasure: Erasure, vault: Vault, *, now: datetime, expects: tuple[Expected, ...]) -> Act:
+    """Make the act that begins an erasure; its leaf says on what ground and whom it meant, in commitments that will die."""
+
+    def detail(_: Sequence[Touched]) -> dict[str, str]:
+        return {"ground": erasure.ground, "requested": erasure.requested.isoformat()}
+
+    return _act(erasure, FENCE, vault, now=now, detail=detail, expects=expects)
+
+
+def delete_act(erasure: Erasure, vault: Vault, *, now: datetime) -> Act:
+    """Make the act that deletes rows; its leaf counts them by kind."""
+
+    def detail(touched: Sequence[Touched]) -> dict[str, str]:
+        kinds = Counter(entry.kind for entry in touched)
+        return {"kinds": ",".join(f"{kind}:{count}" for kind, count in sorted(kinds.items()))}
+
+    return _act(erasure, DELETE, vault, now=now, detail=detail)
+
+
+def commit_act(erasure: Erasure, vault: Vault, statement: Statement, *, now: datetime) -> Act:
+    """Make the act that says an erasure is done.
+
+    The statement itself is kept with it, so that a receipt can always be made, of what was committed and of nothing else.
+    """
+
+    def detail(_: Sequence[Touched]) -> dict[str, str]:
+        return {"statement": statement.digest()}
+
+    kept = answers.seal(statement.encode(), vault, erasure.tenant, statement_request(erasure.id, now=now))
+    return attrs.evolve(_act(erasure, COMMIT, vault, now=now, detail=detail), answer=kept)
+
+
+def statement_request(erasure: str, *, now: datetime) -> Request:
+    """Name the answer under which an erasure's statement is kept."""
+    return Request(caller="erasure", method="statement", id=erasure, digest=b"", until=now + KEPT)
+
+
+def receipt_request(erasure: str, *, now: datetime) -> Request:
+    """Name the answer under which an erasure's receipt is kept."""
+    return Request(caller="erasure", method="receipt", id=erasure, digest=b"", until=now + KEPT)
+
+
+def backwards(ledger: LedgerStore, tenant: TenantId, erasure: str) -> Iterator[tuple[int, bytes, Leaf]]:
+    """Walk the leaves of an erasure from the newest back to its fence."""
+    end = ledger.head().size
+    while end > 0:
+        start = max(0, end - 64)
+        for index, data in reversed(list(enumerate(ledger.read(start, end - start), start=start))):
+            leaf = Leaf.decode(data)
+            if leaf.tenant == tenant and leaf.detail.get("erasure") == erasure:
+                yield index, data, leaf
+                if leaf.act == FENCE:
+                    return
+        end = start
+
+
+def deleted(ledger: LedgerStore, tenant: TenantId, erasure: str) -> dict[str, int]:
+    """Add up what the leaves of an erasure say was deleted, however often it was interrupted."""
+    kinds: Counter[str] = Counter()
+    for _, _, leaf in backwards(ledger, tenant, erasure):
+        if leaf.act == DELETE:
+            for part in leaf.detail["kinds"].split(","):
+                kind, _, count = part.partition(":")
+                kinds[kind] += int(count)
+    return dict(kinds)
+
+
+def _act(
+    erasure: Erasure,
+    verb: str,
+    vault: Vault,
+    *,
+    now: datetime,
+    detail: Callable[[Sequence[Touched]], Mapping[str, str]],
+    expects: tuple[Expected, ...] = (),
+) -> Act:
+    act = Act(tenant=erasure.tenant, actor=erasure.by, verb=verb, use=Use.ERASE.value, at=now, expects=expects)
+    return attrs.evolve(act, witness=_witness(act, erasure, vault, detail))
+
+
+def _witness(
+    act: Act, erasure: Erasure, vault: Vault, detail: Callable[[Sequence[Touched]], Mapping[str, str]]
+) -> Witness:
+    def witness(touched: Sequence[Touched]) -> bytes | None:
+        if not touched:
+            return None
+        # Only the fence can commit to its subjects: from then on the salts, which lie with the keys, are gone.
+        slots = {entry.subject: entry.slot for entry in touched} if act.verb == FENCE else {}
+        return Leaf(
+            at=act.at,
+            tenant=act.tenant,
+            act=act.verb,
+            use=act.use,
+            actor=actor_commitment(vault, act.tenant, act.actor),
+            subjects=subject_commitments(vault, act.tenant, slots),
+            records=len(touched),
+            detail={"erasure": erasure.id, **detail(touched)},
+        ).encode()
+
+    return witness

@@ -1,0 +1,97 @@
+"""The sweep: what has been in the trash for its time is destroyed, by the same eraser as everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Final
+
+import attrs
+
+from capsule_core.erasure import Eraser
+from capsule_core.errors import VersionMismatch
+from capsule_core.names import ActorRef, TenantId
+from capsule_core.personal import Kind
+from capsule_core.receipts import Receipt
+from capsule_core.records import GUARDED, Act, Expected, Mark, Sealed, Shelf, Store, Where
+from capsule_core.story import Erasure
+from capsule_core.uses import Use
+from capsule_core.vault import Vault
+from capsule_core.witness import bears_witness
+
+__all__ = ["CLOCK", "GROUND", "Sweep", "Swept"]
+
+CLOCK: Final = ActorRef("clock", "sweep")
+GROUND: Final = "trash_expired"
+_AT_ONCE: Final = 200
+_ADMITTED: Final = ~(GUARDED | Mark.FENCED | Mark.ERASED)
+
+
+@attrs.frozen(kw_only=True)
+class Swept:
+    """What one sweep of a tenant destroyed, and how many records it left because something keeps them."""
+
+    records: int
+    subjects: int
+    guarded: int
+    receipts: tuple[Receipt, ...]
+
+
+@attrs.define(eq=False)
+class Sweep:
+    """Destroys what is due in one store."""
+
+    _store: Store
+    _eraser: Eraser
+    _vault: Vault
+    _kinds: Mapping[str, Kind]
+
+    def run(self, tenant: TenantId, *, now: datetime, new_erasure: Callable[[], str]) -> Swept:
+        """Destroy all of a tenant's trash whose time is over at *now*: never a microsecond early, never what is guarded.
+
+        A trashed person is erased with everything there is of them; a trashed record of a living person is cleared.
+        """
+        receipts: list[Receipt] = []
+        while (receipt := self._erase_some(tenant, now=now, erasure=new_erasure())) is not None:
+            receipts.append(receipt)
+        cleared = self._clear(tenant, now=now)
+        destroyed = sum(sum(part.records.values()) for r in receipts for part in r.statement.destructions)
+        return Swept(
+            records=destroyed + cleared,
+            subjects=sum(len(receipt.statement.subjects) for receipt in receipts),
+            guarded=len(self._due(tenant, now=now, admits=~Mark.NONE)),
+            receipts=tuple(receipts),
+        )
+
+    def _due(self, tenant: TenantId, *, now: datetime, admits: Mark = _ADMITTED) -> tuple[Sealed, ...]:
+        """Find people whose own record is due in the trash."""
+        persons = tuple(name for name, kind in self._kinds.items() if kind.is_root)
+        where = Where(tenant=tenant, shelf=Shelf.TRASHED, due=now, kinds=persons)
+        return self._store.select(where, admits=admits, limit=_AT_ONCE).records
+
+    def _erase_some(self, tenant: TenantId, *, now: datetime, erasure: str) -> Receipt | None:
+        while True:
+            due = self._due(tenant, now=now)
+            if not due:
+                return None
+            # Whoever was taken back since must not be fenced: each is expected in the very trash it was found in.
+            expects = tuple(Expected(id=r.id, batch=r.trash.batch) for r in due if r.trash is not None)
+            wanted = Erasure(
+                tenant=tenant,
+                id=erasure,
+                subjects=tuple(dict.fromkeys(record.subject for record in due)),
+                ground=GROUND,
+                by=CLOCK,
+                requested=now,
+            )
+            try:
+                return self._eraser.erase(wanted, now=now, expects=expects)
+            except VersionMismatch:
+                continue
+
+    def _clear(self, tenant: TenantId, *, now: datetime) -> int:
+        rest = tuple(name for name, kind in self._kinds.items() if not kind.is_root)
+        act = Act(tenant=tenant, actor=CLOCK, verb="trash.clear", use=Use.ERASE.value, at=now)
+        act = attrs.evolve(act, witness=bears_witness(self._vault, act))
+        where = Where(tenant=tenant, shelf=Shelf.TRASHED, due=now, kinds=rest)
+        return len(self._store.destroy(where, admits=_ADMITTED & ~GUARDED, act=act))

@@ -1,0 +1,207 @@
+"""The vault: gives every subject a key of their own, keeps it on a page, and destroys it.
+
+It is an algorithm over three ports (pages beside the records, the keystore, the journal); the order of its steps is what makes
+a destroyed key stay destroyed through any crash.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+
+import attrs
+
+from capsule_core.blind import TenantKeys, derive
+from capsule_core.errors import SealBroken
+from capsule_core.journal import Journal, PageResealed, SealedPage
+from capsule_core.names import TenantId
+from capsule_core.pages import (
+    PLACES,
+    TENANT_SECRET,
+    KeyMoved,
+    Keystore,
+    OpenPage,
+    PageKey,
+    PageStore,
+    open_page,
+    seal_page,
+    without,
+)
+from capsule_core.records import Slot
+from capsule_core.sealing import KEY_BYTES, NONCE_BYTES
+
+__all__ = ["Vault"]
+
+KEY_ID_BYTES = 8
+
+
+@attrs.define(eq=False)
+class Vault:
+    """Holds the keys of subjects.
+
+    Args:
+        pages: where sealed pages lie.
+        keystore: where page keys lie.
+        journal: where a re-sealed page is durable before its old key dies.
+        random: gives that many unpredictable bytes.
+        cached: how many opened pages are kept in memory.
+    """
+
+    _pages: PageStore
+    _keystore: Keystore
+    _journal: Journal
+    _random: Callable[[int], bytes]
+    _cached: int = 4096
+    _opened: OrderedDict[tuple[TenantId, int], OpenPage] = attrs.field(factory=OrderedDict, init=False, repr=False)
+    _secrets: dict[TenantId, TenantKeys] = attrs.field(factory=dict, init=False, repr=False)
+    _next: dict[TenantId, Slot] = attrs.field(factory=dict, init=False)
+    _lock: threading.RLock = attrs.field(factory=threading.RLock, init=False, repr=False)
+
+    @property
+    def mirrors(self) -> int:
+        """How many copies of the keystore are kept."""
+        return self._keystore.mirrors
+
+    def nonce(self) -> bytes:
+        """Return 12 bytes that were never a nonce before."""
+        return self._random(NONCE_BYTES)
+
+    def tenant(self, tenant: TenantId) -> TenantKeys:
+        """Return the keys of a tenant, made at first use."""
+        keys = self._secrets.get(tenant)
+        if keys is None:
+            keys = self._secrets[tenant] = derive(self._secret(tenant))
+        return keys
+
+    def issue(self, tenant: TenantId, count: int) -> list[Slot]:
+        """Give out places for *count* new subjects; a place is never given out twice."""
+        issued: list[Slot] = []
+        with self._lock:
+            while len(issued) < count:
+                slot = self._next.get(tenant) or self._pages.opening(tenant)
+                if slot is None or slot.index >= PLACES:
+                    slot = self._new_page(tenant, 1 if slot is None else slot.page + 1)
+                end = min(PLACES, slot.index + count - len(issued))
+                issued.extend(Slot(slot.page, index) for index in range(slot.index, end))
+                self._next[tenant] = Slot(slot.page, end)
+        return issued
+
+    def keys(self, tenant: TenantId, slots: Sequence[Slot]) -> list[bytes]:
+        """Return the keys in *slots*, in order.
+
+        Raises:
+            SubjectErased: one of them was destroyed.
+            SealBroken: a page does not open.
+        """
+        pages = self._open(tenant, {slot.page for slot in slots})
+        return [pages[slot.page].key(slot.index) for slot in slots]
+
+    def shred(self, tenant: TenantId, slots: Sequence[Slot]) -> dict[int, str]:
+        """Destroy the keys in *slots*; return for each of their pages the key it is sealed under now.
+
+        Repeating it, also after a crash at any point, leads to the same end.
+        """
+        places: dict[int, set[int]] = defaultdict(set)
+        for slot in slots:
+            places[slot.page].add(slot.index)
+        while True:
+            with self._lock:
+                try:
+                    return self._reseal(tenant, places)
+                except KeyMoved:
+                    self._forget(
+                        tenant, places
+                    )  # another process re-sealed one of the pages: begin again from its result
+
+    def remaining(self, tenant: TenantId, slots: Sequence[Slot]) -> list[Slot]:
+        """Read back from the stores, past every cache, which of *slots* still hold a key."""
+        pages = self._load(tenant, {slot.page for slot in slots})
+        return [slot for slot in slots if pages[slot.page].holds(slot.index)]
+
+    def _secret(self, tenant: TenantId) -> bytes:
+        held = self._keystore.get(tenant, [TENANT_SECRET])[0]
+        if held is not None:
+            return held.key
+        made = PageKey(tenant=tenant, page=TENANT_SECRET, id=self._random(KEY_ID_BYTES), key=self._random(KEY_BYTES))
+        try:
+            self._keystore.put([made])
+        except KeyMoved:  # another process made it at the same moment
+            return self._secret(tenant)
+        return made.key
+
+    def _new_page(self, tenant: TenantId, number: int) -> Slot:
+        """Make a page; its key is durable before the page is, so that no page is without."""
+        key = PageKey(tenant=tenant, page=number, id=self._random(KEY_ID_BYTES), key=self._random(KEY_BYTES))
+        try:
+            self._keystore.put([key])
+        except KeyMoved:  # a crash or another process got there first: that number is spent
+            return self._new_page(tenant, number + 1)
+        page = OpenPage(
+            tenant=tenant, number=number, generation=1, key_id=key.id, keys=self._random(PLACES * KEY_BYTES)
+        )
+        self._pages.add(seal_page(page, key=key.key, nonce=self.nonce()))
+        self._remember(page)
+        return Slot(number, 0)
+
+    def _open(self, tenant: TenantId, numbers: set[int]) -> Mapping[int, OpenPage]:
+        with self._lock:
+            found = {number: page for number in numbers if (page := self._opened.get((tenant, number))) is not None}
+            for number in found:
+                self._opened.move_to_end((tenant, number))
+        missing = numbers - found.keys()
+        if missing:
+            for page in self._load(tenant, missing).values():
+                found[page.number] = page
+                self._remember(page)
+        return found
+
+    def _load(self, tenant: TenantId, numbers: set[int]) -> dict[int, OpenPage]:
+        ordered = sorted(numbers)
+        keys = self._keystore.get(tenant, ordered)
+        pages = self._pages.pages(tenant, ordered)
+        return {number: self._opened_with(key, page) for number, key, page in zip(ordered, keys, pages, strict=True)}
+
+    def _opened_with(self, key: PageKey | None, page: SealedPage | None) -> OpenPage:
+        if key is None or page is None:
+            raise SealBroken("key page")
+        if page.key_id != key.id:  # older than its key, after a crash or a restore: the journal has its newest sealing
+            healed = self._journal.newest_page(page.tenant, page.number, key.id)
+            if healed is None:
+                raise SealBroken("key page")
+            self._pages.reseal([healed])
+            page = healed
+        return open_page(page, key=key.key)
+
+    def _reseal(self, tenant: TenantId, places: Mapping[int, set[int]]) -> dict[int, str]:
+        """Journal the new pages, then let the old keys die, then store the pages: no other order survives a crash."""
+        pages = self._load(tenant, set(places))
+        replaced: list[tuple[bytes, PageKey]] = []
+        resealed: list[SealedPage] = []
+        for number, page in pages.items():
+            if not any(page.holds(index) for index in places[number]):
+                continue
+            key = PageKey(tenant=tenant, page=number, id=self._random(KEY_ID_BYTES), key=self._random(KEY_BYTES))
+            pages[number] = without(page, places[number], key_id=key.id)
+            replaced.append((page.key_id, key))
+            resealed.append(seal_page(pages[number], key=key.key, nonce=self.nonce()))
+        if resealed:
+            self._journal.append([PageResealed(page) for page in resealed])
+            self._keystore.replace(replaced)
+            self._pages.reseal(resealed)
+        for page in pages.values():
+            self._remember(page)
+        return {number: page.key_id.hex() for number, page in pages.items()}
+
+    def _remember(self, page: OpenPage) -> None:
+        with self._lock:
+            held = self._opened.get((page.tenant, page.number))
+            if held is not None and held.generation > page.generation:
+                return  # it was re-sealed while this older one was being read
+            self._opened[(page.tenant, page.number)] = page
+            while len(self._opened) > self._cached:
+                self._opened.popitem(last=False)
+
+    def _forget(self, tenant: TenantId, numbers: Mapping[int, set[int]]) -> None:
+        for number in numbers:
+            self._opened.pop((tenant, number), None)

@@ -1,0 +1,1 @@
+"""The store: the ports of the domain on SQLModel and SQLAlchemy."""

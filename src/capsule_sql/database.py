@@ -1,0 +1,186 @@
+"""One SQLite file: who may open it, how it is read by many threads, and how many writers share one commit."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import attrs
+
+from capsule_core.errors import Unavailable
+from capsule_sql.failures import ForeignFile, UnsafeDeletion, translated
+from capsule_sql.migration import Role, migrate
+
+__all__ = ["Database", "open_database"]
+
+T = TypeVar("T")
+
+_PATIENCE: Final = 5.0
+"""Seconds to wait for another process."""
+_TOGETHER: Final = 64
+"""How many changes share a commit at most, so that the first does not wait long for the last."""
+_PRAGMAS: Final = (
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "foreign_keys = ON",
+    "temp_store = MEMORY",  # a sort that spills would leave its rows on the disk
+    "trusted_schema = OFF",
+)
+
+
+@attrs.define(eq=False)
+class _Change:
+    """One caller's part of a commit, and how it ended."""
+
+    body: Callable[[sqlite3.Connection], Any]
+    done: bool = False
+    result: Any = None
+    error: BaseException | None = None
+
+    def outcome(self) -> Any:
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+@attrs.define(eq=False)
+class Database:
+    """An open file. Reads run side by side, each on a connection of its own; writes one after another, committed in groups."""
+
+    path: Path
+    role: Role
+    cache_mib: int = 16
+    _waiting: deque[_Change] = attrs.field(factory=deque, init=False, repr=False)
+    _idle: deque[sqlite3.Connection] = attrs.field(factory=deque, init=False, repr=False)
+    _writing: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
+    _writer: sqlite3.Connection = attrs.field(init=False, repr=False)
+    _closed: bool = attrs.field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        with translated(self.role.title, self.path):
+            self._writer = self._connect()
+
+    def read(self, body: Callable[[sqlite3.Connection], T]) -> T:
+        """Run *body* on a connection that nobody else uses meanwhile; it leaves no cursor open."""
+        with translated(self.role.title, self.path):
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                connection = self._connect()
+            try:
+                found = body(connection)
+            except BaseException:
+                connection.close()  # the traceback may keep a cursor, and with it an old view of the data
+                raise
+            self._idle.append(connection)
+            if self._closed:
+                self.close()
+            return found
+
+    def write(self, body: Callable[[sqlite3.Connection], T]) -> T:
+        """Run *body* in a transaction and return when it is durable; if it raises, nothing of it was done.
+
+        Changes that wait for the same moment are committed together, each behind a savepoint, by whoever comes first: *body*
+        may run on another caller's thread, and must not write through the database itself.
+        """
+        change = _Change(body)
+        self._waiting.append(change)
+        with self._writing:
+            while not change.done:
+                self._commit([self._waiting.popleft() for _ in range(min(len(self._waiting), _TOGETHER))])
+        with translated(self.role.title, self.path):
+            result: T = change.outcome()
+            return result
+
+    def checkpoint(self) -> None:
+        """Move the log into the file and empty it, so that nothing deleted is left in either.
+
+        Raises:
+            Unavailable: somebody kept reading an older state for too long; nothing may be called destroyed.
+        """
+        with self._writing, translated(self.role.title, self.path):
+            busy, *_ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise Unavailable
+
+    def close(self) -> None:
+        """Close every connection; the last one out leaves the file without a log."""
+        with self._writing:
+            self._closed = True
+            self._writer.close()
+            while self._idle:
+                self._idle.pop().close()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, isolation_level=None, timeout=_PATIENCE, check_same_thread=False, cached_statements=256
+        )
+        try:
+            for pragma in (*_PRAGMAS, f"cache_size = {-1024 * self.cache_mib}"):
+                connection.execute(f"PRAGMA {pragma}").fetchall()
+            if connection.execute("PRAGMA secure_delete = ON").fetchone() != (1,):
+                raise UnsafeDeletion(str(self.path))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _commit(self, group: list[_Change]) -> None:
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            for change in group:
+                self._run(change, alone=len(group) == 1)
+            self._writer.execute("COMMIT")
+        except BaseException as error:
+            if self._writer.in_transaction:  # a full disk has rolled back by itself
+                self._writer.execute("ROLLBACK")
+            reason = error if isinstance(error, Exception) else Unavailable()
+            for change in group:
+                change.error = change.error or reason
+            if reason is not error:
+                raise
+        finally:
+            for change in group:
+                change.done = True
+
+    def _run(self, change: _Change, *, alone: bool) -> None:
+        if alone:
+            change.result = change.body(self._writer)
+            return
+        self._writer.execute("SAVEPOINT change")
+        try:
+            change.result = change.body(self._writer)
+        except Exception as error:  # noqa: BLE001  it is its caller's, not the group's; the caller gets it
+            change.error = error
+            self._writer.execute("ROLLBACK TO change")
+        self._writer.execute("RELEASE change")
+
+
+def open_database(path: Path, role: Role, *, cache_mib: int = 16) -> Database:
+    """Open the file of a role, made or brought to the newest schema if need be.
+
+    Raises:
+        NewerSchema: a newer version of this software wrote it.
+        ForeignFile: it is something else.
+        Unwritable: it cannot be written.
+    """
+    with translated(role.title, path):
+        path.touch(mode=0o600)
+        connection = sqlite3.connect(path, isolation_level=None, timeout=_PATIENCE)
+        try:
+            if not _is_ours(connection, role):
+                raise ForeignFile(role.title, str(path))
+            migrate(connection, role)
+        finally:
+            connection.close()
+    return Database(path, role, cache_mib)
+
+
+def _is_ours(connection: sqlite3.Connection, role: Role) -> bool:
+    (mark,) = connection.execute("PRAGMA application_id").fetchone()
+    (objects,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return bool(mark == role.mark or (mark == 0 and objects == 0))

@@ -1,0 +1,100 @@
+"""What a database file can refuse, said in one sentence that names the remedy."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from capsule_core.errors import DataLoss, FailedPrecondition, Unavailable
+
+__all__ = ["Damaged", "DiskFull", "ForeignFile", "ForeignKeystore", "Unwritable", "UnsafeDeletion", "translated"]
+
+
+@attrs.define
+class ForeignFile(FailedPrecondition):
+    """The file was not written by this software, or is another of its files."""
+
+    reason = "FOREIGN_FILE"
+    sentence = "{path} is not {what} of this software; nothing in it was changed, name another file"
+    what: str
+    path: str
+
+
+@attrs.define
+class ForeignKeystore(FailedPrecondition):
+    """The root key is not the one that the keystore was made with."""
+
+    reason = "FOREIGN_KEYSTORE"
+    sentence = "{path} is the keystore of another deployment: the root key does not open it; use the root key it was made with"
+    path: str
+
+
+@attrs.define
+class Unwritable(FailedPrecondition):
+    """The operating system does not let us write."""
+
+    reason = "UNWRITABLE"
+    sentence = "{path} cannot be written; create its folder, or give this user the right to write there"
+    path: str
+
+
+@attrs.define
+class UnsafeDeletion(FailedPrecondition):
+    """The SQLite at hand would leave deleted bytes in its files."""
+
+    reason = "UNSAFE_DELETION"
+    sentence = "{path} cannot be opened: this build of SQLite does not overwrite what it deletes (secure_delete); use another"
+    path: str
+
+
+@attrs.define
+class DiskFull(Unavailable):
+    """There is no room for what was to be written."""
+
+    reason = "DISK_FULL"
+    sentence = "the disk that holds {what} is full; nothing was changed, free some space and repeat"
+    what: str
+
+
+@attrs.define
+class Damaged(DataLoss):
+    """The file is not readable as what it was."""
+
+    reason = "DAMAGED_FILE"
+    sentence = "{path} is damaged; stop the service and restore {what}"
+    what: str
+    path: str
+
+
+_CODE = 0xFF  # the low byte of an extended result code is the primary one
+_UNWRITABLE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
+_MOMENTARY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PROTOCOL}
+
+
+@contextmanager
+def translated(what: str, path: Path) -> Iterator[None]:
+    """Raise what SQLite or the operating system says about a file as an error of the domain.
+
+    A mistake of ours (a statement that is wrong, a constraint nobody expected) stays what it is.
+    """
+    try:
+        yield
+    except OSError:
+        raise Unwritable(str(path)) from None
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _CODE
+        if code == sqlite3.SQLITE_FULL:
+            raise DiskFull(what) from error
+        if code == sqlite3.SQLITE_NOTADB:
+            raise ForeignFile(what, str(path)) from error
+        if code == sqlite3.SQLITE_CORRUPT:
+            raise Damaged(what, str(path)) from error
+        if code in _UNWRITABLE:
+            raise Unwritable(str(path)) from error
+        if code in _MOMENTARY:
+            raise Unavailable from error
+        raise

@@ -1,0 +1,97 @@
+"""The leaves of a log in a table: of changes beside the records, of reads in a file of its own."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+
+from capsule_core.errors import InvalidField, LedgerBroken
+from capsule_core.ledger import Frontier
+from capsule_sql.database import Database
+
+__all__ = ["SqlLedger", "append"]
+
+_STEP: Final = 256
+"""After so many leaves the frontier is kept for good, so that an earlier one is at most as many leaves away."""
+
+
+@attrs.define(eq=False)
+class SqlLedger:
+    """A ledger store; appends of many threads share a commit."""
+
+    _database: Database
+
+    def append(self, leaves: Sequence[bytes]) -> Frontier:
+        """Add the data of *leaves* to the end; return the frontier after them."""
+        if not leaves:
+            return self.head()
+        return self._database.write(lambda connection: append(connection, leaves))
+
+    def read(self, start: int, limit: int) -> Sequence[bytes]:
+        """Return the data of up to *limit* leaves from *start* on."""
+        return self._database.read(lambda connection: _read(connection, start, limit))
+
+    def head(self) -> Frontier:
+        """Return the frontier after all leaves."""
+        return self._database.read(_head)
+
+    def at(self, size: int) -> Frontier:
+        """Return the frontier as it was after the first *size* leaves.
+
+        Raises:
+            InvalidField: there are not so many.
+        """
+        return self._database.read(lambda connection: _at(connection, size))
+
+    def keep(self, checkpoint: str) -> None:
+        """Remember a signed checkpoint."""
+        upsert = "INSERT INTO checkpoints (no, note) VALUES (1, ?) ON CONFLICT (no) DO UPDATE SET note = excluded.note"
+        self._database.write(lambda connection: connection.execute(upsert, (checkpoint,)))
+
+    def latest(self) -> str | None:
+        """Return the signed checkpoint that was kept last."""
+        select = "SELECT note FROM checkpoints"
+        row = self._database.read(lambda connection: connection.execute(select).fetchone())
+        return None if row is None else str(row[0])
+
+
+def append(connection: sqlite3.Connection, leaves: Sequence[bytes]) -> Frontier:
+    """Add leaves within somebody's transaction; return the frontier after them."""
+    frontier = _head(connection)
+    numbered = list(enumerate(leaves, start=frontier.size))
+    connection.executemany("INSERT INTO leaves (no, data) VALUES (?, ?)", numbered)
+    rest = list(leaves)
+    while rest:
+        room = _STEP - frontier.size % _STEP
+        if frontier.size % _STEP:
+            connection.execute("DELETE FROM frontiers WHERE size = ?", (frontier.size,))
+        frontier = frontier.append(rest[:room])
+        rest = rest[room:]
+        insert = "INSERT INTO frontiers (size, frontier) VALUES (?, ?)"
+        connection.execute(insert, (frontier.size, frontier.encode()))
+    return frontier
+
+
+def _head(connection: sqlite3.Connection) -> Frontier:
+    row = connection.execute("SELECT frontier FROM frontiers ORDER BY size DESC LIMIT 1").fetchone()
+    return Frontier() if row is None else Frontier.decode(row[0])
+
+
+def _at(connection: sqlite3.Connection, size: int) -> Frontier:
+    nearest = "SELECT frontier FROM frontiers WHERE size <= ? ORDER BY size DESC LIMIT 1"
+    row = connection.execute(nearest, (size,)).fetchone()
+    frontier = Frontier() if row is None else Frontier.decode(row[0])
+    if not 0 <= size <= _head(connection).size:
+        raise InvalidField("size", "must be at most the number of leaves")
+    missing = _read(connection, frontier.size, size - frontier.size)
+    if len(missing) != size - frontier.size:
+        raise LedgerBroken(frontier.size + len(missing), "it is missing")
+    return frontier.append(missing)
+
+
+def _read(connection: sqlite3.Connection, start: int, limit: int) -> list[bytes]:
+    select = "SELECT data FROM leaves WHERE no >= ? ORDER BY no LIMIT ?"
+    return [data for (data,) in connection.execute(select, (start, limit))]

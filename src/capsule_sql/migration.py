@@ -1,0 +1,80 @@
+"""Bring a file to the newest schema of its role, in one transaction: SQLAlchemy and Alembic, and only here."""
+
+from __future__ import annotations
+
+import enum
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.pool import StaticPool
+
+from capsule_core.errors import NewerSchema
+
+__all__ = ["Role", "migrate", "scripts"]
+
+_SCRIPTS: Final = Path(__file__).with_name("migrations")
+
+
+class Role(enum.Enum):
+    """What a file is for: its name in sentences, the mark in its header, and its newest revision."""
+
+    DATA = ("data", "the data", 0x43415044, "data_0001")
+    LEDGER = ("ledger", "the read log", 0x4341504C, "ledger_0001")
+    JOURNAL = ("journal", "the journal", 0x4341504A, "journal_0001")
+    KEYSTORE = ("keystore", "the keystore", 0x4341504B, "keystore_0001")
+
+    def __init__(self, folder: str, title: str, mark: int, newest: str) -> None:
+        self.folder = folder
+        self.title = title
+        self.mark = mark
+        self.newest = newest
+
+
+def scripts(role: Role) -> Config:
+    """Return Alembic's configuration for the migrations of a role."""
+    config = Config()
+    config.set_main_option("script_location", _escaped(_SCRIPTS))
+    config.set_main_option("version_locations", _escaped(_SCRIPTS / role.folder))
+    config.set_main_option("file_template", "%%(rev)s")
+    config.set_main_option("path_separator", "newline")  # a folder's name may hold anything else
+    return config
+
+
+def migrate(connection: sqlite3.Connection, role: Role) -> None:
+    """Bring the file to the newest schema of its role.
+
+    Raises:
+        NewerSchema: a newer version of this software wrote it; nothing was changed.
+    """
+    revision = _revision(connection)
+    if revision == role.newest:
+        return
+    config = scripts(role)
+    if revision is not None and revision not in {each.revision for each in ScriptDirectory.from_config(config).walk_revisions()}:
+        raise NewerSchema(role.title)
+    engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
+    event.listen(engine, "begin", _begin)
+    with engine.begin() as transaction:
+        config.attributes["connection"] = transaction
+        config.attributes["role"] = role
+        command.upgrade(config, "head")
+        transaction.exec_driver_sql(f"PRAGMA application_id = {role.mark}")
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _revision(connection: sqlite3.Connection) -> str | None:
+    table = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
+    row = connection.execute("SELECT version_num FROM alembic_version").fetchone() if table else None
+    return None if row is None else str(row[0])
+
+
+def _escaped(path: Path) -> str:
+    return str(path).replace("%", "%%")

@@ -1,0 +1,30 @@
+"""Frameworks stay at the edge: protobuf and gRPC in three kinds of file, SQL in two (import-linter has the rest)."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.architecture.tree import Module, imported, modules
+
+WIRE = {"capsule_api", "google", "grpc", "grpc_health", "grpc_reflection", "grpc_status"}
+SQL = {"alembic", "psycopg", "sqlalchemy", "sqlite3", "sqlmodel"}
+
+
+def worlds(module: Module, frameworks: set[str]) -> list[str]:
+    return [f"line {line}: {name}" for name, line in imported(module) if name.split(".")[0] in frameworks]
+
+
+def speaks_the_wire(module: Module) -> bool:
+    parts = module.name.split(".")
+    return parts[-1] in {"convert", "servicer"} or parts[1:2] == ["runtime"]
+
+
+@pytest.mark.parametrize("module", [each for each in modules() if not speaks_the_wire(each)], ids=str)
+def test_only_convert_servicer_and_runtime_speak_the_wire(module: Module) -> None:
+    assert worlds(module, WIRE) == []
+
+
+@pytest.mark.parametrize("module", [each for each in modules() if not each.name.startswith("capsule_sql")], ids=str)
+def test_only_the_store_speaks_sql(module: Module) -> None:
+    if not module.name.endswith(".store"):
+        assert worlds(module, SQL) == []
