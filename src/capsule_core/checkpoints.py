@@ -11,7 +11,7 @@ import base64
 import binascii
 import hashlib
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 import attrs
@@ -19,6 +19,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from capsule_core.errors import InvalidField, ReceiptInvalid
+from capsule_core.names import from_micros, micros
 
 __all__ = [
     "Checkpoint",
@@ -30,6 +31,7 @@ __all__ = [
     "parse_verifier",
     "sign_checkpoint",
     "stamp",
+    "utc",
 ]
 
 _ED25519: Final = b"\x01"
@@ -43,9 +45,18 @@ def canonical(value: object) -> bytes:
     return _CANONICAL.encode(value).encode()
 
 
+def utc(at: datetime) -> datetime:
+    """Return the same moment in UTC.
+
+    Raises:
+        InvalidField: it does not know its time zone.
+    """
+    return from_micros(micros(at))
+
+
 def stamp(at: datetime) -> str:
     """Write a moment in UTC to the microsecond, the one spelling of it that is hashed and signed (RFC 3339)."""
-    return at.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    return utc(at).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def moment(text: str) -> datetime:
@@ -77,18 +88,14 @@ def _exactly_32(_: object, attribute: attrs.Attribute[bytes], value: bytes) -> N
 class Checkpoint:
     """What a log says of itself: the *root* over its first *size* leaves; *origin* names the log and its epoch."""
 
-    origin: str = attrs.field()
-    size: int = attrs.field()
+    origin: str
+    size: int
     root: bytes = attrs.field(validator=_exactly_32)
 
-    @origin.validator
-    def _one_line(self, _: object, value: str) -> None:
-        if not value or not value.isprintable():
+    def __attrs_post_init__(self) -> None:
+        if not self.origin or not self.origin.isprintable():
             raise InvalidField("origin", "must be one printable line")
-
-    @size.validator
-    def _counts(self, _: object, value: int) -> None:
-        if not 0 <= value < 1 << 63:
+        if not 0 <= self.size < 1 << 63:
             raise InvalidField("size", "must count leaves")
 
     def text(self) -> str:
@@ -130,10 +137,10 @@ class Signer:
 
     name: str = attrs.field(validator=_key_name)
     _key: Ed25519PrivateKey = attrs.field(repr=False)
-    verifier: Verifier = attrs.field(init=False, repr=False)
 
-    @verifier.default
-    def _public(self) -> Verifier:
+    @property
+    def verifier(self) -> Verifier:
+        """The public key, for everybody."""
         return Verifier(self.name, self._key.public_key().public_bytes_raw())
 
     @classmethod

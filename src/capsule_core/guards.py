@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from typing import Final
 
 from capsule_core.errors import CardNumberFound, SpecialCategoryFound
@@ -17,6 +18,7 @@ _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?(?![A-Za-z0-9])")
 _LONGEST_PHONE: Final = 15
 _LONGEST_CARD: Final = 19
+_SHORTEST_GROUP: Final = 4
 # Issuer ranges with the lengths they are issued in (ISO/IEC 7812-1 leaves them to the issuers).
 _CARD = re.compile(
     r"4(?:\d{12}|\d{15}|\d{18})"  # Visa
@@ -37,7 +39,8 @@ def refuse_card_numbers(field: str, text: str) -> None:
     """Refuse *text* if a payment card number stands anywhere in it, in the digits of any script.
 
     A card number has a known issuer, a length which that issuer uses and a right check digit (ISO/IEC 7812-1 Annex B);
-    its digits may be parted by single spaces, dashes or dots. Phone numbers with a leading plus and IBANs are let pass.
+    single spaces, dashes or dots may part its digits, anywhere if it stands alone, into the usual groups between other
+    numbers. Phone numbers with a leading plus and IBANs are let pass.
 
     Raises:
         CardNumberFound: it does.
@@ -75,16 +78,25 @@ def refuse_special_category(field: str, category: str) -> None:
 
 
 def _holds_card(groups: list[str]) -> bool:
-    # A card may stand between other numbers, its expiry date say; it begins and ends where a group does.
+    return _is_card("".join(groups)) or any(_is_card(number) for number in _between_others(groups))
+
+
+def _between_others(groups: list[str]) -> Iterator[str]:
+    # A card may stand between other numbers, its expiry date say. Then it is written as cards are, in groups of four
+    # digits or more, the last one excepted; or else every row of small numbers would hold one sooner or later.
     for first in range(len(groups)):
         number = ""
-        for group in groups[first:]:
+        for group in groups[first : first + _LONGEST_CARD]:
             number += group
             if len(number) > _LONGEST_CARD:
                 break
-            if _CARD.fullmatch(number) and _has_check_digit(number):
-                return True
-    return False
+            yield number
+            if len(group) < _SHORTEST_GROUP:
+                break
+
+
+def _is_card(number: str) -> bool:
+    return _CARD.fullmatch(number) is not None and _has_check_digit(number)
 
 
 def _has_check_digit(number: str) -> bool:

@@ -9,18 +9,16 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
-from itertools import compress, count
-from operator import ne
 from typing import Final, Protocol, Self
 
 import attrs
 
-from capsule_core.checkpoints import Checkpoint, canonical, moment, stamp
+from capsule_core.checkpoints import Checkpoint, canonical, moment, stamp, utc
 from capsule_core.errors import InvalidField, LedgerBroken, NewerSchema, ReceiptInvalid
-from capsule_core.names import TenantId, from_micros, micros, tenant_id
+from capsule_core.names import TenantId, tenant_id
 
 __all__ = [
     "Frontier",
@@ -37,7 +35,6 @@ __all__ = [
     "verify_inclusion",
 ]
 
-_HASH: Final = 32
 _BATCH: Final = 4096
 
 
@@ -92,9 +89,9 @@ class Frontier:
         """
         size, nodes = int.from_bytes(data[:8], "big"), data[8:]
         expected = (size - 1).bit_count() + 1 if size else 0
-        if len(data) < 8 or len(nodes) != expected * _HASH:
+        if len(data) < 8 or len(nodes) != expected * 32:
             raise LedgerBroken(size, "the stored frontier has the wrong length")
-        return cls(size, tuple(nodes[at : at + _HASH] for at in range(0, len(nodes), _HASH)))
+        return cls(size, tuple(nodes[at : at + 32] for at in range(0, len(nodes), 32)))
 
 
 def _extended(frontier: Frontier, hashes: Sequence[bytes]) -> Frontier:
@@ -125,40 +122,30 @@ def inclusion(hashes: Sequence[bytes], index: int, size: int) -> list[bytes]:
     """Return the path from leaf *index* to the root of the first *size* leaves (RFC 6962 section 2.1.1)."""
     if not 0 <= index < size <= len(hashes):
         raise InvalidField("index", "must be of a leaf within the tree, and the tree within the log")
-    path: list[bytes] = []
-    low, high = 0, size
-    while high - low > 1:
-        middle = _split(low, high)
-        if index < middle:
-            path.append(root_of(hashes[middle:high]))
-            high = middle
-        else:
-            path.append(root_of(hashes[low:middle]))
-            low = middle
-    return path[::-1]
+    return _siblings(hashes, index, size, until=lambda low, high: high - low == 1)[0]
 
 
 def consistency(hashes: Sequence[bytes], first: int, second: int) -> list[bytes]:
     """Return the proof that the tree of *second* leaves begins with that of *first* (RFC 6962 section 2.1.2)."""
     if not 0 <= first <= second <= len(hashes):
         raise InvalidField("first", "must be at most the second size, and that within the log")
+    if first == 0:
+        return []
+    path, low = _siblings(hashes, first - 1, second, until=lambda _, high: high == first)
+    return [root_of(hashes[low:first]), *path] if low else path
+
+
+def _siblings(
+    hashes: Sequence[bytes], index: int, size: int, *, until: Callable[[int, int], bool]
+) -> tuple[list[bytes], int]:
     path: list[bytes] = []
-    low, high = 0, second
-    while first and first != high:
-        middle = _split(low, high)
-        if first <= middle:
-            path.append(root_of(hashes[middle:high]))
-            high = middle
-        else:
-            path.append(root_of(hashes[low:middle]))
-            low = middle
-    if low:
-        path.append(root_of(hashes[low:high]))
-    return path[::-1]
-
-
-def _split(low: int, high: int) -> int:
-    return low + (1 << (high - low - 1).bit_length() - 1)
+    low, high = 0, size
+    while not until(low, high):
+        middle = low + (1 << (high - low - 1).bit_length() - 1)
+        aside = hashes[middle:high] if index < middle else hashes[low:middle]
+        low, high = (low, middle) if index < middle else (middle, high)
+        path.append(root_of(aside))
+    return path[::-1], low
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], root: bytes) -> None:
@@ -192,9 +179,10 @@ def _grew(first: int, second: int, path: Sequence[bytes], first_root: bytes, sec
     shift = (first & -first).bit_length() - 1
     inner -= shift
     # A first tree that is one perfect subtree is its own start; any other is proved from its last perfect subtree.
-    start, *rest = path if first & (first - 1) else (first_root, *path)
-    if len(rest) != inner + border:
+    proof = path if first & (first - 1) else (first_root, *path)
+    if len(proof) != 1 + inner + border:
         return False
+    start, *rest = proof
     index = (first - 1) >> shift
     old = start
     for level, sibling in enumerate(rest):
@@ -222,10 +210,6 @@ _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.:/-]{0,63}")
 _VALUE = re.compile(r"[A-Za-z0-9_.,:;/+=-]{0,256}")
 
 
-def _utc(at: datetime) -> datetime:
-    return from_micros(micros(at))
-
-
 def _matches(pattern: re.Pattern[str], field: str, text: str) -> None:
     if not pattern.fullmatch(text):
         raise InvalidField(field, f"must match {pattern.pattern}")
@@ -239,7 +223,7 @@ class Leaf:
     digests: nothing in a leaf is personal data, for a leaf is never erased.
     """
 
-    at: datetime = attrs.field(converter=_utc)
+    at: datetime = attrs.field(converter=utc)
     tenant: TenantId = attrs.field(converter=tenant_id)
     act: str
     use: str
@@ -395,8 +379,9 @@ def _replayed(store: LedgerStore, frontier: Frontier, size: int, recorded: Seque
         hashes = [leaf_hash(data) for data in store.read(start, min(_BATCH, size - start))]
         if not hashes:
             raise LedgerBroken(start, "it ends here, before the end that its head speaks of")
-        for wrong in compress(count(start), map(ne, hashes, recorded[start : start + len(hashes)])):
-            raise LedgerBroken(wrong, "it is not what was appended here")
+        for index, (found, noted) in enumerate(zip(hashes, recorded[start : start + _BATCH], strict=False), start):
+            if found != noted:
+                raise LedgerBroken(index, "it is not what was appended here")
         frontier = _extended(frontier, hashes)
     return frontier
 

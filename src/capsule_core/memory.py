@@ -73,6 +73,7 @@ class MemoryStore:
         with self._lock:
             for draft in drafts:
                 self._admit(draft, admits)
+            self._place(drafts)
             self._expect(act)
             for draft in drafts:
                 self._follow(draft)
@@ -189,15 +190,10 @@ class MemoryStore:
                 if page.generation > self._pages[page.tenant, page.number].generation:
                     self._pages[page.tenant, page.number] = page
 
-    def opening(self, tenant: TenantId) -> Slot | None:
-        """Return where the next subject's key would lie."""
+    def newest(self, tenant: TenantId) -> int:
+        """Return the number of the tenant's newest page."""
         with self._lock:
-            numbers = [number for owner, number in self._pages if owner == tenant]
-            if not numbers:
-                return None
-            newest = max(numbers)
-            used = [s.index for (owner, _), s in self._subjects.items() if owner == tenant and s.page == newest]
-            return Slot(newest, max(used, default=-1) + 1)
+            return max((number for owner, number in self._pages if owner == tenant), default=0)
 
     def _meant(self, where: Where) -> list[Sealed]:
         return [record for record in self._records.values() if matches(where, record)]
@@ -225,8 +221,15 @@ class MemoryStore:
         carried = self._carried(draft)
         if carried & ~admits:
             raise MarksRefused(carried)
-        if self._subjects.get((draft.tenant, draft.subject), draft.slot) != draft.slot:
-            raise VersionMismatch  # another writer made the subject known in the meantime, under another key
+
+    def _place(self, drafts: Sequence[Sealed]) -> None:
+        """Refuse a slot that is not the subject's, or is another's: nobody may share a key."""
+        owners = {(tenant, slot): key for (tenant, key), slot in self._subjects.items()}
+        for draft in drafts:
+            known = self._subjects.get((draft.tenant, draft.subject), draft.slot)
+            owner = owners.setdefault((draft.tenant, draft.slot), draft.subject)
+            if known != draft.slot or owner != draft.subject:
+                raise VersionMismatch
 
     def _expect(self, act: Act) -> None:
         for expected in act.expects:

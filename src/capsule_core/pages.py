@@ -1,6 +1,7 @@
 """Key pages: subjects' keys lie 256 to a page, the page is one sealed blob, only the page's key must be destroyed.
 
-A page is created full of random keys and sealed once under its page key; a place on it is given out once. To erase subjects
+A page is created full of random keys and sealed once under its page key. The process that made a page gives its places out, each
+once; after a restart or a restore it makes a new one, so that no key is ever given out twice. To erase subjects
 their page is sealed anew without their keys under a fresh page key, and the old page key is destroyed.
 """
 
@@ -14,7 +15,6 @@ import attrs
 from capsule_core.errors import SubjectErased
 from capsule_core.journal import SealedPage
 from capsule_core.names import TenantId
-from capsule_core.records import Slot
 from capsule_core.sealing import KEY_BYTES, open_bytes, seal_bytes
 
 __all__ = [
@@ -86,8 +86,7 @@ class PageStore(Protocol):
 
     P1. ``add`` keeps a new page; a number is used once in a tenant.
     P2. ``reseal`` replaces pages by newer generations and leaves a page that is as new or newer.
-    P3. ``opening`` names the newest page of the tenant and its first place that was never given to a subject; 256 if all were,
-        None if the tenant has no page.
+    P3. ``newest`` is the highest number that a page of the tenant has; 0 if there is none.
     """
 
     def add(self, page: SealedPage) -> None:
@@ -102,8 +101,8 @@ class PageStore(Protocol):
         """Replace pages by what they were sealed to anew."""
         ...
 
-    def opening(self, tenant: TenantId) -> Slot | None:
-        """Return where the next subject's key would lie."""
+    def newest(self, tenant: TenantId) -> int:
+        """Return the number of the tenant's newest page."""
         ...
 
 

@@ -33,10 +33,11 @@ from capsule_core.checkpoints import (
     parse_verifier,
     sign_checkpoint,
     stamp,
+    utc,
 )
 from capsule_core.errors import InvalidField, NewerSchema, ReceiptInvalid
 from capsule_core.ledger import Frontier, Leaf, leaf_hash, verify_inclusion
-from capsule_core.names import SubjectKey, TenantId, from_micros, micros, subject_key, tenant_id
+from capsule_core.names import SubjectKey, TenantId, subject_key, tenant_id
 
 __all__ = ["Destruction", "Method", "Outcome", "Receipt", "Scope", "Statement", "describe", "issue", "verify"]
 
@@ -90,10 +91,6 @@ def _count(_: object, attribute: attrs.Attribute[int], value: int) -> None:
     _counts(attribute.name, value)
 
 
-def _utc(at: datetime) -> datetime:
-    return from_micros(micros(at))
-
-
 def _keys(subjects: Sequence[str]) -> tuple[SubjectKey, ...]:
     return tuple(subject_key(subject) for subject in subjects)
 
@@ -112,7 +109,7 @@ class Destruction:
     records: Mapping[str, int] = attrs.field(factory=dict[str, int])
     pages: tuple[str, ...] = attrs.field(default=(), validator=_lines)
     mirrors: int = attrs.field(default=0, validator=_count)
-    verified_at: datetime = attrs.field(converter=_utc)
+    verified_at: datetime = attrs.field(converter=utc)
 
     def __attrs_post_init__(self) -> None:
         for name, number in self.records.items():
@@ -128,8 +125,8 @@ class Destruction:
 class Statement:
     """What was destroyed, for whom, on which ground, when, by which holders, and what remains until when.
 
-    *subjects* are surrogates; *ground* ("request", "purge", "trash expired") and *remaining* are in words of this software,
-    never a user's.
+    *subjects* are surrogates; *ground* ("request", "purge", "trash expired") and *remaining* are in words of this
+    software, never a user's.
     """
 
     erasure: str = attrs.field(validator=_line)
@@ -138,10 +135,10 @@ class Statement:
     subjects: tuple[SubjectKey, ...] = attrs.field(converter=_keys)
     ground: str = attrs.field(validator=_line)
     scope: Scope
-    requested_at: datetime = attrs.field(converter=_utc)
-    fenced_at: datetime = attrs.field(converter=_utc)
-    destroyed_at: datetime = attrs.field(converter=_utc)
-    read_back_at: datetime = attrs.field(converter=_utc)
+    requested_at: datetime = attrs.field(converter=utc)
+    fenced_at: datetime = attrs.field(converter=utc)
+    destroyed_at: datetime = attrs.field(converter=utc)
+    read_back_at: datetime = attrs.field(converter=utc)
     destructions: tuple[Destruction, ...]
     remaining: tuple[str, ...] = attrs.field(default=(), validator=_lines)
 
@@ -162,7 +159,10 @@ class Statement:
         Raises:
             ReceiptInvalid: it is not a statement, or not spelled in the one way.
         """
-        return _read(data, _statement, Statement.encode)
+        statement = _read(data, _statement, Statement.encode)
+        if statement.encode() != data:
+            raise ReceiptInvalid("the statement is not in canonical form")
+        return statement
 
     def digest(self) -> str:
         """Return the SHA-256 of the encoded statement in hex, as the leaf's detail holds it."""

@@ -285,7 +285,8 @@ class RecordStore(Protocol):
     C4. A record or subject carrying a mark that is not admitted is not returned by ``select``, is ``Refused`` by ``read``, and
         makes ``write`` raise MarksRefused, nothing changed; ``move`` leaves it where it is.
     C5. Deciding C3, C4 and the act's expectations, changing, the act's leaf and its answer are one transaction; there is one
-        leaf for each act that touched something, and none for one that did not.
+        leaf for each act that touched something, and none for one that did not. Its place in the log is given at the latest
+        when the ledger's ``head`` is asked for next. A witness never writes to a store.
     C6. ``move`` to the trash takes live records only and frees their claims; ``Restore`` takes back exactly its batch, the
         same bytes, and their claims: IdentifierTaken, and nothing is restored, if a live record has one by now.
     C7. A claim is held by one live record of a tenant; a second ``write`` of it raises IdentifierTaken.
@@ -295,7 +296,8 @@ class RecordStore(Protocol):
     C9. ``destroy`` leaves out what is guarded and not admitted, and leaves nothing of the rest: no record, token, signature
         or answer body.
     C10. ``select`` returns exactly what ``matches`` says and C4 admits, newest first, each record once over all pages.
-    C11. A subject, once known, stays known: its slot never changes and is never given to another.
+    C11. A subject, once known, stays known: its slot never changes. ``write`` raises VersionMismatch for a draft whose slot is
+        not its subject's, or belongs to another.
     C12. An act whose answer has a key that is kept already raises RequestInFlight and changes nothing.
     """
 

@@ -7,7 +7,7 @@ makes its leaf. It never decides who may; it asks ``uses`` whose data a use may 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -97,16 +97,28 @@ class Repository:
         opened = iter(self.open([record for record in found if isinstance(record, Sealed)]))
         return [None if record is None else next(opened) for record in found]
 
-    def select(self, where: Where, *, use: Use, limit: int, after: Cursor | None = None, words: str = "") -> Listing:
-        """Return up to *limit* records, newest first; *words* are beginnings of words that each of them holds."""
+    def select(
+        self,
+        where: Where,
+        *,
+        use: Use,
+        limit: int,
+        after: Cursor | None = None,
+        words: str = "",
+        keeping: Callable[[Kept[Any]], bool] | None = None,
+    ) -> Listing:
+        """Return up to *limit* records, newest first.
+
+        *words* are beginnings of words that each of them holds; *keeping* decides of each opened record whether it stays.
+        """
         if words:
             where = attrs.evolve(where, signature=query_signature(self.vault.tenant(where.tenant), words))
         found: list[Kept[Any]] = []
         while True:
             page = self.store.select(where, admits=admits(use), limit=limit - len(found), after=after)
             after = page.after
-            opened = self.open(page.records)
-            found.extend(kept for kept in opened if not words or self._holds(kept, words))
+            opened = (kept for kept in self.open(page.records) if not words or self._holds(kept, words))
+            found.extend(kept for kept in opened if keeping is None or keeping(kept))
             if after is None or len(found) == limit:
                 return Listing(tuple(found), after)
 

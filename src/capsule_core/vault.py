@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import attrs
 
@@ -33,7 +34,7 @@ from capsule_core.sealing import KEY_BYTES, NONCE_BYTES
 
 __all__ = ["Vault"]
 
-KEY_ID_BYTES = 8
+_KEY_ID_BYTES: Final = 8
 
 
 @attrs.define(eq=False)
@@ -79,9 +80,9 @@ class Vault:
         issued: list[Slot] = []
         with self._lock:
             while len(issued) < count:
-                slot = self._next.get(tenant) or self._pages.opening(tenant)
+                slot = self._next.get(tenant)
                 if slot is None or slot.index >= PLACES:
-                    slot = self._new_page(tenant, 1 if slot is None else slot.page + 1)
+                    slot = Slot(self._new_page(tenant), 0)
                 end = min(PLACES, slot.index + count - len(issued))
                 issued.extend(Slot(slot.page, index) for index in range(slot.index, end))
                 self._next[tenant] = Slot(slot.page, end)
@@ -116,33 +117,35 @@ class Vault:
 
     def remaining(self, tenant: TenantId, slots: Sequence[Slot]) -> list[Slot]:
         """Read back from the stores, past every cache, which of *slots* still hold a key."""
-        pages = self._load(tenant, {slot.page for slot in slots})
+        pages = self._load(tenant, {slot.page for slot in slots}, heal=True)
         return [slot for slot in slots if pages[slot.page].holds(slot.index)]
 
     def _secret(self, tenant: TenantId) -> bytes:
         held = self._keystore.get(tenant, [TENANT_SECRET])[0]
         if held is not None:
             return held.key
-        made = PageKey(tenant=tenant, page=TENANT_SECRET, id=self._random(KEY_ID_BYTES), key=self._random(KEY_BYTES))
+        made = PageKey(tenant=tenant, page=TENANT_SECRET, id=self._random(_KEY_ID_BYTES), key=self._random(KEY_BYTES))
         try:
             self._keystore.put([made])
         except KeyMoved:  # another process made it at the same moment
             return self._secret(tenant)
         return made.key
 
-    def _new_page(self, tenant: TenantId, number: int) -> Slot:
-        """Make a page; its key is durable before the page is, so that no page is without."""
-        key = PageKey(tenant=tenant, page=number, id=self._random(KEY_ID_BYTES), key=self._random(KEY_BYTES))
-        try:
-            self._keystore.put([key])
-        except KeyMoved:  # a crash or another process got there first: that number is spent
-            return self._new_page(tenant, number + 1)
-        page = OpenPage(
-            tenant=tenant, number=number, generation=1, key_id=key.id, keys=self._random(PLACES * KEY_BYTES)
-        )
-        self._pages.add(seal_page(page, key=key.key, nonce=self.nonce()))
-        self._remember(page)
-        return Slot(number, 0)
+    def _new_page(self, tenant: TenantId) -> int:
+        """Make a page of our own; its key is durable before the page is, so that no page is without."""
+        number = max(self._pages.newest(tenant), self._next.get(tenant, Slot(0, 0)).page)
+        while True:
+            number += 1
+            key = PageKey(tenant=tenant, page=number, id=self._random(_KEY_ID_BYTES), key=self._random(KEY_BYTES))
+            try:
+                self._keystore.put([key])
+            except KeyMoved:
+                continue  # a crash or another process got there first: that number is spent
+            keys = self._random(PLACES * KEY_BYTES)
+            page = OpenPage(tenant=tenant, number=number, generation=1, key_id=key.id, keys=keys)
+            self._pages.add(seal_page(page, key=key.key, nonce=self.nonce()))
+            self._remember(page)
+            return number
 
     def _open(self, tenant: TenantId, numbers: set[int]) -> Mapping[int, OpenPage]:
         with self._lock:
@@ -156,32 +159,39 @@ class Vault:
                 self._remember(page)
         return found
 
-    def _load(self, tenant: TenantId, numbers: set[int]) -> dict[int, OpenPage]:
+    def _load(self, tenant: TenantId, numbers: set[int], *, heal: bool = False) -> dict[int, OpenPage]:
+        """Read pages past the cache; *heal* also stores what the journal had to help out with.
+
+        A witness opens pages inside a store's transaction, and a witness never writes: only who is outside may heal.
+        """
         ordered = sorted(numbers)
         keys = self._keystore.get(tenant, ordered)
-        pages = self._pages.pages(tenant, ordered)
-        return {number: self._opened_with(key, page) for number, key, page in zip(ordered, keys, pages, strict=True)}
+        stored = self._pages.pages(tenant, ordered)
+        current = [self._current(key, page) for key, page in zip(keys, stored, strict=True)]
+        if heal and (healed := [new for (_, new), old in zip(current, stored, strict=True) if new is not old]):
+            self._pages.reseal(healed)
+        return {page.number: open_page(page, key=key.key) for key, page in current}
 
-    def _opened_with(self, key: PageKey | None, page: SealedPage | None) -> OpenPage:
+    def _current(self, key: PageKey | None, page: SealedPage | None) -> tuple[PageKey, SealedPage]:
         if key is None or page is None:
             raise SealBroken("key page")
-        if page.key_id != key.id:  # older than its key, after a crash or a restore: the journal has its newest sealing
-            healed = self._journal.newest_page(page.tenant, page.number, key.id)
-            if healed is None:
-                raise SealBroken("key page")
-            self._pages.reseal([healed])
-            page = healed
-        return open_page(page, key=key.key)
+        if page.key_id == key.id:
+            return key, page
+        # Older than its key, after a crash or a restore: the journal has its newest sealing.
+        healed = self._journal.newest_page(page.tenant, page.number, key.id)
+        if healed is None:
+            raise SealBroken("key page")
+        return key, healed
 
     def _reseal(self, tenant: TenantId, places: Mapping[int, set[int]]) -> dict[int, str]:
         """Journal the new pages, then let the old keys die, then store the pages: no other order survives a crash."""
-        pages = self._load(tenant, set(places))
+        pages = self._load(tenant, set(places), heal=True)
         replaced: list[tuple[bytes, PageKey]] = []
         resealed: list[SealedPage] = []
         for number, page in pages.items():
             if not any(page.holds(index) for index in places[number]):
                 continue
-            key = PageKey(tenant=tenant, page=number, id=self._random(KEY_ID_BYTES), key=self._random(KEY_BYTES))
+            key = PageKey(tenant=tenant, page=number, id=self._random(_KEY_ID_BYTES), key=self._random(KEY_BYTES))
             pages[number] = without(page, places[number], key_id=key.id)
             replaced.append((page.key_id, key))
             resealed.append(seal_page(pages[number], key=key.key, nonce=self.nonce()))

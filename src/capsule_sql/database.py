@@ -6,13 +6,14 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import attrs
 
 from capsule_core.errors import Unavailable
-from capsule_sql.failures import ForeignFile, UnsafeDeletion, translated
+from capsule_sql.failures import ForeignFile, UnsafeDeletion, told
 from capsule_sql.migration import Role, migrate
 
 __all__ = ["Database", "open_database"]
@@ -41,15 +42,10 @@ class _Change:
     result: Any = None
     error: BaseException | None = None
 
-    def outcome(self) -> Any:
-        if self.error is not None:
-            raise self.error
-        return self.result
-
 
 @attrs.define(eq=False)
 class Database:
-    """An open file. Reads run side by side, each on a connection of its own; writes one after another, committed in groups."""
+    """An open file: reads run side by side, each on its own connection; writes one by one, committed in groups."""
 
     path: Path
     role: Role
@@ -61,40 +57,39 @@ class Database:
     _closed: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        with translated(self.role.title, self.path):
-            self._writer = self._connect()
+        self._writer = self._connect()
 
     def read(self, body: Callable[[sqlite3.Connection], T]) -> T:
         """Run *body* on a connection that nobody else uses meanwhile; it leaves no cursor open."""
-        with translated(self.role.title, self.path):
-            try:
-                connection = self._idle.pop()
-            except IndexError:
-                connection = self._connect()
-            try:
-                found = body(connection)
-            except BaseException:
-                connection.close()  # the traceback may keep a cursor, and with it an old view of the data
-                raise
-            self._idle.append(connection)
-            if self._closed:
-                self.close()
-            return found
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._connect()
+        try:
+            found = body(connection)
+        except BaseException as error:
+            connection.close()  # the traceback may keep a cursor, and with it an old view of the data
+            raise self._told(error) from None
+        self._idle.append(connection)
+        if self._closed:
+            self.close()
+        return found
 
     def write(self, body: Callable[[sqlite3.Connection], T]) -> T:
         """Run *body* in a transaction and return when it is durable; if it raises, nothing of it was done.
 
-        Changes that wait for the same moment are committed together, each behind a savepoint, by whoever comes first: *body*
-        may run on another caller's thread, and must not write through the database itself.
+        Changes that wait at the same moment are committed together, each behind a savepoint, by whoever came first:
+        *body* may run on another caller's thread, and must not write through the database itself.
         """
         change = _Change(body)
         self._waiting.append(change)
         with self._writing:
             while not change.done:
                 self._commit([self._waiting.popleft() for _ in range(min(len(self._waiting), _TOGETHER))])
-        with translated(self.role.title, self.path):
-            result: T = change.outcome()
-            return result
+        if change.error is not None:
+            raise self._told(change.error) from None
+        result: T = change.result
+        return result
 
     def checkpoint(self) -> None:
         """Move the log into the file and empty it, so that nothing deleted is left in either.
@@ -102,8 +97,11 @@ class Database:
         Raises:
             Unavailable: somebody kept reading an older state for too long; nothing may be called destroyed.
         """
-        with self._writing, translated(self.role.title, self.path):
-            busy, *_ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        try:
+            with self._writing:
+                busy, *_ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error as error:
+            raise self._told(error) from None
         if busy:
             raise Unavailable
 
@@ -115,6 +113,9 @@ class Database:
             while self._idle:
                 self._idle.pop().close()
 
+    def _told(self, error: BaseException) -> BaseException:
+        return told(error, self.role.title, self.path) if isinstance(error, sqlite3.Error) else error
+
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
             self.path, isolation_level=None, timeout=_PATIENCE, check_same_thread=False, cached_statements=256
@@ -124,9 +125,9 @@ class Database:
                 connection.execute(f"PRAGMA {pragma}").fetchall()
             if connection.execute("PRAGMA secure_delete = ON").fetchone() != (1,):
                 raise UnsafeDeletion(str(self.path))
-        except BaseException:
+        except BaseException as error:
             connection.close()
-            raise
+            raise self._told(error) from None
         return connection
 
     def _commit(self, group: list[_Change]) -> None:
@@ -168,15 +169,14 @@ def open_database(path: Path, role: Role, *, cache_mib: int = 16) -> Database:
         ForeignFile: it is something else.
         Unwritable: it cannot be written.
     """
-    with translated(role.title, path):
+    try:
         path.touch(mode=0o600)
-        connection = sqlite3.connect(path, isolation_level=None, timeout=_PATIENCE)
-        try:
+        with closing(sqlite3.connect(path, isolation_level=None, timeout=_PATIENCE)) as connection:
             if not _is_ours(connection, role):
                 raise ForeignFile(role.title, str(path))
             migrate(connection, role)
-        finally:
-            connection.close()
+    except (OSError, sqlite3.Error) as error:
+        raise told(error, role.title, path) from None
     return Database(path, role, cache_mib)
 
 

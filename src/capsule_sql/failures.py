@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
 
 from capsule_core.errors import DataLoss, FailedPrecondition, Unavailable
 
-__all__ = ["Damaged", "DiskFull", "ForeignFile", "ForeignKeystore", "Unwritable", "UnsafeDeletion", "translated"]
+__all__ = [
+    "Damaged",
+    "DamagedKey",
+    "DiskFull",
+    "ForeignFile",
+    "ForeignKeystore",
+    "MirrorsDiffer",
+    "UnsafeDeletion",
+    "Unwritable",
+    "told",
+]
 
 
 @attrs.define
@@ -29,7 +37,9 @@ class ForeignKeystore(FailedPrecondition):
     """The root key is not the one that the keystore was made with."""
 
     reason = "FOREIGN_KEYSTORE"
-    sentence = "{path} is the keystore of another deployment: the root key does not open it; use the root key it was made with"
+    sentence = (
+        "{path} is the keystore of another deployment: the root key does not open it; use the root key it was made with"
+    )
     path: str
 
 
@@ -47,7 +57,28 @@ class UnsafeDeletion(FailedPrecondition):
     """The SQLite at hand would leave deleted bytes in its files."""
 
     reason = "UNSAFE_DELETION"
-    sentence = "{path} cannot be opened: this build of SQLite does not overwrite what it deletes (secure_delete); use another"
+    sentence = (
+        "{path} cannot be opened: this build of SQLite does not overwrite what it deletes (secure_delete); use another"
+    )
+    path: str
+
+
+@attrs.define
+class DamagedKey(DataLoss):
+    """The file of the root key holds something else."""
+
+    reason = "DAMAGED_KEY"
+    sentence = "{path} does not hold a root key of 32 bytes; put back the one this deployment was made with"
+    path: str
+
+
+@attrs.define
+class MirrorsDiffer(DataLoss):
+    """A mirror is not one of the file that it stands beside."""
+
+    reason = "MIRRORS_DIFFER"
+    sentence = "{path} is not a mirror of {what}; name the right file, or an empty one to be filled anew"
+    what: str
     path: str
 
 
@@ -75,26 +106,21 @@ _UNWRITABLE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_
 _MOMENTARY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PROTOCOL}
 
 
-@contextmanager
-def translated(what: str, path: Path) -> Iterator[None]:
-    """Raise what SQLite or the operating system says about a file as an error of the domain.
+def told(error: Exception, what: str, path: Path) -> Exception:
+    """Return what SQLite or the operating system says about a file as an error of the domain.
 
     A mistake of ours (a statement that is wrong, a constraint nobody expected) stays what it is.
     """
-    try:
-        yield
-    except OSError:
-        raise Unwritable(str(path)) from None
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _CODE
-        if code == sqlite3.SQLITE_FULL:
-            raise DiskFull(what) from error
-        if code == sqlite3.SQLITE_NOTADB:
-            raise ForeignFile(what, str(path)) from error
-        if code == sqlite3.SQLITE_CORRUPT:
-            raise Damaged(what, str(path)) from error
-        if code in _UNWRITABLE:
-            raise Unwritable(str(path)) from error
-        if code in _MOMENTARY:
-            raise Unavailable from error
-        raise
+    if isinstance(error, OSError):
+        return Unwritable(str(path))
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _CODE
+    if code in _MOMENTARY:
+        return Unavailable()
+    if code in _UNWRITABLE:
+        return Unwritable(str(path))
+    known = {
+        sqlite3.SQLITE_FULL: DiskFull(what),
+        sqlite3.SQLITE_NOTADB: ForeignFile(what, str(path)),
+        sqlite3.SQLITE_CORRUPT: Damaged(what, str(path)),
+    }
+    return known.get(code, error)

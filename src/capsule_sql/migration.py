@@ -55,7 +55,9 @@ def migrate(connection: sqlite3.Connection, role: Role) -> None:
     if revision == role.newest:
         return
     config = scripts(role)
-    if revision is not None and revision not in {each.revision for each in ScriptDirectory.from_config(config).walk_revisions()}:
+    if revision is not None and revision not in {
+        each.revision for each in ScriptDirectory.from_config(config).walk_revisions()
+    }:
         raise NewerSchema(role.title)
     engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
     event.listen(engine, "begin", _begin)

@@ -1,8 +1,8 @@
 """The tables, declared once: what Alembic compares its migrations to.
 
-Numbers stand for texts between tables. The number of a subject or record begins with its tenant's (32 bits below), so that a
-tenant's rows lie side by side in every table. Times are microseconds since 1970. Tables have a rowid: one WITHOUT ROWID
-leaves deleted rows in its pages.
+Numbers stand for texts between tables. The number of a subject or record begins with its tenant's (32 bits below), so
+that a tenant's rows lie side by side. Times are microseconds since 1970. Every table has a rowid: SQLite leaves deleted
+rows in the pages of one without.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from sqlalchemy import BigInteger, Index, Integer, MetaData, UniqueConstraint, t
 from sqlmodel import Field, SQLModel
 
 __all__ = [
+    "TABLES",
     "AnswerRow",
     "CheckpointRow",
     "EntryRow",
@@ -26,7 +27,6 @@ __all__ = [
     "SealRow",
     "SignatureRow",
     "SubjectRow",
-    "TABLES",
     "TenantRow",
     "TokenRow",
 ]
@@ -68,7 +68,7 @@ class TenantRow(_Row, table=True):
     tenant: str = Field(unique=True)
 
 
-_FENCED: Final = text("marks & 48 = 16")  # fenced and not yet erased
+_FENCED: Final = text("(anywhere & 16) <> 0 AND (marks & 32) = 0")  # and not yet erased
 
 
 class SubjectRow(_Row, table=True):

@@ -1,120 +1,113 @@
-"""What a selection means in SQL, and how its rows become records again."""
+"""What a selection means in SQL.
+
+``CROSS JOIN`` means what ``JOIN`` does, and keeps SQLite, which has no statistics here, from reordering the tables.
+"""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, Self
 
 import attrs
 
-from capsule_core.names import RecordId, SubjectKey, TenantId, from_micros, micros
-from capsule_core.records import Cursor, Mark, Refused, Sealed, Shelf, Slot, Touched, Trash, Where
+from capsule_core.names import RecordId, TenantId, micros
+from capsule_core.records import Cursor, Mark, Shelf, Where
+from capsule_sql.rows import SEALED, TOUCHED, words
 from capsule_sql.tenants import EACH, TENANT, listed
 
-__all__ = ["Query", "listing", "reading", "sealed", "seen", "touched", "touching", "words"]
+__all__ = ["Query", "listing", "reading", "touching"]
 
-_TOUCHED: Final = "r.no, r.id, r.kind, s.key, s.page, s.place, r.version"
-_SEALED: Final = f"""{_TOUCHED}, r.root, r.at, r.created, r.updated, r.sealed, r.batch, r.trashed, r.until, r.marks | s.marks,
-  g.s0, g.s1, g.s2, g.s3, (SELECT group_concat(told) FROM (
-    SELECT CASE WHEN t.claim = 0 THEN t.token ELSE '!' || t.token END AS told FROM tokens t WHERE t.record_no = r.no ORDER BY t.no
-  ))"""
 _SHELVES: Final = {Shelf.LIVE: "r.trashed IS NULL", Shelf.TRASHED: "r.trashed IS NOT NULL"}
+_UNADMITTED: Final = "(r.marks | s.marks) & ? = 0"
+_JOINED: Final = "CROSS JOIN subjects s ON s.no = r.subject_no LEFT JOIN signatures g ON g.record_no = r.no"
+_ONE: Final = f"SELECT {SEALED} FROM records r {_JOINED} WHERE r.tenant_no = {TENANT} AND r.id = ?"
 
 
-@attrs.frozen
+@attrs.define
 class Query:
-    """A statement and its parameters."""
+    """A statement and its parameters, while it is being put together."""
 
     text: str
-    values: tuple[Any, ...]
+    values: list[Any] = attrs.Factory(list[Any])
+    _word: str = attrs.field(default=" WHERE ", init=False)
+
+    def demand(self, condition: str, *values: Any) -> Self:
+        """Add a condition."""
+        self.text += f"{self._word}{condition}"
+        self.values += values
+        self._word = " AND "
+        return self
+
+    def then(self, text: str, *values: Any) -> Self:
+        """Add what comes after the conditions."""
+        self.text += f" {text}"
+        self.values += values
+        return self
 
 
 def reading(tenant: TenantId, ids: Sequence[RecordId]) -> Query:
     """Ask for the records named."""
-    return _joined(_SEALED, Where(tenant=tenant, ids=tuple(ids), shelf=Shelf.ANY), "", ())
+    if len(ids) == 1:  # the most frequent question of all
+        return Query(_ONE, [tenant, *ids])
+    return _meant(SEALED, Where(tenant=tenant, ids=tuple(ids), shelf=Shelf.ANY))
 
 
-def listing(where: Where, *, refused: Mark, limit: int, after: Cursor | None) -> Query:
-    """Ask for a page of what is meant and carries none of the marks *refused*, newest first."""
-    rest, values = " AND (r.marks | s.marks) & ? = 0", (int(refused),)
+def listing(where: Where, *, admits: Mark, limit: int, after: Cursor | None) -> Query:
+    """Ask for up to *limit* of what is meant and admitted, newest first."""
+    query = _meant(SEALED, where).demand(_UNADMITTED, int(~admits))
     if after is not None:
-        rest, values = f"{rest} AND (r.at, r.id) < (?, ?)", (*values, micros(after.at), after.id)
-    return _joined(_SEALED, where, f"{rest} ORDER BY r.at DESC, r.id DESC LIMIT ?", (*values, limit))
+        query.demand("(r.at, r.id) < (?, ?)", micros(after.at), after.id)
+    return query.then("ORDER BY r.at DESC, r.id DESC LIMIT ?", limit)
 
 
 def touching(where: Where, *, refused: Mark) -> Query:
-    """Ask for what a change touches: all that is meant and carries none of the marks *refused*."""
-    return _joined(_TOUCHED, where, " AND (r.marks | s.marks) & ? = 0 ORDER BY r.no", (int(refused),))
+    """Ask for everything that is meant and carries none of the marks *refused*."""
+    return _meant(TOUCHED, where).demand(_UNADMITTED, int(refused)).then("ORDER BY r.no")
 
 
-def touched(row: Sequence[Any]) -> Touched:
-    """Read a row that :func:`touching` asked for."""
-    _, name, kind, subject, page, place, version = row
-    return Touched(id=RecordId(name), kind=kind, subject=SubjectKey(subject), slot=Slot(page, place), version=version)
-
-
-def sealed(tenant: TenantId, row: Sequence[Any]) -> Sealed:
-    """Read a row that :func:`reading` or :func:`listing` asked for."""
-    _, name, kind, subject, page, place, version, root, at, created, updated, blob, batch, trashed, until, marks = row[:16]
-    told = row[20].split(",") if row[20] else ()
-    return Sealed(
-        tenant=tenant,
-        kind=kind,
-        id=RecordId(name),
-        root=RecordId(root),
-        subject=SubjectKey(subject),
-        slot=Slot(page, place),
-        version=version,
-        at=from_micros(at),
-        created=from_micros(created),
-        updated=from_micros(updated),
-        blob=blob,
-        tokens=tuple(int(token.removeprefix("!")) for token in told),
-        claims=tuple(int(token[1:]) for token in told if token[0] == "!"),
-        signature=b"" if row[16] is None else struct.pack(">4q", *row[16:20]),
-        trash=None if trashed is None else Trash(batch=batch, at=from_micros(trashed), until=from_micros(until)),
-        marks=Mark(marks),
-    )
-
-
-def seen(record: Sealed, admits: Mark) -> Sealed | Refused:
-    """Withhold a record that carries more than *admits*."""
-    return Refused(record.marks) if record.marks & ~admits else record
-
-
-def words(signature: bytes) -> tuple[int, ...]:
-    """Split a signature into four signed numbers of 64 bits."""
-    return struct.unpack(">4q", signature.rjust(32, b"\0"))
-
-
-def _joined(columns: str, where: Where, rest: str, values: Iterable[Any]) -> Query:
-    source, conditions, given = _meant(where)
-    text = f"SELECT {columns} FROM {source} WHERE {' AND '.join(conditions)}{rest}"  # noqa: S608  only our own texts are joined
-    return Query(text, (*given, *values))
-
-
-def _meant(where: Where) -> tuple[str, list[str], list[Any]]:
-    """Say which tables in which order, and what must hold; CROSS JOIN keeps SQLite from turning the order round."""
-    conditions: list[str] = []
-    values: list[Any] = []
-
-    def demand(condition: str, *given: Any) -> None:
-        conditions.append(condition)
-        values.extend(given)
-
+def _meant(columns: str, where: Where) -> Query:
+    masks = [(name, bits) for name, bits in zip(("s0", "s1", "s2", "s3"), words(where.signature), strict=True) if bits]
+    few = [each for each in (where.ids, where.roots, where.subjects, where.batch, where.due) if each is not None]
     first, *others = where.tokens or (None,)
-    narrow = bool(where.tokens) or any(
-        given is not None for given in (where.ids, where.roots, where.subjects, where.batch, where.due)
-    )
-    bits = _bits(where.signature)
-    source = "records r"
     if first is not None:
-        source = "tokens f CROSS JOIN records r ON r.no = f.record_no"
-        demand(f"f.tenant_no = {TENANT} AND f.token = ?", where.tenant, first)
-    elif bits and not narrow:
-        source = "signatures f CROSS JOIN records r ON r.no = f.record_no"
-        demand(f"f.record_no >= {TENANT} << 32 AND f.record_no < ({TENANT} + 1) << 32", where.tenant, where.tenant)
-        demand(*_covering("f", bits))
-    demand(f"r.tenant_no = {TENANT}", where.tenant)
-    return source, conditions, values
+        query = _from(columns, "tokens f CROSS JOIN records r ON r.no = f.record_no")
+        query.demand(f"f.tenant_no = {TENANT} AND f.token = ?", where.tenant, first)
+    elif masks and not few:
+        query = _from(columns, "signatures f CROSS JOIN records r ON r.no = f.record_no")
+        query.demand(f"f.record_no >= {TENANT} << 32", where.tenant)
+        query.demand(f"f.record_no < ({TENANT} + 1) << 32", where.tenant)
+        for name, bits in masks:
+            query.demand(f"f.{name} & ? = ?", bits, bits)
+    else:
+        query = _from(columns, "records r")
+    query.demand(f"r.tenant_no = {TENANT}", where.tenant)
+    for token in others:
+        query.demand("EXISTS (SELECT 1 FROM tokens t WHERE t.record_no = r.no AND t.token = ?)", token)
+    for name, bits in masks:
+        query.demand(f"g.{name} & ? = ?", bits, bits)
+    if where.shelf in _SHELVES:
+        query.demand(_SHELVES[where.shelf])
+    return _narrowed(query, where, driven=bool(few) or first is not None or bool(masks))
+
+
+def _narrowed(query: Query, where: Where, *, driven: bool) -> Query:
+    if where.ids is not None:
+        query.demand(f"r.id IN {EACH}", listed(where.ids))
+    if where.roots is not None:
+        query.demand(f"r.root IN {EACH}", listed(where.roots))
+    if where.subjects is not None:
+        known = f"SELECT no FROM subjects WHERE tenant_no = {TENANT} AND key IN {EACH}"
+        query.demand(f"r.subject_no IN ({known})", where.tenant, listed(where.subjects))
+    if where.batch is not None:
+        query.demand("r.trashed IS NOT NULL AND r.batch = ?", where.batch)
+    if where.due is not None:
+        query.demand("r.trashed IS NOT NULL AND r.until <= ?", micros(where.due))
+    if where.kinds is not None:
+        # The index by kind is for lists of a kind; where something names fewer records, that leads.
+        column = "r.kind || ''" if driven else "r.kind"
+        query.demand(f"{column} IN ({', '.join('?' * len(where.kinds))})", *where.kinds)
+    return query
+
+
+def _from(columns: str, source: str) -> Query:
+    return Query(f"SELECT {columns} FROM {source} {_JOINED}")

@@ -36,6 +36,6 @@ def numbered(connection: sqlite3.Connection, tenant: TenantId) -> int:
 
 def next_number(connection: sqlite3.Connection, table: str, tenant: int) -> int:
     """Return the number for the tenant's next row in *table*; within a transaction that writes."""
-    newest = f"SELECT no FROM {table} WHERE no >= ? AND no < ? ORDER BY no DESC LIMIT 1"  # noqa: S608  our own names
+    newest = f"SELECT no FROM {table} WHERE no >= ? AND no < ? ORDER BY no DESC LIMIT 1"
     row = connection.execute(newest, (tenant * _ROWS, (tenant + 1) * _ROWS)).fetchone()
     return tenant * _ROWS + 1 if row is None else int(row[0]) + 1

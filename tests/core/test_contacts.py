@@ -99,7 +99,10 @@ def test_an_organisation_needs_a_name_or_a_way_to_reach_it() -> None:
 @pytest.mark.parametrize(
     ("name", "fields"),
     [
-        ("Dr. Ana María Ruiz PhD", {"prefix": "Dr.", "given_name": "Ana María", "family_name": "Ruiz", "suffix": "PhD"}),
+        (
+            "Dr. Ana María Ruiz PhD",
+            {"prefix": "Dr.", "given_name": "Ana María", "family_name": "Ruiz", "suffix": "PhD"},
+        ),
         ("王小明", {"given_name": "小明", "family_name": "王"}),
         ("Xiǎomíng Wáng", {"given_name": "Xiǎomíng", "family_name": "Wáng"}),
         ("Nina", {"nickname": "Nina", "organisation_name": "Acme"}),

@@ -60,7 +60,7 @@ def test_the_whole_is_one_json_document_with_a_contact_a_line(records: list[Expo
 
 @given(the.exports())
 def test_a_dictionary_is_written_as_the_value_it_stands_for(record: Exported) -> None:
-    backwards = dict(reversed(plain(record).items()))
+    backwards = dict(reversed(list(plain(record).items())))
     assert b"".join(write([backwards])) == document([record])
 
 

@@ -39,12 +39,21 @@ def written(draw: st.DrawFn, digits: str) -> str:
 
 @st.composite
 def texts_with_a_card(draw: st.DrawFn) -> str:
-    before = draw(st.sampled_from(["", "card: ", "(", "first line\n", "Visa", "12 ", "06/27 "]))
-    after = draw(st.sampled_from(["", ".", "\nlast line", " 12/27", " CVC 123", ")", " 123"]))
+    before = draw(st.sampled_from(["", "card: ", "(", "first line\n", "Visa", "12,  "]))
+    after = draw(st.sampled_from(["", ".", "\nlast line", "  12/27", ", CVC 123", ")", " EUR"]))
     return before + written(draw, draw(the.card_numbers())) + after
 
 
-@given(texts_with_a_card())
+@st.composite
+def cards_between_other_numbers(draw: st.DrawFn) -> str:
+    digits, separator = draw(the.card_numbers()), draw(st.sampled_from(SEPARATORS[1:]))
+    cuts = draw(st.sampled_from([(4, 8, 12, 16), (4, 10), (6,), ()]))
+    groups = [digits[start:end] for start, end in zip((0, *cuts), (*cuts, 19), strict=True)]
+    others = st.sampled_from([[], ["12"], ["3", "6"], ["2026"], ["06", "27"]])
+    return separator.join([*draw(others), *filter(None, groups), *draw(others)])
+
+
+@given(texts_with_a_card() | cards_between_other_numbers())
 def test_a_card_number_is_found_in_any_digits_with_any_separators_inside_any_text(text: str) -> None:
     with pytest.raises(CardNumberFound) as caught:
         refuse_card_numbers("body", text)
@@ -77,6 +86,20 @@ def test_the_numbers_that_issuers_publish_for_tests_are_found(digits: str) -> No
 def test_hidden_signs_and_a_plus_before_too_many_digits_hide_no_card(text: str) -> None:
     with pytest.raises(CardNumberFound):
         refuse_card_numbers("body", text)
+
+
+@given(the.card_numbers(), st.booleans())
+def test_an_iban_is_let_pass_whatever_digits_it_has(digits: str, spaced: bool) -> None:
+    check = 98 - int(f"{digits}131400") % 97
+    iban = f"DE{check:02}{digits}"
+    groups = [iban[at : at + 4] for at in range(0, len(iban), 4)]
+    refuse_card_numbers("body", " ".join(groups) if spaced else iban)
+
+
+def test_a_phone_number_with_its_country_code_is_let_pass() -> None:
+    refuse_card_numbers("body", "call +378282246310005 or +37 828224 631 0005")
+    with pytest.raises(CardNumberFound):
+        refuse_card_numbers("body", "call 378282246310005")
 
 
 def test_an_iban_hides_only_itself() -> None:

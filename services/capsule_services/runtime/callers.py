@@ -1,14 +1,14 @@
 """Who calls: a user with a token, a service with its certificate, or anyone.
 
 Every connection is mutual TLS 1.3. gRPC for Python can require a client's certificate or not ask for one, nothing in
-between, so people's clients bring one too: the certificate ``client`` of the local authority. It opens the door and says
-nothing about who comes in; that is what the token is for.
+between, so people's clients bring one too: the certificate ``client`` of the local authority. It opens the door and
+says nothing about who comes in; that is what the token is for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, cast
 
 import attrs
 import grpc
@@ -81,7 +81,7 @@ class Authenticator:
         Raises:
             Unauthenticated: the connection is older than TLS 1.3, or there is no certificate.
         """
-        proved: Mapping[str, Sequence[bytes]] = context.auth_context()
+        proved = cast(Mapping[str, Sequence[bytes]], context.auth_context())
         if list(proved.get("ssl_tls_version", ())) != [b"TLSv1.3"]:
             raise Unauthenticated
         names = {name.decode("utf-8", "replace") for name in proved.get("x509_subject_alternative_name", ())}

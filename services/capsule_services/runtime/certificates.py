@@ -1,7 +1,8 @@
-"""The local authority: made at the first start, it gives every service a certificate, and people's clients one of their own.
+"""The local authority: made at the first start, it gives a certificate to every service and one to people's clients.
 
-A certificate names its service; that name is what the others know it by. Keys are files of mode 0600 in a folder of mode
-0700. What is near its end is made anew; a running server takes it up with the next handshake, without a failed call.
+A certificate names its service; that name is what the others know it by. Keys are files of mode 0600 in a folder of
+mode 0700. What is near its end is made anew; a running server takes it up with the next handshake, without a failed
+call.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Final
 
 import attrs
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -115,12 +117,8 @@ def _serves(certificate: Path, key: Path, authority: x509.Certificate, now: date
         found = x509.load_pem_x509_certificate(certificate.read_bytes())
         found.verify_directly_issued_by(authority)
         private = load_pem_private_key(key.read_bytes(), password=None)
-    except (FileNotFoundError, ValueError, TypeError, x509.InvalidVersion):
+    except (FileNotFoundError, ValueError, TypeError, InvalidSignature):
         return False
-    except Exception as error:
-        if type(error).__name__ == "InvalidSignature":
-            return False
-        raise
     return private.public_key() == found.public_key() and _fresh(found, now)
 
 
@@ -189,7 +187,7 @@ def _name(text: str) -> x509.Name:
 
 
 def _write(folder: Path, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
-    # The key goes first: a certificate without its key is made anew at the next start, and so is a pair that does not match.
+    # The key goes first: a certificate that does not match its key is made anew at the next start.
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     _replace(folder / f"{name}.key", pem)
     _replace(folder / f"{name}.pem", certificate.public_bytes(Encoding.PEM))
@@ -202,4 +200,4 @@ def _replace(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(fresh, path)
+    fresh.replace(path)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable
+import threading
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from capsule_services.runtime.certificates import Credential
 __all__ = ["Peers", "address_of", "open_channel", "publish_address", "with_token", "withdraw_address"]
 
 _DEADLINE: Final = 30.0
+_STREAM_DEADLINE: Final = 3600.0
 _LARGEST: Final = 4 << 20
 _RETRIES: Final = {
     "methodConfig": [
@@ -35,7 +35,7 @@ _RETRIES: Final = {
 
 
 def open_channel(address: str, *, service: str, credential: Credential, token: str = "") -> grpc.Channel:
-    """Connect to *service* at *address*; whoever answers must prove to be that service, not just to be at that address."""
+    """Connect to *service* at *address*; whoever answers must prove to be that service, wherever it is."""
     certificate, key, authority = credential.read()
     secured = grpc.ssl_channel_credentials(authority, key, certificate)
     options = [
@@ -49,7 +49,10 @@ def open_channel(address: str, *, service: str, credential: Credential, token: s
 
 
 def with_token(channel: grpc.Channel, token: str) -> grpc.Channel:
-    """Send *token* along with every call over *channel*, and give each a deadline of 30 seconds unless it has its own."""
+    """Send *token* with every call over *channel*, and give each a deadline unless it has its own.
+
+    It is 30 seconds, and an hour where a stream goes in or out.
+    """
     return grpc.intercept_channel(channel, _Defaults(token))
 
 
@@ -60,6 +63,7 @@ class Peers:
     addresses: Path
     credential: Credential
     _channels: dict[tuple[object, ...], grpc.Channel] = attrs.field(factory=dict, init=False, repr=False)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
 
     def channel(self, service: str) -> grpc.Channel:
         """Return a connection to *service*, a new one if its address or our certificate has changed.
@@ -69,9 +73,10 @@ class Peers:
         """
         address = address_of(self.addresses, service)
         known = (service, address, self.credential.stamp())
-        if known not in self._channels:
-            self._channels[known] = open_channel(address, service=service, credential=self.credential)
-        return self._channels[known]
+        with self._lock:
+            if known not in self._channels:
+                self._channels[known] = open_channel(address, service=service, credential=self.credential)
+            return self._channels[known]
 
     def close(self) -> None:
         """Close all connections."""
@@ -84,7 +89,7 @@ def publish_address(folder: Path, service: str, address: str) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = folder / f".{service}.new"
     fresh.write_text(address, encoding="ascii")
-    os.replace(fresh, folder / service)
+    fresh.replace(folder / service)
 
 
 def withdraw_address(folder: Path, service: str) -> None:
@@ -104,7 +109,7 @@ def address_of(folder: Path, service: str) -> str:
         raise Unavailable from None
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class _Details(grpc.ClientCallDetails):
     method: str
     timeout: float | None
@@ -116,28 +121,32 @@ class _Details(grpc.ClientCallDetails):
 
 @attrs.frozen
 class _Defaults(
-    grpc.UnaryUnaryClientInterceptor,  # type: ignore[type-arg]
-    grpc.UnaryStreamClientInterceptor,  # type: ignore[type-arg]
-    grpc.StreamUnaryClientInterceptor,  # type: ignore[type-arg]
-    grpc.StreamStreamClientInterceptor,  # type: ignore[type-arg]
+    grpc.UnaryUnaryClientInterceptor,
+    grpc.UnaryStreamClientInterceptor,
+    grpc.StreamUnaryClientInterceptor,
+    grpc.StreamStreamClientInterceptor,
 ):
     token: str = attrs.field(repr=False)
 
-    def _call(self, continuation: Callable[[Any, Any], Any], details: Any, request: Any) -> Any:
-        metadata = list(details.metadata or ())
-        if self.token:
-            metadata.append(("authorization", f"Bearer {self.token}"))
-        changed = _Details(
-            details.method,
-            details.timeout if details.timeout is not None else _DEADLINE,
-            metadata,
-            details.credentials,
-            details.wait_for_ready,
-            details.compression,
-        )
-        return continuation(changed, request)
+    def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        return continuation(self._with_defaults(client_call_details, _DEADLINE), request)
 
-    intercept_unary_unary = _call
-    intercept_unary_stream = _call
-    intercept_stream_unary = _call
-    intercept_stream_stream = _call
+    def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        return continuation(self._with_defaults(client_call_details, _STREAM_DEADLINE), request)
+
+    def intercept_stream_unary(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
+        return continuation(self._with_defaults(client_call_details, _STREAM_DEADLINE), request_iterator)
+
+    def intercept_stream_stream(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
+        return continuation(self._with_defaults(client_call_details, _STREAM_DEADLINE), request_iterator)
+
+    def _with_defaults(self, details: Any, deadline: float) -> _Details:
+        token = [("authorization", f"Bearer {self.token}")] if self.token else []
+        return _Details(
+            method=details.method,
+            timeout=deadline if details.timeout is None else details.timeout,
+            metadata=[*(details.metadata or ()), *token],
+            credentials=details.credentials,
+            wait_for_ready=details.wait_for_ready,
+            compression=details.compression,
+        )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,7 +30,7 @@ def wall_time() -> datetime:
 
 @attrs.frozen
 class Clock:
-    """Tells the time of the domain; *offset_file* is the one that ``capsule clock advance`` writes, with ``--dev`` only."""
+    """Tells the time of the domain; *offset_file* is what ``capsule clock advance`` writes, None without --dev."""
 
     offset_file: Path | None = None
 
@@ -64,7 +63,7 @@ def advance(offset_file: Path, by: timedelta) -> timedelta:
             raise InvalidField("advance", f"must not lead more than {_FARTHEST.days} days ahead")
         fresh = offset_file.with_suffix(".new")
         fresh.write_text(f"{ahead // _MICROSECOND}\n", encoding="ascii")
-        os.replace(fresh, offset_file)
+        fresh.replace(offset_file)
     return ahead
 
 

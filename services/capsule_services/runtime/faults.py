@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
 import attrs
@@ -14,7 +15,7 @@ from grpc_status import rpc_status
 from capsule_core import errors
 from capsule_core.errors import CapsuleError, InvalidField, Unavailable
 
-__all__ = ["StartRefused", "code_of", "failure", "refusal", "understood"]
+__all__ = ["StartRefused", "code_of", "failure", "refusal", "telling", "understood"]
 
 _FAMILIES: Final[Mapping[type[CapsuleError], grpc.StatusCode]] = {
     errors.Invalid: grpc.StatusCode.INVALID_ARGUMENT,
@@ -67,13 +68,25 @@ def failure(*, domain: str, error_id: str) -> grpc.Status:
 
 def understood(error: grpc.RpcError) -> CapsuleError:
     """Read what another service answered back into the error it raised; what passes by itself is Unavailable."""
-    status = rpc_status.from_call(error) if isinstance(error, grpc.Call) else None
-    for detail in status.details if status else ():
+    call: object = error
+    if not isinstance(call, grpc.Call):
+        return CapsuleError()
+    status = rpc_status.from_call(call)
+    for detail in status.details if status is not None else ():
         info = error_details_pb2.ErrorInfo()
-        if detail.Unpack(info) and (made := _restored(info)) is not None:
+        made = _restored(info) if detail.Unpack(info) else None
+        if made is not None:
             return made
-    code = error.code() if isinstance(error, grpc.Call) else None
-    return Unavailable() if code in _PASSING else CapsuleError()
+    return Unavailable() if call.code() in _PASSING else CapsuleError()
+
+
+@contextmanager
+def telling() -> Generator[None]:
+    """Raise what another service answers as the error that it raised there."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise understood(error) from None
 
 
 def _info(error: CapsuleError, domain: str) -> error_details_pb2.ErrorInfo:
@@ -88,11 +101,12 @@ def _status(code: grpc.StatusCode, message: str, details: list[Message]) -> grpc
 
 
 def _restored(info: error_details_pb2.ErrorInfo) -> CapsuleError | None:
+    metadata = dict(info.metadata)  # a protobuf map would answer what is missing with an empty text
     for name in errors.__all__:
         kind: type[CapsuleError] = getattr(errors, name)
         if "reason" in vars(kind) and kind.reason == info.reason:
             try:
-                return kind(**{field.name: _converted(field, info.metadata) for field in attrs.fields(kind)})
+                return kind(**{field.name: _converted(field, metadata) for field in attrs.fields(kind)})
             except (KeyError, ValueError):
                 return None
     return None

@@ -1,11 +1,11 @@
-"""The one interceptor: nothing reaches a servicer that its method's rule does not admit, and no error leaves as it is."""
+"""The one interceptor: nothing reaches a servicer that its rule does not admit, and no error leaves as it is."""
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, Final
 from uuid import uuid4
 
@@ -34,12 +34,12 @@ class Outcome:
     code: str
     seconds: float = 0.0
     reason: str = ""
-    error: str = ""
+    error: type[Exception] | None = None
     error_id: str = ""
 
 
 @attrs.frozen(kw_only=True)
-class PolicyInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]
+class PolicyInterceptor(grpc.ServerInterceptor):
     """Enforces *rules* on every call; *domain* signs the errors, *observe* is told how each call ended."""
 
     rules: Mapping[str, Rule]
@@ -94,7 +94,7 @@ class PolicyInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]
         return entered, request
 
     @contextlib.contextmanager
-    def _answering(self, rule: Rule, context: grpc.ServicerContext) -> Iterator[None]:
+    def _answering(self, rule: Rule, context: grpc.ServicerContext) -> Generator[None]:
         began = self.seconds()
         outcome = Outcome(method=rule.method, code="CANCELLED")
         try:
@@ -113,9 +113,7 @@ class PolicyInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]
         if isinstance(known, CapsuleError) and (code := code_of(known)) is not grpc.StatusCode.INTERNAL:
             return refusal(known, domain=self.domain), attrs.evolve(outcome, code=code.name, reason=known.reason)
         error_id = uuid4().hex
-        told = attrs.evolve(
-            outcome, code="INTERNAL", reason=CapsuleError.reason, error=type(error).__name__, error_id=error_id
-        )
+        told = attrs.evolve(outcome, code="INTERNAL", reason=CapsuleError.reason, error=type(error), error_id=error_id)
         return failure(domain=self.domain, error_id=error_id), told
 
 
@@ -151,5 +149,5 @@ def _tolerant(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
 
 def _said(context: grpc.ServicerContext) -> str:
     # Health answers an unknown service with a code it sets, not with an error it raises.
-    code = context.code()
+    code = getattr(context, "code", lambda: None)()
     return code.name if isinstance(code, grpc.StatusCode) else "OK"

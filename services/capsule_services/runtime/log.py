@@ -1,7 +1,7 @@
 """Logs: one JSON object a line, of the keys and the forms of values listed here, and nothing else whatsoever.
 
-What a request says, who sent it and where from cannot be logged, by accident or on purpose: there is no key for it, and a
-value of another form than its key's is dropped.
+What a request says, who sent it and where from cannot be logged, by accident or on purpose: there is no key for it, and
+a value of another form than its key's is dropped.
 """
 
 from __future__ import annotations
@@ -11,37 +11,54 @@ import re
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Final, TextIO
 
+import grpc
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-__all__ = ["ALLOWED", "allowed", "made_log", "quieten_libraries"]
+from capsule_core import errors
+
+__all__ = ["ALLOWED", "Form", "allowed", "made_log", "quieten_libraries"]
 
 
-def _form(pattern: str) -> Callable[[object], bool]:
-    compiled = re.compile(pattern)
+Form = Callable[[object], bool]
+
+
+def _pattern(text: str) -> Form:
+    compiled = re.compile(text)
     return lambda value: isinstance(value, str) and compiled.fullmatch(value) is not None
 
 
+def _one_of(*words: str) -> Form:
+    known = frozenset(words)
+    return lambda value: isinstance(value, str) and value in known
+
+
 def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    # Below what could be a telephone number.
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 10_000_000
 
 
-_EVENTS: Final = "started|stopped|call|failed|library|swept|resumed|reported"
+def _kind_of_error(value: object) -> bool:
+    # The class itself, so that no text can pass for one.
+    return isinstance(value, type) and issubclass(value, BaseException)
 
-ALLOWED: Final[Mapping[str, Callable[[object], bool]]] = {
-    "event": _form(_EVENTS),
-    "level": _form("debug|info|warning|error|critical"),
-    "timestamp": _form(r"[0-9T:.Z-]{20,40}"),
-    "service": _form(r"contacts|identity|privacy|[a-z]{1,20}"),
-    "method": _form(r"/[a-z0-9_.]{1,60}\.[A-Z][A-Za-z]{1,40}/[A-Z][A-Za-z]{1,60}"),
-    "code": _form(r"[A-Z_]{2,30}"),
-    "reason": _form(r"[A-Z_]{2,63}"),
-    "error": _form(r"[A-Z][A-Za-z]{1,60}"),
-    "error_id": _form(r"[0-9a-f]{32}"),
-    "library": _form(r"[a-z_][a-z0-9_.]{1,60}"),
+
+def _library(value: object) -> bool:
+    return isinstance(value, str) and value in logging.root.manager.loggerDict
+
+
+ALLOWED: Final[Mapping[str, Form]] = {
+    "event": _one_of("started", "stopped", "call", "failed", "library", "sweep_postponed", "report_postponed"),
+    "level": _one_of("debug", "info", "warning", "error", "critical"),
+    "timestamp": _pattern(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}Z"),
+    "method": _pattern(r"/(capsule_api|grpc)(\.[a-z0-9]+)+\.[A-Z][A-Za-z]{1,40}/[A-Z][A-Za-z]{1,60}"),
+    "code": _one_of(*grpc.StatusCode.__members__),
+    "reason": _one_of(*(getattr(errors, name).reason for name in errors.__all__)),
+    "error": _kind_of_error,
+    "error_id": _pattern(r"[0-9a-f]{32}"),
+    "library": _library,
     "seconds": _number,
     "count": _number,
-    "version": _form(r"[0-9.]{1,20}"),
 }
 """Each key that may be logged, with the form its values have."""
 
@@ -49,6 +66,8 @@ ALLOWED: Final[Mapping[str, Callable[[object], bool]]] = {
 def allowed(_: Any, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Drop what the list does not allow, and count it."""
     kept = {key: value for key, value in entry.items() if key in ALLOWED and ALLOWED[key](value)}
+    if "error" in kept:
+        kept["error"] = kept["error"].__name__
     dropped = len(entry) - len(kept)
     return {**kept, "dropped": dropped} if dropped else kept
 
@@ -61,10 +80,10 @@ def made_log(stream: TextIO, *, service: str) -> FilteringBoundLogger:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             allowed,
+            lambda _, __, entry: {**entry, "service": service},
             structlog.processors.JSONRenderer(sort_keys=True),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        service=service,
     )
     return logger
 
@@ -82,5 +101,6 @@ class _Mention(logging.Handler):
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        kind = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else "None"
-        self._log.warning("library", library=record.name, error=kind)
+        kind = record.exc_info[0] if record.exc_info else None
+        told = {} if kind is None else {"error": kind}
+        self._log.warning("library", library=record.name, **told)

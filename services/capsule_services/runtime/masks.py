@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
+from collections.abc import Mapping
+from typing import Final, TypeVar, cast
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -20,8 +21,8 @@ _EVERYTHING: Final = "*"
 def updated(current: M, sent: M, mask: FieldMask, *, field: str) -> M:
     """Return *current* with the fields of *sent* that *mask* names; *field* is where the request carries *sent*.
 
-    An empty mask names what is set in *sent*, ``*`` names everything. The resource's name, its etag and what only the server
-    says stay as they are.
+    An empty mask names what is set in *sent*, ``*`` names everything. The resource's name, its etag and what only the
+    server says stay as they are.
 
     Raises:
         InvalidField: a path names no field, or one that never changes; or the result lacks what is required.
@@ -47,7 +48,7 @@ def _kept(shape: Shape, name: str) -> bool:
 
 
 def _replace(result: Message, sent: Message, where: str) -> None:
-    for each in result.DESCRIPTOR.fields:
+    for each in _fields(result).values():
         if not _kept(shape_of(result.DESCRIPTOR), each.name):
             _copy(result, sent, each, f"{where}.{each.name}")
 
@@ -66,7 +67,7 @@ def _merge(result: Message, sent: Message, where: str) -> None:
 
 def _follow(result: Message, sent: Message, path: list[str], *, at: str, where: str) -> None:
     name, *below = path
-    each = result.DESCRIPTOR.fields_by_name.get(name)
+    each = _fields(result).get(name)
     if each is None or (below and not _goes_deeper(each)):
         raise InvalidField(at, "names no field of the resource")
     if _kept(shape_of(result.DESCRIPTOR), name):
@@ -93,6 +94,10 @@ def _copy(result: Message, sent: Message, each: FieldDescriptor, where: str) -> 
         setattr(result, each.name, getattr(sent, each.name))
     if each.name in shape_of(result.DESCRIPTOR).immutable and result != before:
         raise InvalidField(where, "never changes after it was set")
+
+
+def _fields(message: Message) -> Mapping[str, FieldDescriptor]:
+    return cast(Mapping[str, FieldDescriptor], message.DESCRIPTOR.fields_by_name)
 
 
 def _goes_deeper(each: FieldDescriptor) -> bool:

@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import hmac
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import attrs
 from google.protobuf.message import Message
@@ -49,8 +49,8 @@ class Paging:
             InvalidField: the size is negative.
             PageTokenInvalid: the token was altered, or made for another method, tenant or other arguments.
         """
-        limit = page_size(_field(request, "page_size"))
-        token = str(_field(request, "page_token"))
+        fields: Any = request
+        limit, token = page_size(fields.page_size), fields.page_token
         return Window(limit, self._opened(token, self._bound(call, request)) if token else None)
 
     def token(self, call: Call, request: Message, after: Cursor | None) -> str:
@@ -58,7 +58,7 @@ class Paging:
         if after is None:
             return ""
         body = micros(after.at).to_bytes(_TIME, "big", signed=True) + after.id.encode()
-        return base64.urlsafe_b64encode(self._tag(body, self._bound(call, request)) + body).decode().rstrip("=")
+        return _written(self._tag(body, self._bound(call, request)) + body)
 
     def _opened(self, token: str, bound: bytes) -> Cursor:
         try:
@@ -66,7 +66,7 @@ class Paging:
         except (binascii.Error, ValueError):
             raise PageTokenInvalid from None
         tag, body = raw[:_TAG], raw[_TAG:]
-        if not hmac.compare_digest(tag, self._tag(body, bound)):
+        if not hmac.compare_digest(tag, self._tag(body, bound)) or _written(raw) != token:
             raise PageTokenInvalid
         return Cursor(_moment(body[:_TIME]), record_id(body[_TIME:].decode()))
 
@@ -94,9 +94,8 @@ def page_size(asked: int) -> int:
     return min(asked, _MOST) or _DEFAULT
 
 
-def _field(request: Message, name: str) -> int:
-    value: int = getattr(request, name)
-    return value
+def _written(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def _moment(body: bytes) -> datetime:

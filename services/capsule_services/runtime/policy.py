@@ -1,7 +1,7 @@
 """The policy of every method, read from its descriptor: who may call it, with which permission, for which use.
 
-What belongs to others (health, reflection) carries no policy and stands in one table here. A method that is in neither does
-not exist for any caller, and one of ours without a policy keeps the service from starting.
+What belongs to others (health, reflection) carries no policy and stands in one table here. A method that is in neither
+does not exist for any caller, and one of ours without a policy keeps the service from starting.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from capsule_services.runtime.callers import Caller, ServiceCaller, UserCaller
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.references import Plan, first, named, plan
 
-__all__ = ["Callers", "DEVELOPMENT", "HEALTH", "Rule", "admit", "permit", "rules"]
+__all__ = ["DEVELOPMENT", "HEALTH", "Callers", "Rule", "admit", "permit", "rules"]
 
 
 class Callers(enum.Enum):
@@ -88,7 +88,7 @@ def permit(rule: Rule, caller: Caller) -> None:
 
 
 def admit(rule: Rule, caller: Caller, request: Message, *, opening: bool = True) -> TenantId | None:
-    """Let *request* through if it names resources of one tenant, a user's own; return the tenant, or None if it names none.
+    """Let *request* through if it names resources of one tenant, a user's own; return that tenant, or None.
 
     A tenant that is not the caller's, there or not, is refused exactly as a missing permission is (AIP-211). Only the
     *opening* message of a stream has to say what the call is about.

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 from uuid import uuid4
@@ -105,7 +105,7 @@ def _serve(name: str, build: Callable[[Host], Service], log: FilteringBoundLogge
 
 
 @contextmanager
-def _listening(name: str, service: Service, host: Host, stack: ExitStack) -> Iterator[Server]:
+def _listening(name: str, service: Service, host: Host, stack: ExitStack) -> Generator[Server]:
     metrics = made_metrics()
     if host.settings.metrics is not None:
         stack.callback(serve_metrics(metrics, host.settings.metrics))
@@ -128,7 +128,7 @@ def _listening(name: str, service: Service, host: Host, stack: ExitStack) -> Ite
 def _observing(metrics: Metrics, log: FilteringBoundLogger) -> Callable[[Outcome], None]:
     def observe(outcome: Outcome) -> None:
         metrics.observe(outcome)
-        told = {key: value for key, value in attrs.asdict(outcome).items() if value != ""}
+        told = {key: value for key, value in attrs.asdict(outcome).items() if value not in {"", None}}
         (log.error if outcome.error_id else log.info)("failed" if outcome.error_id else "call", **told)
 
     return observe
@@ -164,7 +164,7 @@ def _hide_tracebacks(log: FilteringBoundLogger) -> None:
 
 def _mention(log: FilteringBoundLogger, kind: type[BaseException] | None) -> str:
     error_id = uuid4().hex
-    log.error("failed", error=kind.__name__ if kind else "None", error_id=error_id)
+    log.error("failed", error=kind or BaseException, error_id=error_id)
     return error_id
 
 

@@ -32,7 +32,7 @@ def plan(message: Descriptor, *, above: tuple[Descriptor, ...] = ()) -> Plan:
 
 
 def first(message: Descriptor) -> str:
-    """Return the path of the name that *message* begins with: its field 1, or field 1 of that; empty if there is none."""
+    """Return the path of the name that *message* begins with: its field 1, or field 1 of that; empty without one."""
     field = message.fields_by_number.get(1)
     if field is None or field.is_repeated:
         return ""
@@ -62,7 +62,7 @@ def _values(message: Message, field: FieldDescriptor, path: str) -> Iterator[tup
 def _is_name(field: FieldDescriptor) -> bool:
     if field.type != FieldDescriptor.TYPE_STRING:
         return False
-    options = field.GetOptions()
+    options: Any = field.GetOptions()
     reference = options.Extensions[resource_pb2.resource_reference]
     identifier = field_behavior_pb2.IDENTIFIER in options.Extensions[field_behavior_pb2.field_behavior]
     return bool(reference.type or reference.child_type) or identifier

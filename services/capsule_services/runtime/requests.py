@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from uuid import UUID
 
 import attrs
@@ -20,8 +20,6 @@ from google.protobuf.message import Message
 from capsule_core.errors import InvalidField, TooMany
 
 __all__ = ["MASK", "Shape", "check", "check_required", "request_digest", "shape_of"]
-
-M = TypeVar("M", bound=Message)
 
 MASK: Final = "update_mask"
 """The field that makes the resource of a request a partial one (AIP-134)."""
@@ -46,7 +44,7 @@ class Shape:
 def check(request: Message) -> None:
     """Refuse what is malformed, and clear what only the server says.
 
-    A request with an update mask carries a part of a resource: of that, :func:`masks.updated` looks for what is missing.
+    A request with an update mask carries a part of a resource; what is missing there is for :func:`masks.updated`.
 
     Raises:
         InvalidField: a field is missing, a text has characters that are none, an id is no UUID4, a value is unknown.
@@ -79,22 +77,19 @@ def request_digest(request: Message) -> bytes:
 @cache
 def shape_of(descriptor: Descriptor) -> Shape:
     """Read how the fields of a kind of message behave."""
+    options: dict[str, Any] = {field.name: field.GetOptions().Extensions for field in descriptor.fields}
 
-    def having(*behaviours: int) -> Iterator[FieldDescriptor]:
-        for field in descriptor.fields:
-            if set(behaviours) & set(field.GetOptions().Extensions[field_behavior_pb2.field_behavior]):
-                yield field
+    def having(behaviour: int) -> frozenset[str]:
+        return frozenset(name for name, said in options.items() if behaviour in said[field_behavior_pb2.field_behavior])
 
     uuid4 = field_info_pb2.FieldInfo.UUID4
-    formats = {
-        field.name: field.GetOptions().Extensions[field_info_pb2.field_info].format for field in descriptor.fields
-    }
+    required = having(field_behavior_pb2.REQUIRED)
     return Shape(
-        required=tuple(having(field_behavior_pb2.REQUIRED)),
-        output_only=frozenset(field.name for field in having(field_behavior_pb2.OUTPUT_ONLY)),
-        identifiers=frozenset(field.name for field in having(field_behavior_pb2.IDENTIFIER)),
-        immutable=frozenset(field.name for field in having(field_behavior_pb2.IMMUTABLE)),
-        uuids=frozenset(name for name, format_ in formats.items() if format_ == uuid4),
+        required=tuple(field for field in descriptor.fields if field.name in required),
+        output_only=having(field_behavior_pb2.OUTPUT_ONLY),
+        identifiers=having(field_behavior_pb2.IDENTIFIER),
+        immutable=having(field_behavior_pb2.IMMUTABLE),
+        uuids=frozenset(name for name, said in options.items() if said[field_info_pb2.field_info].format == uuid4),
     )
 
 
@@ -118,7 +113,7 @@ def _check_value(field: FieldDescriptor, value: Any, path: str) -> None:
         if _UNREADABLE.search(value):
             raise InvalidField(path, "contains a NUL or half a surrogate pair")
     elif field.type == FieldDescriptor.TYPE_ENUM:
-        if value not in field.enum_type.values_by_number:
+        if field.enum_type is not None and value not in field.enum_type.values_by_number:
             raise InvalidField(path, "is not one of the values this field can have")
     elif field.type == FieldDescriptor.TYPE_MESSAGE:
         _check_values(value, f"{path}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -114,10 +115,19 @@ def _health(names: tuple[str, ...]) -> health.HealthServicer:
 
 def _bound(server: grpc.Server, listen: str, credential: Credential) -> int:
     secured = grpc.dynamic_ssl_server_credentials(*_rotating(credential), require_client_authentication=True)
+    host, _, port = listen.rpartition(":")
     try:
+        # Asked beforehand, because gRPC writes its own words about it to standard error.
+        _probe(host.strip("[]"), int(port))
         return server.add_secure_port(listen, secured)
-    except RuntimeError:
-        raise StartRefused(f"cannot listen at {listen}: it is in use or not ours; choose another address") from None
+    except (OSError, RuntimeError) as error:
+        why = getattr(error, "strerror", None) or "refused"
+        raise StartRefused(f"cannot listen at {listen}: {why}; choose another address") from None
+
+
+def _probe(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    socket.create_server((host, port), family=family).close()
 
 
 def _rotating(credential: Credential) -> tuple[Any, Callable[[], Any]]:

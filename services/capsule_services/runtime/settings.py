@@ -37,7 +37,7 @@ def _path(text: str | None) -> Path | None:
 
 
 def _number(text: str | None) -> int | None:
-    if text is None or text.isascii() and text.isdigit():
+    if text is None or (text.isascii() and text.isdigit()):
         return int(text) if text else None
     raise StartRefused("CAPSULE_PARENT and CAPSULE_METRICS must be whole numbers")
 

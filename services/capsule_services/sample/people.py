@@ -41,7 +41,7 @@ _NOTES: Final = (
     "Line one, with a comma\n\nLine three; with a semicolon\tand a tab",
     "Ærlig talt – très bien, ça va! Bought 3 ½ metres of linen at 20 °C.",
     (
-        "A long note, as people write them who never tidy up their address books: we spoke about the old boat, the price "
+        "A long note, as people write them who never tidy up their address books: we spoke of the old boat, the price "
         "of varnish, the summer in Ærø and who is going to pay for the mooring; nothing was decided so far."
     ),
 )

@@ -84,13 +84,13 @@ def one_of(*choices: str) -> Rule:
 
 def image_data(text: str) -> str | None:
     """An image of at most 2 MiB in base64 (RFC 4648 section 4)."""
-    if len(text) > -(-_IMAGE // 3) * 4:
-        return f"must have at most {_IMAGE} bytes"
     try:
-        exact = base64.b64encode(base64.b64decode(text, validate=True)).decode("ascii") == text
+        image = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        exact = False
-    return None if exact and text else "must be an image in base64"
+        image = b""
+    if len(image) > _IMAGE:
+        return f"must have at most {_IMAGE} bytes"
+    return None if image and base64.b64encode(image).decode("ascii") == text else "must be an image in base64"
 
 
 def check(value: attrs.AttrsInstance) -> None:
@@ -127,9 +127,14 @@ def _fault_of_items(items: tuple[Any, ...], rule: Rule) -> tuple[str, str] | Non
                 return f"[{index}]", problem
         elif fault := _fault(item):
             return f"[{index}].{fault[0]}", fault[1]
-        elif not any(_table(type(item))[1](item)):
+        elif _is_blank(item):
             return f"[{index}]", "must not be empty"
     return None
+
+
+def _is_blank(item: attrs.AttrsInstance) -> bool:
+    _, read = _table(type(item))
+    return not any(read(item))
 
 
 _Field = tuple[str, Rule, bool]

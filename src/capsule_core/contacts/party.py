@@ -77,7 +77,7 @@ class CustomField:
     """A field of the tenant's own."""
 
     key: Annotated[str, filled]
-    value: Annotated[str, lines]
+    value: Annotated[str, lines] = ""
 
 
 # What a field is, what it is for and how it is found; a rule beside it says what it may hold, if not any one line.

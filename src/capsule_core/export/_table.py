@@ -18,7 +18,7 @@ __all__ = ["Table", "opened"]
 
 _MARK: Final = "\ufeff"
 _LIMIT: Final = 2**20
-_PATIENCE: Final = 64 * 2**20
+_PATIENCE: Final = 16 * 2**20
 _MALFORMED: Final = "is not CSV: a quotation mark is never closed or not doubled, or a carriage return stands alone"
 
 
@@ -103,10 +103,9 @@ def _records(source: _Source) -> Iterator[list[str] | _Fault]:
             yield _Fault("ROW_MALFORMED", _MALFORMED) if source.size <= csv.field_size_limit() else _TOO_LONG
             source.resume()
         else:
+            source.forget()
             if cells:
                 yield cells
-            source.taken.clear()
-            source.size = 0
 
 
 @attrs.define
@@ -141,6 +140,9 @@ class _Source:
         self.repeated += self.size
         if self.repeated > _PATIENCE:
             raise InvalidField("file", "has too many rows in which a quotation mark is never closed")
+        self.forget()
+
+    def forget(self) -> None:
         self.taken.clear()
         self.size = 0
 

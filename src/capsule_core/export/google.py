@@ -59,7 +59,7 @@ _LAYOUTS: Final = (
 _OWN: Final = ("Relation", "Event", "Custom Field", "IM")
 _OWN_ALONE: Final = ("Maiden Name", "Occupation", "Hobby", "Location")
 _SEVERAL: Final = ":::"
-_EVERYBODY: Final = "myContacts"
+_EVERYBODY: Final = ("myContacts", "My Contacts")
 
 
 def read(chunks: Iterable[bytes], *, new_id: Callable[[int], str]) -> Iterator[Row | Refused]:
@@ -144,7 +144,7 @@ def _others(table: Table) -> Iterable[str]:
 
 def _pairs(table: Table, kind: str) -> list[_Pair]:
     return [
-        _Pair(table.column(start + "Label", start + "Type", start + "Service"), table.column(start + "Value"), kind)
+        _Pair(table.column(start + "Label", start + "Service", start + "Type"), table.column(start + "Value"), kind)
         for start in table.numbered(kind, "Value")
     ]
 
@@ -180,7 +180,7 @@ def _values(cells: Sequence[str], pairs: Iterable[_Pair]) -> Iterator[tuple[str,
 
 def _apart(shared: str) -> Iterable[str]:
     if _SEVERAL not in shared:
-        return (shared.strip(),)
+        return (text,) if (text := shared.strip()) else ()
     return filter(None, map(str.strip, shared.split(_SEVERAL)))
 
 
@@ -200,10 +200,10 @@ def _addresses(cells: Sequence[str], places: Iterable[_Place]) -> Iterator[Posta
 
 def _tags(labels: str) -> Iterable[str]:
     named = (label.strip().removeprefix("* ") for label in labels.split(_SEVERAL))
-    return dict.fromkeys(name for name in named if name and name != _EVERYBODY)
+    return dict.fromkeys(name for name in named if name and name not in _EVERYBODY)
 
 
 def _own(cells: Sequence[str], pairs: Iterable[_Pair]) -> Iterator[CustomField]:
     for pair in pairs:
-        if text := cells[pair.value]:
-            yield CustomField(cells[pair.label].strip().lstrip("* ") or pair.key, text.strip())
+        if cells[pair.value] and (text := cells[pair.value].strip()):
+            yield CustomField(cells[pair.label].strip().lstrip("* ") or pair.key, text)

@@ -214,8 +214,8 @@ def _footer(record: Exported, printed: datetime | None) -> str:
 
 
 def _moment(at: datetime) -> str:
-    moment = at.astimezone(UTC)
-    return f'<time datetime="{moment:%Y-%m-%dT%H:%M:%SZ}">{moment:%Y-%m-%d %H:%M} UTC</time>'
+    moment = at.astimezone(UTC).isoformat(timespec="seconds")
+    return f'<time datetime="{moment}">{moment[:10]} {moment[11:16]} UTC</time>'
 
 
 def _isolated(text: str) -> str:

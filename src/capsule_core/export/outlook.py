@@ -190,6 +190,7 @@ def _own(cells: Sequence[str], layout: _Layout) -> Iterator[CustomField]:
 
 def _day(text: str) -> str:
     """Write a date as ISO 8601 does; what is no date is left as it is, and is judged by whoever takes it."""
-    if found := _US_DATE.fullmatch(text):
-        return f"{found[3]}-{int(found[1]):02}-{int(found[2]):02}"
-    return "" if _NO_DATE.fullmatch(text) else text
+    if _NO_DATE.fullmatch(text):
+        return ""
+    found = _US_DATE.fullmatch(text)
+    return f"{found[3]}-{int(found[1]):02}-{int(found[2]):02}" if found else text

@@ -99,8 +99,8 @@ def upgrade() -> None:
             "ix_subjects_fenced",
             ["no"],
             unique=False,
-            sqlite_where=sa.text("marks & 48 = 16"),
-            postgresql_where=sa.text("marks & 48 = 16"),
+            sqlite_where=sa.text("(anywhere & 16) <> 0 AND (marks & 32) = 0"),
+            postgresql_where=sa.text("(anywhere & 16) <> 0 AND (marks & 32) = 0"),
         )
 
     op.create_table(

@@ -1,0 +1,58 @@
+"""The contacts service as a process: ``python -m capsule_services.contacts``."""
+
+from __future__ import annotations
+
+import sys
+
+from capsule_api.contacts.v1 import contacts_pb2, contacts_pb2_grpc
+from capsule_api.holder.v1 import holder_pb2, holder_pb2_grpc
+from capsule_core.contacts import Entry, Organisation, Person, Photo
+from capsule_core.personal import kind_of
+from capsule_services.contacts.servicer import ContactsServicer
+from capsule_services.runtime.holders.servicer import HolderServicer
+from capsule_services.runtime.keys import authenticator_of
+from capsule_services.runtime.opening import open_holding
+from capsule_services.runtime.process import Host, Service, run
+from capsule_services.runtime.reporter import Reporter
+from capsule_services.runtime.reports import report_to_privacy
+from capsule_services.runtime.server import Served
+from capsule_services.runtime.sweeper import Sweeper
+
+NAME = "contacts"
+KINDS = [kind_of(model) for model in (Person, Organisation, Entry, Photo)]
+
+
+def build(host: Host) -> Service:
+    """Put the service together."""
+    opened = open_holding(host, NAME, KINDS)
+    holding = opened.holding
+    cursor = host.settings.data / "reported"
+    reporter = Reporter(holding, report_to_privacy(host.peers), cursor, host.stopped, host.log)
+    sweeper = Sweeper(holding, reporter.wake, host.stopped, host.log)
+
+    def resume() -> None:
+        opened.resume()
+        reporter.start()
+        sweeper.start()
+
+    return Service(
+        served=(
+            Served(
+                contacts_pb2.DESCRIPTOR.services_by_name["ContactsService"],
+                contacts_pb2_grpc.add_ContactsServiceServicer_to_server,
+                ContactsServicer(holding=holding, paging=opened.paging, reporter=reporter),
+            ),
+            Served(
+                holder_pb2.DESCRIPTOR.services_by_name["HolderService"],
+                holder_pb2_grpc.add_HolderServiceServicer_to_server,
+                HolderServicer(holding, opened.signer),
+            ),
+        ),
+        authenticator=authenticator_of(host),
+        resume=resume,
+        close=opened.close,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run(NAME, build))

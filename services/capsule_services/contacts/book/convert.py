@@ -1,0 +1,123 @@
+"""Contacts of the wire and of the domain, both ways and total."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from capsule_api.contacts.v1 import contacts_pb2 as pb
+from capsule_core.contacts import (
+    Contact,
+    CustomField,
+    Email,
+    Organisation,
+    Person,
+    Phone,
+    PostalAddress,
+    Website,
+    display_name,
+)
+from capsule_core.errors import InvalidField
+from capsule_core.kept import Kept
+from capsule_services.contacts.names import contact_name, parsed_user, user_name
+from capsule_services.runtime.etags import etag
+
+__all__ = ["contact_from", "contact_to", "content_to"]
+
+_PERSON: Final[Mapping[str, str]] = {
+    "given_name": "given_name",
+    "family_name": "family_name",
+    "additional_name": "additional_name",
+    "prefix": "honorific_prefix",
+    "suffix": "honorific_suffix",
+    "nickname": "nickname",
+    "phonetic_given_name": "phonetic_given_name",
+    "phonetic_family_name": "phonetic_family_name",
+    "organisation_name": "organisation_name",
+    "department": "department",
+    "job_title": "job_title",
+    "birthday": "birthday",
+}
+"""What a person's fields are called in the domain, and on the wire."""
+
+_ADDRESS: Final = ("street", "extended", "po_box", "locality", "region", "postal_code", "country", "label")
+
+
+def contact_from(message: pb.Contact, *, field: str = "contact") -> Contact:
+    """Read a contact without an id; *field* is where the request carries it.
+
+    Raises:
+        InvalidField: it is no contact; the path is the wire's (``contact.emails[0].address``).
+    """
+    with _paths_of_wire(field):
+        shared: dict[str, Any] = {
+            "emails": tuple(Email(m.address, label=m.label, primary=m.primary) for m in message.emails),
+            "phones": tuple(Phone(m.number, label=m.label, primary=m.primary) for m in message.phones),
+            "addresses": tuple(
+                PostalAddress(**{name: getattr(m, name) for name in _ADDRESS}) for m in message.addresses
+            ),
+            "websites": tuple(Website(m.uri, label=m.label) for m in message.websites),
+            "tags": tuple(message.tags),
+            "custom": tuple(CustomField(m.key, m.value) for m in message.custom_fields),
+            "about": message.about,
+        }
+    shared["owner"] = parsed_user(message.owner, field=f"{field}.owner")
+    with _paths_of_wire(field):
+        if message.WhichOneof("party") == "organisation":
+            return Organisation(id="", name=message.organisation.display_name, **shared)
+        return Person(id="", **{ours: getattr(message.person, theirs) for ours, theirs in _PERSON.items()}, **shared)
+
+
+def content_to(contact: Contact) -> pb.Contact:
+    """Write what a contact says, without what only the server knows."""
+    message = pb.Contact(
+        display_name=display_name(contact),
+        emails=[pb.Email(address=v.address, label=v.label, primary=v.primary) for v in contact.emails],
+        phones=[pb.Phone(number=v.number, label=v.label, primary=v.primary) for v in contact.phones],
+        addresses=[pb.PostalAddress(**{name: getattr(v, name) for name in _ADDRESS}) for v in contact.addresses],
+        websites=[pb.Website(uri=v.uri, label=v.label) for v in contact.websites],
+        tags=contact.tags,
+        custom_fields=[pb.CustomField(key=v.key, value=v.value) for v in contact.custom],
+        about=contact.about,
+    )
+    if isinstance(contact, Organisation):
+        message.organisation.display_name = contact.name
+        message.organisation.SetInParent()
+    else:
+        message.person.CopyFrom(pb.Person(**{theirs: getattr(contact, ours) for ours, theirs in _PERSON.items()}))
+    return message
+
+
+def contact_to(kept: Kept[Contact], *, has_photo: bool = False) -> pb.Contact:
+    """Write a contact as it is answered."""
+    message = content_to(kept.content)
+    message.name = contact_name(kept.tenant, kept.id)
+    message.owner = user_name(kept.tenant, kept.content.owner)
+    message.source = pb.Contact.Source.Value(kept.content.source.upper())
+    message.has_photo = has_photo
+    message.state = pb.Contact.ACTIVE if kept.trash is None else pb.Contact.DELETED
+    message.create_time.FromDatetime(kept.created)
+    message.update_time.FromDatetime(kept.updated)
+    if kept.trash is not None:
+        message.delete_time.FromDatetime(kept.trash.at)
+        message.purge_time.FromDatetime(kept.trash.until)
+    message.etag = etag(kept.version, trashed=kept.trash is not None)
+    return message
+
+
+@contextlib.contextmanager
+def _paths_of_wire(field: str) -> Iterator[None]:
+    try:
+        yield
+    except InvalidField as error:
+        raise InvalidField(f"{field}.{_on_wire(error.field)}", error.problem) from None
+
+
+def _on_wire(path: str) -> str:
+    name, bracket, rest = path.partition("[")
+    if name in _PERSON:
+        return f"person.{_PERSON[name]}"
+    if name == "name":
+        return "organisation.display_name"
+    return f"{'custom_fields' if name == 'custom' else name}{bracket}{rest}"

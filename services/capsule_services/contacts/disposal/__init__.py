@@ -1,0 +1,1 @@
+"""Destroying at once what is in the trash."""

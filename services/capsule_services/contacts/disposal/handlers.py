@@ -1,0 +1,87 @@
+"""Destroying at once what is in the trash: it takes the permission and an explicit confirmation."""
+
+from __future__ import annotations
+
+import hmac
+
+from capsule_core.answers import Request
+from capsule_core.errors import (
+    ConfirmationRequired,
+    NotTrashed,
+    RequestReused,
+    SubjectHeld,
+)
+from capsule_core.names import SubjectKey, encoded
+from capsule_core.receipts import Receipt
+from capsule_core.records import Expected
+from capsule_core.story import Erasure
+from capsule_services.contacts.presence import kept_contact, require_etag
+from capsule_services.runtime.calls import Call
+from capsule_services.runtime.etags import Etag
+from capsule_services.runtime.holding import Holding
+
+__all__ = ["GROUND", "check_purge", "purge"]
+
+GROUND = "purge"
+
+
+def purge(
+    holding: Holding, call: Call, contact: str, *, confirm: bool, etag: Etag | None, request: Request | None
+) -> Receipt:
+    """Destroy a trashed contact and all there is of them; repeated under the same request id, it gives the same receipt.
+
+    Raises:
+        ConfirmationRequired: *confirm* was not set.
+        NotTrashed: it must be thrown away first.
+        SubjectHeld: a hold, an obligation or a restriction keeps it.
+    """
+    erasure = _erasure_id(holding, call, request)
+    done = holding.eraser.receipt(call.within(), erasure, now=holding.now())
+    if done is not None:
+        if done.statement.subjects != (contact,):
+            raise RequestReused
+        return done
+    expected = check_purge(holding, call, contact, confirm=confirm, etag=etag)
+    wanted = Erasure(
+        tenant=call.within(),
+        id=erasure,
+        subjects=(SubjectKey(contact),),
+        ground=GROUND,
+        by=call.actor,
+        requested=holding.now(),
+    )
+    receipt = holding.eraser.erase(wanted, now=holding.now(), expects=(expected,))
+    if receipt is None:
+        raise SubjectHeld
+    return receipt
+
+
+def check_purge(holding: Holding, call: Call, contact: str, *, confirm: bool, etag: Etag | None) -> Expected:
+    """Fail exactly as :func:`purge` would (AIP-163), and say what it must still find."""
+    kept = kept_contact(holding, call, contact)
+    require_etag(kept, etag)
+    if kept.trash is None:
+        raise NotTrashed("contact")
+    if not confirm:
+        raise ConfirmationRequired
+    plan = holding.eraser.plan(
+        Erasure(
+            tenant=call.within(),
+            id="plan",
+            subjects=(kept.subject,),
+            ground=GROUND,
+            by=call.actor,
+            requested=holding.now(),
+        )
+    )
+    if plan.guarded:
+        raise SubjectHeld
+    return Expected(id=kept.id, version=kept.version, batch=kept.trash.batch)
+
+
+def _erasure_id(holding: Holding, call: Call, request: Request | None) -> str:
+    """Name the erasure by the request, so that a crash between the erasure and its answer loses neither."""
+    if request is None:
+        return holding.new_id("e")
+    named = f"{request.caller}\0{request.method}\0{request.id}".encode()
+    return "e" + encoded(hmac.digest(holding.vault.tenant(call.within()).answers, b"erasure\0" + named, "sha256")[:16])

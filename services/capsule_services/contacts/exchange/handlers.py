@@ -1,0 +1,205 @@
+"""Address books in, exports and print summaries out."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import sha256
+from itertools import islice
+from typing import Any, Final
+
+import attrs
+
+from capsule_core import codec
+from capsule_core.contacts import Contact, Entry, Photo
+from capsule_core.errors import CapsuleError, InvalidField, RequestReused, SubjectErased, VersionMismatch
+from capsule_core.export import Exported, Record, Refused, Row, html, refused
+from capsule_core.intake import refuse_cards
+from capsule_core.kept import Kept
+from capsule_core.names import RecordId, SubjectKey, encoded
+from capsule_core.personal import kind_of
+from capsule_core.records import Mark, Where
+from capsule_core.repository import Draft
+from capsule_services.contacts.book.handlers import KINDS, photo_id
+from capsule_services.contacts.presence import kept_contact
+from capsule_services.runtime.calls import Call
+from capsule_services.runtime.holding import Holding
+
+__all__ = ["Incoming", "Report", "export_contacts", "import_contacts", "print_contact"]
+
+BATCH: Final = 200
+"""Contacts in one transaction: short enough that whoever else writes does not wait long."""
+
+MOST_REFUSED: Final = 1000
+"""How many refused rows a report names; all are counted."""
+
+_AT_ONCE: Final = 100
+_CHUNK: Final = 64 * 1024
+
+Reader = Callable[..., Iterator[Row | Refused]]
+Writer = Callable[[Iterable[Record]], Iterator[bytes]]
+
+
+@attrs.frozen(kw_only=True)
+class Incoming:
+    """An address book that is being sent: whose contacts they become, with which tags, and which sending this is.
+
+    *run* names the sending: rows sent again under the same name are not applied again.
+    """
+
+    owner: str
+    tags: tuple[str, ...]
+    run: str
+    read: Reader
+
+
+@attrs.define
+class Report:
+    """What became of the rows of an address book."""
+
+    created: int = 0
+    already_applied: int = 0
+    refused: int = 0
+    refused_rows: list[Refused] = attrs.Factory(list)
+
+    def refuse(self, row: Refused) -> None:
+        self.refused += 1
+        if len(self.refused_rows) < MOST_REFUSED:
+            self.refused_rows.append(row)
+
+
+def import_contacts(holding: Holding, call: Call, incoming: Incoming, chunks: Iterable[bytes]) -> Report:
+    """Take in every row that is whole, batch by batch; a row is kept whole or refused with its reason.
+
+    After a crash or a lost connection, sending the same again under the same name goes on where it ended.
+    """
+    report = Report()
+    rows = incoming.read(chunks, new_id=lambda number: _row_id(holding, call, incoming, number))
+    while batch := list(islice(rows, BATCH)):
+        taken = [row for row in batch if isinstance(row, Row)]
+        for row in batch:
+            if isinstance(row, Refused):
+                report.refuse(row)
+        _take(holding, call, [_owned(row, incoming) for row in taken], report)
+    return report
+
+
+def export_contacts(holding: Holding, call: Call, write: Writer) -> Iterator[bytes]:
+    """Write every living contact with all that hangs on it, in pieces of 64 KiB."""
+    return _pieces(write(_all(holding, call)))
+
+
+def print_contact(holding: Holding, call: Call, contact: str) -> Iterator[bytes]:
+    """Write the print summary of one contact."""
+    kept = kept_contact(holding, call, contact)
+    exported = _with_belongings(holding, call, [kept])
+    return _pieces(html.write(exported))
+
+
+def _take(holding: Holding, call: Call, rows: Sequence[Row], report: Report) -> None:
+    """Keep the rows that are new; others are here already, belong to somebody erased, or hold what may not be kept."""
+    rows = [row for row in rows if _admitted(row, report)]
+    while rows:
+        fresh = _fresh(holding, call, rows, report)
+        drafts = [draft for row in fresh for draft in _drafts(row)]
+        try:
+            if drafts:
+                holding.repository.add(drafts, act=holding.act(call))
+        except (SubjectErased, VersionMismatch):
+            continue  # erased, or kept by another sending of the same, since we looked: look again
+        report.created += len(fresh)
+        return
+
+
+def _admitted(row: Row, report: Report) -> bool:
+    try:
+        refuse_cards(kind_of(type(row.contact)), row.contact)
+    except CapsuleError as error:
+        report.refuse(refused(row.number, error))
+        return False
+    return True
+
+
+def _fresh(holding: Holding, call: Call, rows: list[Row], report: Report) -> list[Row]:
+    subjects = holding.repository.store.subjects(call.within(), [SubjectKey(row.contact.id) for row in rows])
+    fresh: list[Row] = []
+    for row, subject in zip(list(rows), subjects, strict=True):
+        if subject is None:
+            fresh.append(row)
+            continue
+        rows.remove(row)
+        if subject.marks & (Mark.FENCED | Mark.ERASED):
+            report.refuse(refused(row.number, SubjectErased()))
+        else:
+            report.already_applied += 1
+    return fresh
+
+
+def _drafts(row: Row) -> Iterator[Draft]:
+    yield Draft(row.contact)
+    if row.photo is not None:
+        name = row.contact.id
+        photo = attrs.evolve(row.photo, id=photo_id(name), contact=name)
+        yield Draft(photo, root=RecordId(name))
+
+
+def _owned(row: Row, incoming: Incoming) -> Row:
+    contact = row.contact
+    tags = (*contact.tags, *(tag for tag in incoming.tags if tag not in contact.tags))
+    return attrs.evolve(row, contact=attrs.evolve(contact, owner=incoming.owner, tags=tags, source="import"))
+
+
+def _row_id(holding: Holding, call: Call, incoming: Incoming, number: int) -> str:
+    """Name the contact of a row: the same each time this sending is repeated, and next to the rows around it."""
+    named = f"import\0{call.actor.id}\0{incoming.run}".encode()
+    run = hmac.digest(holding.vault.tenant(call.within()).surrogates, named, "sha256")
+    return "c" + encoded(run[:10] + number.to_bytes(6, "big"))
+
+
+def _all(holding: Holding, call: Call) -> Iterator[Record]:
+    where, after = Where(tenant=call.within(), kinds=KINDS), None
+    while True:
+        listing = holding.repository.select(where, use=call.use, limit=_AT_ONCE, after=after)
+        yield from _with_belongings(holding, call, listing.records)
+        after = listing.after
+        if after is None:
+            return
+
+
+def _with_belongings(holding: Holding, call: Call, contacts: Sequence[Kept[Contact]]) -> list[Exported]:
+    """Put to each contact its history and photo; it is logged as read before it goes anywhere."""
+    roots = tuple(kept.id for kept in contacts)
+    hanging: dict[RecordId, list[Kept[Any]]] = {root: [] for root in roots}
+    where, after = Where(tenant=call.within(), roots=roots, kinds=("entry", "photo")), None
+    while roots:
+        listing = holding.repository.select(where, use=call.use, limit=1000, after=after)
+        for kept in listing.records:
+            hanging[kept.root].append(kept)
+        after = listing.after
+        if after is None:
+            break
+    holding.shown(call, [*contacts, *(kept for group in hanging.values() for kept in group)])
+    return [_exported(kept, hanging[kept.id]) for kept in contacts]
+
+
+def _exported(kept: Kept[Contact], hanging: Sequence[Kept[Any]]) -> Exported:
+    entries = [each.content for each in hanging if isinstance(each.content, Entry)]
+    photos = [each.content for each in hanging if isinstance(each.content, Photo)]
+    return Exported(
+        kept.content,
+        entries=tuple(reversed(entries)),
+        photo=photos[0] if photos else None,
+        created=kept.created,
+        updated=kept.updated,
+    )
+
+
+def _pieces(parts: Iterable[bytes]) -> Iterator[bytes]:
+    waiting = bytearray()
+    for part in parts:
+        waiting += part
+        while len(waiting) >= _CHUNK:
+            yield bytes(waiting[:_CHUNK])
+            del waiting[:_CHUNK]
+    if waiting:
+        yield bytes(waiting)

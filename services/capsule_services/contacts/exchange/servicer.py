@@ -1,0 +1,45 @@
+"""Imports, exports and print summaries on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+import grpc
+
+from capsule_api.contacts.v1 import contacts_pb2 as pb
+from capsule_core.errors import InvalidField
+from capsule_services.contacts.exchange import handlers
+from capsule_services.contacts.exchange.convert import data_of, incoming_from, report_to, writer_of
+from capsule_services.contacts.names import parsed_contact
+from capsule_services.runtime.calls import current_call
+from capsule_services.runtime.holding import Holding
+
+__all__ = ["ExchangeServicer"]
+
+
+@attrs.define(slots=False)
+class ExchangeServicer:
+    """Answers what goes in and out by the file."""
+
+    holding: Holding
+
+    def ImportContacts(self, messages: Iterator[pb.ImportContactsRequest], _: grpc.ServicerContext) -> pb.ImportReport:
+        call, opening = current_call(), next(messages, pb.ImportContactsRequest())
+        if opening.WhichOneof("part") != "header":
+            raise InvalidField("header", "is what the first message must carry")
+        incoming = incoming_from(opening.header, owner=call.actor.id, run=self.holding.new_id("r"))
+        return report_to(handlers.import_contacts(self.holding, call, incoming, data_of(messages)))
+
+    def ExportContacts(
+        self, request: pb.ExportContactsRequest, _: grpc.ServicerContext
+    ) -> Iterator[pb.ExportContactsResponse]:
+        write = writer_of(request.format)
+        for data in handlers.export_contacts(self.holding, current_call(), write):
+            yield pb.ExportContactsResponse(data=data)
+
+    def PrintContact(
+        self, request: pb.PrintContactRequest, _: grpc.ServicerContext
+    ) -> Iterator[pb.PrintContactResponse]:
+        for data in handlers.print_contact(self.holding, current_call(), parsed_contact(request.name)):
+            yield pb.PrintContactResponse(data=data)

@@ -1,0 +1,1 @@
+"""The communication history of contacts."""

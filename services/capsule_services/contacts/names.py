@@ -1,0 +1,69 @@
+"""Resource names of this service, taken apart and put together (AIP-122)."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from capsule_core.errors import InvalidField
+from capsule_core.names import TenantId
+
+__all__ = ["contact_name", "entry_name", "parsed_contact", "parsed_entry", "parsed_user", "user_name"]
+
+_ID: Final = r"([A-Za-z0-9][A-Za-z0-9_.-]{0,63})"
+_CONTACT: Final = re.compile(rf"tenants/{_ID}/contacts/{_ID}(?:/photo)?")
+_ENTRY: Final = re.compile(rf"tenants/{_ID}/contacts/{_ID}/entries/{_ID}")
+_USER: Final = re.compile(rf"tenants/{_ID}/users/{_ID}")
+
+
+def contact_name(tenant: TenantId, contact: str) -> str:
+    """Name a contact."""
+    return f"tenants/{tenant}/contacts/{contact}"
+
+
+def entry_name(tenant: TenantId, contact: str, entry: str) -> str:
+    """Name an entry of a contact's history."""
+    return f"tenants/{tenant}/contacts/{contact}/entries/{entry}"
+
+
+def user_name(tenant: TenantId, user: str) -> str:
+    """Name a user; empty for nobody."""
+    return f"tenants/{tenant}/users/{user}" if user else ""
+
+
+def parsed_contact(name: str, *, field: str = "name") -> str:
+    """Return the id in the name of a contact, or of its photo.
+
+    Raises:
+        InvalidField: it is no such name.
+    """
+    found = _CONTACT.fullmatch(name)
+    if found is None:
+        raise InvalidField(field, "must be like tenants/{tenant}/contacts/{contact}")
+    return found[2]
+
+
+def parsed_entry(name: str, *, field: str = "name") -> tuple[str, str]:
+    """Return the ids of contact and entry in the name of an entry.
+
+    Raises:
+        InvalidField: it is no such name.
+    """
+    found = _ENTRY.fullmatch(name)
+    if found is None:
+        raise InvalidField(field, "must be like tenants/{tenant}/contacts/{contact}/entries/{entry}")
+    return found[2], found[3]
+
+
+def parsed_user(name: str, *, field: str) -> str:
+    """Return the id in the name of a user; empty for no name.
+
+    Raises:
+        InvalidField: it is no such name.
+    """
+    if not name:
+        return ""
+    found = _USER.fullmatch(name)
+    if found is None:
+        raise InvalidField(field, "must be like tenants/{tenant}/users/{user}")
+    return found[2]

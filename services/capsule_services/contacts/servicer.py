@@ -1,0 +1,20 @@
+"""Everything the contacts service answers, put together from its capabilities."""
+
+from __future__ import annotations
+
+import attrs
+
+from capsule_api.contacts.v1 import contacts_pb2_grpc
+from capsule_services.contacts.book.servicer import BookServicer
+from capsule_services.contacts.disposal.servicer import DisposalServicer
+from capsule_services.contacts.exchange.servicer import ExchangeServicer
+from capsule_services.contacts.history.servicer import HistoryServicer
+
+__all__ = ["ContactsServicer"]
+
+
+@attrs.define(slots=False)
+class ContactsServicer(
+    BookServicer, HistoryServicer, ExchangeServicer, DisposalServicer, contacts_pb2_grpc.ContactsServiceServicer
+):
+    """One servicer of four capabilities; each brings the methods it answers and the fields it needs."""

@@ -1,0 +1,59 @@
+"""The privacy service as a process: ``python -m capsule_services.privacy``."""
+
+from __future__ import annotations
+
+import sys
+from functools import cache, partial
+
+from capsule_api.holder.v1 import holder_pb2, holder_pb2_grpc
+from capsule_api.privacy.v1 import privacy_pb2, privacy_pb2_grpc
+from capsule_core.cases import Case
+from capsule_core.errors import ReceiptInvalid
+from capsule_core.personal import kind_of
+from capsule_services.privacy.servicer import PrivacyServicer
+from capsule_services.runtime.faults import telling
+from capsule_services.runtime.holders.client import RemoteHolder
+from capsule_services.runtime.keys import authenticator_of
+from capsule_services.runtime.opening import open_holding
+from capsule_services.runtime.process import Host, Service, run
+from capsule_services.runtime.server import Served
+
+NAME = "privacy"
+HOLDERS = ("contacts", "identity")
+
+
+def build(host: Host) -> Service:
+    """Put the service together."""
+    opened = open_holding(host, NAME, [kind_of(Case)])
+
+    @cache
+    def key_of(holder: str) -> str:
+        if holder not in HOLDERS:
+            raise ReceiptInvalid("it is not the report of a holder that is known here")
+        with telling():
+            stub = holder_pb2_grpc.HolderServiceStub(host.peers.channel(holder))
+            return stub.About(holder_pb2.AboutRequest()).signing_key.decode()
+
+    servicer = PrivacyServicer(
+        holding=opened.holding,
+        paging=opened.paging,
+        holders={name: RemoteHolder(name, partial(host.peers.channel, name)) for name in HOLDERS},
+        key_of=key_of,
+        signer=opened.signer,
+    )
+    return Service(
+        served=(
+            Served(
+                privacy_pb2.DESCRIPTOR.services_by_name["PrivacyService"],
+                privacy_pb2_grpc.add_PrivacyServiceServicer_to_server,
+                servicer,
+            ),
+        ),
+        authenticator=authenticator_of(host),
+        resume=opened.resume,
+        close=opened.close,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(run(NAME, build))

@@ -1,0 +1,127 @@
+"""Erasures over every holder: taken from the one that began, run over the others, done when nothing is found anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+from capsule_core import answers, cases, story
+from capsule_core.cases import Case
+from capsule_core.checkpoints import Signer
+from capsule_core.errors import CapsuleError, InvalidField, ResourceMissing
+from capsule_core.holder import Holder
+from capsule_core.kept import Kept, Listing
+from capsule_core.names import RecordId, SubjectKey, TenantId
+from capsule_core.receipts import Receipt, issue
+from capsule_core.records import Where
+from capsule_core.repository import Draft
+from capsule_core.story import Erasure
+from capsule_core.uses import Use
+from capsule_services.runtime.calls import Call
+from capsule_services.runtime.holding import Holding
+from capsule_services.runtime.paging import Window
+
+__all__ = ["GROUND", "get", "list_erasures", "receipt", "report"]
+
+GROUND = "request"
+
+
+def report(holding: Holding, call: Call, told: Receipt, holders: Mapping[str, Holder], signer: Signer) -> Kept[Case]:
+    """Take the report of an erasure and lead it as far as the holders let it now; reported again, it goes on."""
+    tenant = told.statement.tenant
+    if tenant != call.within():
+        raise InvalidField("receipt", "is another tenant's")
+    kept = _case(holding, tenant, told.statement.erasure)
+    if kept is None:
+        case = cases.opened(told, holders=holders.keys(), now=holding.now())
+        kept = holding.repository.add([Draft(case)], act=holding.act(call))[0]
+    return kept if kept.content.closed_at else _lead(holding, call, kept, holders, signer)
+
+
+def get(holding: Holding, call: Call, erasure: str) -> Kept[Case]:
+    """Return how far an erasure is."""
+    kept = _case(holding, call.within(), erasure)
+    if kept is None:
+        raise ResourceMissing("erasure")
+    holding.shown(call, [kept])
+    return kept
+
+
+def list_erasures(holding: Holding, call: Call, window: Window) -> Listing:
+    """List erasures, newest first."""
+    where = Where(tenant=call.within(), kinds=("case",))
+    listing = holding.repository.select(where, use=call.use, limit=window.limit, after=window.after)
+    holding.shown(call, listing.records)
+    return listing
+
+
+def receipt(holding: Holding, call: Call, erasure: str) -> Receipt:
+    """Return the receipt of an erasure that is done everywhere.
+
+    Raises:
+        ResourceMissing: there is none; the erasure is unknown, or a holder has not confirmed.
+    """
+    found = holding.eraser.receipt(call.within(), erasure, now=holding.now())
+    if found is None:
+        raise ResourceMissing("receipt")
+    holding.searched(call, [SubjectKey(cases.ABOUT)])
+    return found
+
+
+def _case(holding: Holding, tenant: TenantId, erasure: str) -> Kept[Case] | None:
+    return holding.repository.read(tenant, [RecordId(erasure)], use=Use.ADMINISTER)[0]
+
+
+def _lead(holding: Holding, call: Call, kept: Kept[Case], holders: Mapping[str, Holder], signer: Signer) -> Kept[Case]:
+    case = kept.content
+    for name in cases.pending(case):
+        case = _erase_at(holding, call, case, name, holders[name])
+    if cases.pending(case) or _still_found(call.within(), case, holders):
+        return kept if case == kept.content else holding.repository.change(kept, case, act=holding.act(call))
+    return _close(holding, call, kept, cases.closed(case, now=holding.now()), signer)
+
+
+def _erase_at(holding: Holding, call: Call, case: Case, name: str, holder: Holder) -> Case:
+    now = holding.now()
+    wanted = Erasure(
+        tenant=call.within(),
+        id=case.id,
+        subjects=tuple(map(SubjectKey, case.subjects)),
+        ground=GROUND,
+        by=call.actor,
+        requested=now,
+    )
+    try:
+        done = holder.erase(wanted, now=now)
+    except CapsuleError:
+        return case  # it stays pending, and is asked again when the report comes again
+    if done.outcome is None:
+        return case
+    return cases.confirm(case, name, done.outcome, done.receipt, now=now)
+
+
+def _still_found(tenant: TenantId, case: Case, holders: Mapping[str, Holder]) -> bool:
+    """Look again, at every holder: what cannot be asked counts as found."""
+    subjects = tuple(map(SubjectKey, case.subjects))
+    try:
+        return any(next(iter(holder.collect(tenant, subjects)), None) is not None for holder in holders.values())
+    except CapsuleError:
+        return True
+
+
+def _close(holding: Holding, call: Call, kept: Kept[Case], case: Case, signer: Signer) -> Kept[Case]:
+    """Commit that it is done everywhere, then make the receipt of what was committed."""
+    tenant = call.within()
+    statement = cases.statement_of(case, tenant=tenant, service=holding.service)
+    detail = {"erasure": case.id, "statement": statement.digest()}
+    closed = holding.repository.change(kept, case, act=holding.act(call, detail=detail))
+    index, leaf = next(
+        (index, data)
+        for index, data, leaf in story.backwards(holding.ledger, tenant, case.id)
+        if leaf.detail.get("statement") == detail["statement"]
+    )
+    proof = issue(statement, leaf=leaf, frontier=holding.ledger.at(index + 1), origin=holding.service, signer=signer)
+    holding.ledger.keep(proof.checkpoint)
+    wanted = story.receipt_request(case.id, now=holding.now())
+    holding.repository.store.keep(answers.seal(proof.to_json(), holding.vault, tenant, wanted))
+    return closed

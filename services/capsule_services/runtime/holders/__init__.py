@@ -1,0 +1,1 @@
+"""The holder contract on the wire: every service answers it, the privacy service calls it."""

@@ -1,0 +1,76 @@
+"""A service as a holder, on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC
+
+import attrs
+import grpc
+
+from capsule_api.holder.v1 import holder_pb2 as pb
+from capsule_api.holder.v1 import holder_pb2_grpc
+from capsule_core.checkpoints import Signer
+from capsule_core.story import Erasure
+from capsule_services.runtime.calls import current_call
+from capsule_services.runtime.holders import convert
+from capsule_services.runtime.holding import Holding
+
+__all__ = ["HolderServicer"]
+
+GROUND = "request"
+
+
+@attrs.define(slots=False)
+class HolderServicer(holder_pb2_grpc.HolderServiceServicer):
+    """Answers what the privacy service asks and tells."""
+
+    holding: Holding
+    signer: Signer
+
+    def About(self, request: pb.AboutRequest, context: grpc.ServicerContext) -> pb.AboutResponse:
+        return convert.about_to(self.holding.holder.about(), signing_key=self.signer.verifier.text().encode())
+
+    def Locate(self, request: pb.LocateRequest, context: grpc.ServicerContext) -> pb.LocateResponse:
+        tenant = current_call().within()
+        asked = [convert.identifier_from(each, f"identifiers[{at}]") for at, each in enumerate(request.identifiers)]
+        found = self.holding.holder.locate(tenant, asked)
+        self.holding.searched(current_call(), [match.subject for match in found])
+        return pb.LocateResponse(matches=[convert.match_to(tenant, match) for match in found])
+
+    def Collect(self, request: pb.CollectRequest, context: grpc.ServicerContext) -> Iterator[pb.CollectResponse]:
+        tenant = current_call().within()
+        subjects = [convert.parsed_subject(name, f"subjects[{at}]") for at, name in enumerate(request.subjects)]
+        self.holding.searched(current_call(), subjects)
+        for collected in self.holding.holder.collect(tenant, subjects):
+            yield convert.collected_to(tenant, collected)
+
+    def Apply(self, request: pb.ApplyRequest, context: grpc.ServicerContext) -> pb.ApplyResponse:
+        call, tenant = current_call(), current_call().within()
+        subjects = [convert.parsed_subject(name, f"subjects[{at}]") for at, name in enumerate(request.subjects)]
+        order, reason = convert.order_from(request.order), request.reason.rpartition("/")[2]
+        done = self.holding.holder.apply(tenant, subjects, order, reason=reason, by=call.actor, now=self.holding.now())
+        return pb.ApplyResponse(
+            applied=[convert.subject_name(tenant, subject) for subject in done.applied],
+            unknown=[convert.subject_name(tenant, subject) for subject in done.unknown],
+        )
+
+    def Erase(self, request: pb.EraseRequest, context: grpc.ServicerContext) -> pb.EraseResponse:
+        tenant, erasure = convert.parsed_erasure(request.erasure)
+        subjects = [convert.parsed_subject(name, f"subjects[{at}]") for at, name in enumerate(request.subjects)]
+        now = self.holding.now()
+        wanted = Erasure(
+            tenant=tenant,
+            id=erasure,
+            subjects=tuple(subjects),
+            ground=GROUND,
+            by=current_call().actor,
+            requested=now,
+        )
+        return convert.done_to(self.holding.holder.erase(wanted, now=now))
+
+    def Sweep(self, request: pb.SweepRequest, context: grpc.ServicerContext) -> pb.SweepResponse:
+        now = self.holding.now()
+        due = min(now, request.due_time.ToDatetime(tzinfo=UTC)) if request.HasField("due_time") else now
+        swept = self.holding.holder.sweep(current_call().within(), now=due)
+        return pb.SweepResponse(destroyed=swept.records, subjects=swept.subjects, held=swept.guarded)

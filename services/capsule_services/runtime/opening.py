@@ -1,0 +1,116 @@
+"""Open what a service keeps in its folder.
+
+::
+
+    data.db       records, key pages, changes log           (what a backup holds)
+    reads.db      the log of reads
+    keystore.db   page keys, wrapped by root.key            (never in a backup)
+    journal.db    what a restored backup must be told       (never in a backup)
+    mirror/       second copies of keystore and journal; put the folder on another medium
+    root.key, receipts.key, pages.key                       (mode 0600)
+    receipts.pub  the public key receipts are checked with
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from capsule_core.checkpoints import Signer
+from capsule_core.erasure import Eraser
+from capsule_core.holder import RecordHolder
+from capsule_core.names import made_id
+from capsule_core.personal import Kind
+from capsule_core.repository import Repository
+from capsule_core.vault import Vault
+from capsule_services.runtime.holding import Holding
+from capsule_services.runtime.paging import Paging
+from capsule_services.runtime.process import Host
+from capsule_services.runtime.reads import ReadLog
+from capsule_sql.database import Database, open_database
+from capsule_sql.journals import SqlJournal
+from capsule_sql.keystores import SqlKeystore
+from capsule_sql.ledgers import SqlLedger
+from capsule_sql.migration import Role
+from capsule_sql.records import SqlStore
+from capsule_sql.root_key import load_or_create_root_key
+
+__all__ = ["Opened", "open_holding"]
+
+MIRROR: Final = "mirror"
+
+
+@attrs.frozen(kw_only=True)
+class Opened:
+    """A holding, the page tokens of its lists, its signer, and how to close it all."""
+
+    holding: Holding
+    paging: Paging
+    signer: Signer
+    stack: ExitStack
+
+    def resume(self) -> None:
+        """Lead what a crash interrupted to its end; before anybody is served."""
+        self.holding.eraser.resume(now=self.holding.now())
+
+    def close(self) -> None:
+        """Close every file."""
+        self.stack.close()
+
+
+def open_holding(host: Host, service: str, kinds: Sequence[Kind]) -> Opened:
+    """Open the folder of a service, made at first use.
+
+    Raises:
+        CapsuleError: a file is of a newer schema, of another deployment, damaged, or cannot be written; nothing is changed.
+    """
+    folder = host.settings.data
+    with ExitStack() as stack:
+        root = load_or_create_root_key(folder / "root.key")
+        signer = Signer.from_seed(service, load_or_create_root_key(folder / "receipts.key"))
+        (folder / "receipts.pub").write_text(signer.verifier.text() + "\n", encoding="ascii")
+        keystore = SqlKeystore(
+            _file(stack, folder / "keystore.db", Role.KEYSTORE),
+            root,
+            secrets.token_bytes,
+            _file(stack, folder / MIRROR / "keystore.db", Role.KEYSTORE),
+        )
+        journal = SqlJournal(
+            _file(stack, folder / "journal.db", Role.JOURNAL),
+            _file(stack, folder / MIRROR / "journal.db", Role.JOURNAL),
+        )
+        data = _file(stack, folder / "data.db", Role.DATA)
+        store, ledger = SqlStore(data, journal), SqlLedger(data)
+        vault = Vault(store, keystore, journal, secrets.token_bytes)
+        repository = Repository(store, vault, kinds, host.settings.phone_region)
+        eraser = Eraser(store, vault, ledger, signer, service)
+        reads = stack.enter_context(ReadLog(SqlLedger(_file(stack, folder / "reads.db", Role.LEDGER))))
+
+        def new_erasure() -> str:
+            return made_id("e", now=host.clock.now(), randomness=secrets.token_bytes(10))
+
+        holding = Holding(
+            service=service,
+            repository=repository,
+            eraser=eraser,
+            holder=RecordHolder(service, repository, eraser, new_erasure),
+            ledger=ledger,
+            reads=reads,
+            clock=host.clock,
+            random=secrets.token_bytes,
+        )
+        paging = Paging(load_or_create_root_key(folder / "pages.key"))
+        return Opened(holding=holding, paging=paging, signer=signer, stack=stack.pop_all())
+    raise AssertionError  # pragma: no cover
+
+
+def _file(stack: ExitStack, path: Path, role: Role) -> Database:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = open_database(path, role)
+    stack.callback(database.close)
+    return database

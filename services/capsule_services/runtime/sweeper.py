@@ -1,0 +1,47 @@
+"""The sweeper: destroys what has been in the trash for its time, in every tenant, as long as the service runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+import attrs
+from structlog.typing import FilteringBoundLogger
+
+from capsule_core.errors import CapsuleError
+from capsule_services.runtime.holding import Holding
+
+__all__ = ["Sweeper"]
+
+_EVERY: Final = timedelta(minutes=1)
+
+
+@attrs.define(eq=False)
+class Sweeper:
+    """Sweeps *holding* each minute of its clock until *stopped*; *swept* is told when something was erased."""
+
+    _holding: Holding
+    _swept: Callable[[], None]
+    _stopped: threading.Event
+    _log: FilteringBoundLogger
+
+    def start(self) -> None:
+        """Begin, with what is due already."""
+        threading.Thread(target=self._run, name="sweeper", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._sweep()
+            except CapsuleError as error:
+                self._log.info("sweep_postponed", reason=error.reason)
+            if not self._holding.clock.wait(self._holding.now() + _EVERY, self._stopped):
+                return
+
+    def _sweep(self) -> None:
+        now = self._holding.now()
+        for tenant in self._holding.repository.store.due(now):
+            if self._holding.holder.sweep(tenant, now=now).subjects:
+                self._swept()

@@ -1,0 +1,258 @@
+"""A customer's account and the people who sign in to it: what is kept on them, and the rules of who may change what.
+
+A user record holds a name, an address and what sign-in needs; there is no place for anything else. Who is a super
+administrator stands in one roster of the tenant, which every change of it writes: of two changes at once, one is told that
+the roster has moved, and decides again.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final, TypeAlias
+
+import attrs
+
+from capsule_core.errors import (
+    DocumentsOutdated,
+    InvalidField,
+    LastSuperAdministrator,
+    PermissionDenied,
+    Unauthenticated,
+)
+from capsule_core.identifiers import email_problem
+from capsule_core.personal import Category, Exact, Form, Personal, Plain, kind
+from capsule_core.roles import EXPORT, Authority, Role, grantable
+
+__all__ = [
+    "INVITATION_LIFE",
+    "MANAGE",
+    "MOST_FAILURES",
+    "PURPOSE",
+    "Acceptance",
+    "Credential",
+    "Document",
+    "DocumentKind",
+    "Invitation",
+    "PaymentMethod",
+    "Roster",
+    "Session",
+    "TenantAccount",
+    "TenantState",
+    "User",
+    "UserState",
+    "accept",
+    "agree",
+    "appoint",
+    "authority",
+    "current",
+    "dismiss",
+    "fail",
+    "found",
+    "invite",
+    "is_due",
+    "may_manage",
+    "may_try",
+    "to_accept",
+    "written",
+]
+
+PURPOSE: Final = "running the account"
+"""What users and tenants are kept for."""
+
+MANAGE: Final = "users.manage"
+"""The permission to invite, change and remove users."""
+
+INVITATION_LIFE: Final = timedelta(days=7)
+"""How long an invitation can be accepted."""
+
+MOST_FAILURES: Final = 100
+"""Wrong passwords in a row after which a user is refused for good (NIST SP 800-63B-4 section 3.2.2)."""
+
+_FREE_FAILURES: Final = 5
+_LONGEST_WAIT: Final = timedelta(hours=1)
+_LINE: Final = 200
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_LAST_FOUR = re.compile(r"(?:[0-9]{4})?")
+_BRAND = re.compile(r"[^\d]{0,40}")
+_RANKS: Final = (Role.RESTRICTED, Role.STANDARD, Role.ADMINISTRATOR, Role.SUPER_ADMINISTRATOR)
+
+
+class DocumentKind(enum.Enum):
+    """Which of the documents a customer accepts is meant."""
+
+    TERMS = "terms"
+    PRIVACY_POLICY = "privacy_policy"
+    DATA_PROCESSING_AGREEMENT = "data_processing_agreement"
+
+
+class TenantState(enum.Enum):
+    """Where a tenant is in its life."""
+
+    ACTIVE = "active"
+    CLOSED = "closed"
+
+
+class UserState(enum.Enum):
+    """Where a user is in their life."""
+
+    ACTIVE = "active"
+    REMOVED = "removed"
+
+
+@attrs.frozen(kw_only=True)
+class Document:
+    """One version of a document; a *material* one asks everybody again. *sha256* is of its text, in hexadecimal digits."""
+
+    kind: DocumentKind
+    version: str
+    display_name: str
+    uri: str
+    sha256: str
+    effective: datetime
+    material: bool = True
+
+
+@attrs.frozen(kw_only=True)
+class Acceptance:
+    """That *user* accepted one version of a document, and when, in UTC (RFC 3339); it is never taken away."""
+
+    kind: DocumentKind
+    version: str
+    sha256: str
+    user: str
+    accepted_at: str
+
+
+def _text(_: object, field: attrs.Attribute[str], value: str) -> None:
+    if not value.strip():
+        raise InvalidField(field.name, "must not be empty")
+    if len(value) > _LINE:
+        raise InvalidField(field.name, f"must have at most {_LINE} characters")
+    if _CONTROL.search(value):
+        raise InvalidField(field.name, "must not contain control characters")
+
+
+def _email(_: object, field: attrs.Attribute[str], value: str) -> None:
+    if problem := email_problem(value):
+        raise InvalidField(field.name, problem)
+
+
+def _like(form: re.Pattern[str], problem: str) -> Callable[[object, attrs.Attribute[str], str], None]:
+    def check(_: object, field: attrs.Attribute[str], value: str) -> None:
+        if not form.fullmatch(value):
+            raise InvalidField(field.name, problem)
+
+    return check
+
+
+@attrs.frozen(kw_only=True)
+class PaymentMethod:
+    """How a customer pays, as the payment gateway tells it; the number of the card stays there.
+
+    Raises:
+        InvalidField: more than the last four digits is given, or a part is missing.
+    """
+
+    gateway: str = attrs.field(validator=_text)
+    token: str = attrs.field(validator=_text, repr=False)
+    brand: str = attrs.field(default="", validator=_like(_BRAND, "must be at most 40 characters and no digits"))
+    last_four: str = attrs.field(default="", validator=_like(_LAST_FOUR, "must be exactly four digits"))
+
+
+_Name: TypeAlias = Annotated[str, Personal(Category.IDENTITY, purpose=PURPOSE)]
+_Address: TypeAlias = Annotated[str, Personal(Category.CONTACT, purpose=PURPOSE)]
+_Claimed: TypeAlias = Annotated[str, Personal(Category.CONTACT, purpose=PURPOSE, search=Exact(Form.EMAIL, unique=True))]
+_Payment: TypeAlias = Annotated[PaymentMethod | None, Personal(Category.FINANCIAL, purpose="being paid")]
+_Hash: TypeAlias = Annotated[str, Personal(Category.CREDENTIAL, purpose="signing in", provided=False)]
+_Role: TypeAlias = Annotated[Role, Plain("what the user may do")]
+_Granted: TypeAlias = Annotated[tuple[str, ...], Plain("permissions beyond those of the role")]
+
+
+@kind("tenant", subject="id", server_ids=True)
+@attrs.frozen(kw_only=True)
+class TenantAccount:
+    """One customer's account; the tenant itself is the subject.
+
+    Raises:
+        InvalidField: a field does not hold what it may.
+    """
+
+    id: str
+    display_name: _Name = attrs.field(validator=_text)
+    acceptances: Annotated[tuple[Acceptance, ...], Plain("what was accepted, by whom and when")] = ()
+    payment_method: _Payment = None
+    state: Annotated[TenantState, Plain("where the tenant is in its life")] = TenantState.ACTIVE
+
+
+@kind("roster", subject="tenant", server_ids=True)
+@attrs.frozen(kw_only=True)
+class Roster:
+    """Who the super administrators of a tenant are; never nobody."""
+
+    id: str
+    tenant: str
+    super_administrators: Annotated[tuple[str, ...], Plain("the users who control users")]
+
+
+@kind("user", subject="id", server_ids=True)
+@attrs.frozen(kw_only=True)
+class User:
+    """A person who signs in to a tenant; *id* is empty until the server has made one.
+
+    Raises:
+        InvalidField: a field does not hold what it may.
+    """
+
+    id: str
+    display_name: _Name = attrs.field(validator=_text)
+    email: _Claimed = attrs.field(validator=_email)
+    role: _Role = Role.RESTRICTED
+    granted: _Granted = ()
+    marketing_refused: Annotated[bool, Plain("service notices only")] = False
+    state: Annotated[UserState, Plain("whether they can sign in")] = UserState.ACTIVE
+
+
+@kind("credential", subject="user", server_ids=True)
+@attrs.frozen(kw_only=True)
+class Credential:
+    """What a user proves themselves with, and how often in a row, last when, that failed (RFC 3339)."""
+
+    id: str
+    user: str
+    password_hash: _Hash
+    failures: Annotated[int, Plain("wrong passwords in a row")] = 0
+    failed_at: Annotated[str, Plain("when the last of them came")] = ""
+
+
+@kind("session", subject="user", server_ids=True)
+@attrs.frozen(kw_only=True)
+class Session:
+    """A user who is signed in until *expires_at* (RFC 3339); an ended one is taken up again by their next sign-in."""
+
+    id: str
+    user: str
+    expires_at: Annotated[str, Plain("when the session ends")]
+
+
+@kind("invitation", subject="user", server_ids=True)
+@attrs.frozen(kw_only=True)
+class Invitation:
+    """Lets one person become the *user* it names, once; *secret* is a keyed hash. A used one holds no name any more.
+
+    Raises:
+        InvalidField: a field does not hold what it may.
+    """
+
+    id: str
+    user: str
+    display_name: _Name = attrs.field(default="", validator=attrs.validators.optional(lambda *_: None))
+    email: _Address = ""
+    role: _Role = Role.RESTRICTED
+    granted: _Granted = ()
+    invited_by: Annotated[str, Plain("the user who invited")] = ""
+    secret: Annotated[str, Plain("keyed hash of what accepts it")] = ""
+    expires_at: Annotated[str, Plain("until when it can be accepted")] = ""
+    accepted_at: Annotated[str, Plain("when it was used up")] = ""

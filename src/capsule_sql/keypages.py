@@ -1,0 +1,52 @@
+"""Sealed key pages, in a table."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from capsule_core.journal import SealedPage
+from capsule_core.names import TenantId
+from capsule_core.pages import KeyMoved
+from capsule_sql.tenants import EACH, TENANT, listed, numbered
+
+__all__ = ["add", "newest", "pages", "reseal"]
+
+
+def add(connection: sqlite3.Connection, page: SealedPage) -> None:
+    """Keep a new page.
+
+    Raises:
+        KeyMoved: its number is used.
+    """
+    insert = """INSERT INTO pages (tenant_no, page, generation, key_id, sealed) VALUES (?, ?, ?, ?, ?)
+        ON CONFLICT DO NOTHING"""
+    tenant = numbered(connection, page.tenant)
+    added = connection.execute(insert, (tenant, page.number, page.generation, page.key_id, page.blob))
+    if not added.rowcount:
+        raise KeyMoved
+
+
+def pages(connection: sqlite3.Connection, tenant: TenantId, numbers: Sequence[int]) -> list[SealedPage | None]:
+    """Return pages, in order; None for one that is not there."""
+    select = f"SELECT page, generation, key_id, sealed FROM pages WHERE tenant_no = {TENANT} AND page IN {EACH}"
+    found = {
+        number: SealedPage(tenant=tenant, number=number, generation=generation, key_id=key_id, blob=sealed)
+        for number, generation, key_id, sealed in connection.execute(select, (tenant, listed(numbers)))
+    }
+    return [found.get(number) for number in numbers]
+
+
+def reseal(connection: sqlite3.Connection, resealed: Sequence[SealedPage]) -> None:
+    """Replace pages by newer generations; one that is as new or newer stays."""
+    update = f"""UPDATE pages SET generation = ?, key_id = ?, sealed = ?
+        WHERE tenant_no = {TENANT} AND page = ? AND generation < ?"""
+    values = [(p.generation, p.key_id, p.blob, p.tenant, p.number, p.generation) for p in resealed]
+    connection.executemany(update, values)
+
+
+def newest(connection: sqlite3.Connection, tenant: TenantId) -> int:
+    """Return the number of the newest page; 0 if there is none."""
+    select = f"SELECT coalesce(max(page), 0) FROM pages WHERE tenant_no = {TENANT}"
+    number: int = connection.execute(select, (tenant,)).fetchone()[0]
+    return number

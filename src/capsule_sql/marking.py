@@ -1,0 +1,121 @@
+"""Put reasons on subjects and records, or lift them; what is carried is always the union of what is left."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import attrs
+
+from capsule_core.names import RecordId, SubjectKey, TenantId, from_micros, micros
+from capsule_core.records import GUARDED, Mark, Reason, Slot, Touched
+from capsule_sql.tenants import EACH, TENANT, listed
+
+__all__ = ["Marking", "all_reasons", "unfinished"]
+
+_OVER: Final = Mark.FENCED | Mark.ERASED
+_Key = tuple[int, str, int, str]
+
+
+@attrs.define
+class Marking:
+    """The reasons of some subjects of one tenant, read and changed within one transaction."""
+
+    _connection: sqlite3.Connection
+    _tenant: int
+    _wanted: Sequence[Reason]
+    _people: dict[str, tuple[int, Slot, int]] = attrs.field(init=False)
+    _present: set[_Key] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        keys = listed({reason.subject for reason in self._wanted})
+        people = f"SELECT key, no, page, place, anywhere FROM subjects WHERE tenant_no = ? AND key IN {EACH}"
+        rows = self._connection.execute(people, (self._tenant, keys))
+        self._people = {key: (no, Slot(page, place), anywhere) for key, no, page, place, anywhere in rows}
+        present = f"SELECT subject_no, id, mark, record FROM reasons WHERE subject_no IN {EACH}"
+        numbers = listed(no for no, _, _ in self._people.values())
+        self._present = set(self._connection.execute(present, (numbers,)))
+
+    def changing(self, *, lift: bool, admits: Mark) -> list[Reason]:
+        """Return those reasons that change something: new ones that may be put, or present ones to lift; each once."""
+        keyed = {self._key(reason): reason for reason in self._wanted if reason.subject in self._people}
+        if lift:
+            return [reason for key, reason in keyed.items() if key in self._present]
+        fresh = [reason for key, reason in keyed.items() if key not in self._present]
+        return [reason for reason in fresh if self._may_be_put(reason, admits)]
+
+    def touched(self, reasons: Iterable[Reason]) -> list[Touched]:
+        """Say who got a reason, or lost one."""
+        return [
+            Touched(id=reason.record, kind="", subject=reason.subject, slot=self._people[reason.subject][1])
+            for reason in reasons
+        ]
+
+    def put(self, reasons: Sequence[Reason]) -> None:
+        """Put the reasons, and let their bearers carry the marks."""
+        insert = "INSERT INTO reasons (subject_no, id, mark, record, since) VALUES (?, ?, ?, ?, ?)"
+        self._connection.executemany(insert, [(*self._key(reason), micros(reason.since)) for reason in reasons])
+        self._present |= {self._key(reason) for reason in reasons}
+        self._carry(reasons)
+
+    def lift(self, reasons: Sequence[Reason]) -> None:
+        """Lift the reasons; a mark stays while another reason for it does."""
+        keys = [self._key(reason) for reason in reasons]
+        delete = "DELETE FROM reasons WHERE subject_no = ? AND id = ? AND mark = ? AND record = ?"
+        self._connection.executemany(delete, keys)
+        self._present -= set(keys)
+        self._carry(reasons)
+
+    def _key(self, reason: Reason) -> _Key:
+        return self._people[reason.subject][0], reason.id, int(reason.mark), reason.record or ""
+
+    def _may_be_put(self, reason: Reason, admits: Mark) -> bool:
+        *_, anywhere = self._people[reason.subject]
+        if reason.mark is Mark.ERASED:
+            return bool(anywhere & Mark.FENCED)
+        barring = _OVER | GUARDED if reason.mark is Mark.FENCED else _OVER
+        return not anywhere & barring & ~admits
+
+    def _carry(self, reasons: Iterable[Reason]) -> None:
+        """Write down the unions again, for the subjects and records concerned."""
+        unions: dict[tuple[int, str], int] = defaultdict(int)
+        anywhere: dict[int, int] = defaultdict(int)
+        for no, _, mark, record in self._present:
+            unions[no, record] |= mark
+            anywhere[no] |= mark
+        bearers = {(no, record) for no, _, _, record in map(self._key, reasons)}
+        update = "UPDATE subjects SET marks = ?, anywhere = ? WHERE no = ?"
+        people = {no for no, _ in bearers}
+        self._connection.executemany(update, [(unions[no, ""], anywhere[no], no) for no in people])
+        update = "UPDATE records SET marks = ? WHERE tenant_no = ? AND id = ? AND subject_no = ?"
+        records = [(unions[no, record], self._tenant, record, no) for no, record in bearers if record]
+        self._connection.executemany(update, records)
+
+
+def all_reasons(connection: sqlite3.Connection, tenant: TenantId, subjects: Sequence[SubjectKey]) -> list[Reason]:
+    """Return every reason that the subjects and their records carry."""
+    select = f"""SELECT s.key, m.id, m.mark, m.record, m.since
+        FROM subjects s CROSS JOIN reasons m ON m.subject_no = s.no
+        WHERE s.tenant_no = {TENANT} AND s.key IN {EACH} ORDER BY m.no"""
+    return [_reason(row) for row in connection.execute(select, (tenant, listed(subjects)))]
+
+
+def unfinished(connection: sqlite3.Connection) -> list[tuple[TenantId, Reason]]:
+    """Return the fences, in all tenants, of subjects that are not erased yet."""
+    select = """SELECT t.tenant, s.key, m.id, m.mark, m.record, m.since
+        FROM subjects s CROSS JOIN reasons m ON m.subject_no = s.no CROSS JOIN tenants t ON t.no = s.tenant_no
+        WHERE (s.anywhere & 16) <> 0 AND (s.marks & 32) = 0 AND m.mark = 16 ORDER BY m.no"""
+    return [(TenantId(tenant), _reason(row)) for tenant, *row in connection.execute(select)]
+
+
+def _reason(row: Sequence[Any]) -> Reason:
+    subject, name, mark, record, since = row
+    return Reason(
+        id=name,
+        mark=Mark(mark),
+        subject=SubjectKey(subject),
+        since=from_micros(since),
+        record=RecordId(record) if record else None,
+    )

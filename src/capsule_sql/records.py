@@ -1,0 +1,201 @@
+"""Records, answers, the backlog and key pages over one database: the four ports that share transactions."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime
+
+import attrs
+
+from capsule_core.errors import RequestInFlight, VersionMismatch
+from capsule_core.journal import Journal, Marked, SealedPage
+from capsule_core.names import RecordId, SubjectKey, TenantId, micros
+from capsule_core.records import (
+    GUARDED,
+    Act,
+    Answer,
+    Cursor,
+    Mark,
+    Page,
+    Reason,
+    Refused,
+    Restore,
+    Sealed,
+    Shelf,
+    Slot,
+    Subject,
+    Touched,
+    Trash,
+    Where,
+)
+from capsule_sql import answers, keypages, ledgers, marking
+from capsule_sql.database import Database
+from capsule_sql.moving import Meant
+from capsule_sql.outbox import Outbox, post
+from capsule_sql.rows import sealed, seen, touched_by
+from capsule_sql.selections import listing, reading
+from capsule_sql.tenants import EACH, TENANT, listed, numbered
+from capsule_sql.writing import Drafts
+
+__all__ = ["SqlStore"]
+
+
+@attrs.define(eq=False)
+class SqlStore:
+    """Records, subjects, pages and answers of many tenants in one database; the leaves of acts go to its ``leaves``.
+
+    Opening it ships what a crash left between a commit and the journal.
+    """
+
+    _database: Database
+    _journal: Journal
+    _outbox: Outbox = attrs.field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._outbox = Outbox(self._database, self._journal)
+        self._outbox.ship()
+
+    def read(self, tenant: TenantId, ids: Sequence[RecordId], *, admits: Mark) -> Sequence[Sealed | Refused | None]:
+        """Return the records named, in order; None for one that is not there."""
+        query = reading(tenant, ids)
+        rows = self._database.read(lambda connection: connection.execute(query.text, query.values).fetchall())
+        found = {row[1]: seen(sealed(tenant, row), admits) for row in rows}
+        return [found.get(name) for name in ids]
+
+    def select(self, where: Where, *, admits: Mark, limit: int, after: Cursor | None = None) -> Page:
+        """Return up to *limit* records that are meant and admitted, newest first."""
+        query = listing(where, admits=admits, limit=limit + 1, after=after)
+        rows = self._database.read(lambda connection: connection.execute(query.text, query.values).fetchall())
+        found = tuple(sealed(where.tenant, row) for row in rows[:limit])
+        return Page(found, Cursor(found[-1].at, found[-1].id) if len(rows) > limit else None)
+
+    def write(self, drafts: Sequence[Sealed], *, admits: Mark, act: Act) -> Sequence[Touched]:
+        """Create and change records, all or none."""
+
+        def body(connection: sqlite3.Connection) -> Sequence[Touched]:
+            writing = Drafts(connection, numbered(connection, act.tenant), drafts)
+            writing.admit(admits)
+            _expect(connection, act)
+            writing.follow()
+            writing.store()
+            return _witnessed(connection, act, [touched_by(draft) for draft in drafts])
+
+        return self._database.write(body)
+
+    def move(self, where: Where, to: Trash | Restore, *, admits: Mark, act: Act) -> Sequence[Touched]:
+        """Throw away or take back what is meant."""
+
+        def body(connection: sqlite3.Connection) -> Sequence[Touched]:
+            if isinstance(to, Trash):
+                found = Meant.find(connection, attrs.evolve(where, shelf=Shelf.LIVE), refused=~admits)
+                _expect(connection, act)
+                found.throw_away(to)
+            else:
+                trashed = attrs.evolve(where, shelf=Shelf.TRASHED, batch=to.batch)
+                found = Meant.find(connection, trashed, refused=~admits)
+                _expect(connection, act)
+                found.take_back()
+            return _witnessed(connection, act, found.touched)
+
+        return self._database.write(body)
+
+    def mark(
+        self, reasons: Sequence[Reason], *, act: Act, lift: bool = False, admits: Mark = Mark.NONE
+    ) -> Sequence[Touched]:
+        """Put reasons on subjects and records, or lift them; return when the journal has them."""
+
+        def body(connection: sqlite3.Connection) -> Sequence[Touched]:
+            _expect(connection, act)
+            bearers = marking.Marking(connection, numbered(connection, act.tenant), reasons)
+            changing = bearers.changing(lift=lift, admits=admits)
+            (bearers.lift if lift else bearers.put)(changing)
+            if changing:
+                post(connection, Marked(tenant=act.tenant, reasons=tuple(changing), lift=lift))
+            return _witnessed(connection, act, bearers.touched(changing))
+
+        changed = self._database.write(body)
+        self._outbox.ship()
+        return changed
+
+    def destroy(self, where: Where, *, admits: Mark, act: Act) -> Sequence[Touched]:
+        """Delete what is meant for good."""
+
+        def body(connection: sqlite3.Connection) -> Sequence[Touched]:
+            found = Meant.find(connection, where, refused=GUARDED & ~admits)
+            _expect(connection, act)
+            witnessed = _witnessed(connection, act, found.touched)
+            found.destroy()
+            return witnessed
+
+        return self._database.write(body)
+
+    def subjects(self, tenant: TenantId, keys: Sequence[SubjectKey]) -> Sequence[Subject | None]:
+        """Return what is known of the subjects, in order."""
+        select = f"SELECT key, page, place, marks FROM subjects WHERE tenant_no = {TENANT} AND key IN {EACH}"
+        rows = self._database.read(lambda connection: connection.execute(select, (tenant, listed(keys))).fetchall())
+        found = {key: Subject(key=key, slot=Slot(page, place), marks=Mark(marks)) for key, page, place, marks in rows}
+        return [found.get(key) for key in keys]
+
+    def answered(self, tenant: TenantId, key: bytes) -> Answer | None:
+        """Return the answer kept under *key*."""
+        return self._database.read(lambda connection: answers.answered(connection, tenant, key))
+
+    def keep(self, answer: Answer) -> None:
+        """Keep an answer that needs no act; one that is there stays."""
+        self._database.write(lambda connection: answers.keep(connection, numbered(connection, answer.tenant), answer))
+
+    def due(self, now: datetime) -> Sequence[TenantId]:
+        """Name the tenants that have trash whose time is over."""
+        over = "SELECT 1 FROM records r WHERE r.tenant_no = t.no AND r.trashed IS NOT NULL AND r.until <= ?"
+        select = f"SELECT t.tenant FROM tenants t WHERE EXISTS ({over}) ORDER BY t.tenant"
+        rows = self._database.read(lambda connection: connection.execute(select, (micros(now),)).fetchall())
+        return [TenantId(tenant) for (tenant,) in rows]
+
+    def unfinished(self) -> Sequence[tuple[TenantId, Reason]]:
+        """Return the fences of subjects that are not erased yet."""
+        return self._database.read(marking.unfinished)
+
+    def reasons(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Reason]:
+        """Return every reason that the subjects and their records carry."""
+        return self._database.read(lambda connection: marking.all_reasons(connection, tenant, subjects))
+
+    def add(self, page: SealedPage) -> None:
+        """Keep a new page."""
+        self._database.write(lambda connection: keypages.add(connection, page))
+
+    def pages(self, tenant: TenantId, numbers: Sequence[int]) -> Sequence[SealedPage | None]:
+        """Return pages, in order; None for one that is not there."""
+        return self._database.read(lambda connection: keypages.pages(connection, tenant, numbers))
+
+    def reseal(self, pages: Sequence[SealedPage]) -> None:
+        """Replace pages by what they were sealed to anew."""
+        self._database.write(lambda connection: keypages.reseal(connection, pages))
+
+    def newest(self, tenant: TenantId) -> int:
+        """Return the number of the tenant's newest page."""
+        return self._database.read(lambda connection: keypages.newest(connection, tenant))
+
+
+def _expect(connection: sqlite3.Connection, act: Act) -> None:
+    """Check that records are as the act expects, and that its request was not answered yet."""
+    if act.expects:
+        select = f"SELECT id, version, batch FROM records WHERE tenant_no = {TENANT} AND id IN {EACH}"
+        rows = connection.execute(select, (act.tenant, listed(expected.id for expected in act.expects)))
+        found = {name: (version, batch) for name, version, batch in rows}
+        for expected in act.expects:
+            version, batch = found.get(expected.id, (0, None))
+            if not version or batch != expected.batch or expected.version not in {None, version}:
+                raise VersionMismatch
+    if act.answer is not None and answers.answered(connection, act.tenant, act.answer.key) is not None:
+        raise RequestInFlight
+
+
+def _witnessed(connection: sqlite3.Connection, act: Act, touched: Sequence[Touched]) -> Sequence[Touched]:
+    """Write the leaf and the answer of an act that touched so much."""
+    leaf = act.witness(touched)
+    if leaf is not None:
+        ledgers.append(connection, [leaf])
+    if act.answer is not None:
+        answers.give(connection, numbered(connection, act.tenant), act.answer)
+    return touched
