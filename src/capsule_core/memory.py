@@ -108,7 +108,8 @@ class MemoryStore:
         """Put reasons on subjects and records, or lift them."""
         with self._lock:
             self._expect(act)
-            changed = [reason for reason in reasons if self._changes(act.tenant, reason, lift=lift, admits=admits)]
+            distinct = {_reason_key(act.tenant, reason): reason for reason in reasons}.values()
+            changed = [reason for reason in distinct if self._changes(act.tenant, reason, lift=lift, admits=admits)]
             touched = [self._bearer(act.tenant, reason) for reason in changed]
             self._witness(act, touched)
             for reason in changed:
@@ -283,7 +284,7 @@ class MemoryStore:
         leaf = act.witness(touched)
         if leaf is not None:
             self._ledger.append([leaf])
-        if act.answer is not None:
+        if act.answer is not None and touched:
             self._answers[act.tenant, act.answer.key] = act.answer
 
 

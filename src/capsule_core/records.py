@@ -285,7 +285,7 @@ class RecordStore(Protocol):
     C4. A record or subject carrying a mark that is not admitted is not returned by ``select``, is ``Refused`` by ``read``, and
         makes ``write`` raise MarksRefused, nothing changed; ``move`` leaves it where it is.
     C5. Deciding C3, C4 and the act's expectations, changing, the act's leaf and its answer are one transaction; there is one
-        leaf for each act that touched something, and none for one that did not. Its place in the log is given at the latest
+        leaf for each act that touched something, and neither leaf nor answer for one that did not. Its place in the log is given at the latest
         when the ledger's ``head`` is asked for next. A witness never writes to a store.
     C6. ``move`` to the trash takes live records only and frees their claims; ``Restore`` takes back exactly its batch, the
         same bytes, and their claims: IdentifierTaken, and nothing is restored, if a live record has one by now.
@@ -349,7 +349,12 @@ class Answers(Protocol):
 
 
 class Backlog(Protocol):
-    """What is waiting to be destroyed and why, over all tenants: for the sweep and for a restart, never for a caller."""
+    """What is waiting to be destroyed and why, over all tenants: for the sweep and for a restart, never for a caller.
+
+    B1. ``due`` names each tenant that has trash whose time is over, once, and no other.
+    B2. ``unfinished`` gives the fences, of every tenant, of subjects that are not erased, and nothing else.
+    B3. ``reasons`` gives each reason that was put on the subjects or their records and not lifted, and nobody else's.
+    """
 
     def due(self, now: datetime) -> Sequence[TenantId]:
         """Name the tenants that have trash whose time is over."""

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -24,6 +24,8 @@ _PATIENCE: Final = 5.0
 """Seconds to wait for another process."""
 _TOGETHER: Final = 64
 """How many changes share a commit at most, so that the first does not wait long for the last."""
+_SHORTEST: Final = 512
+"""Bytes of the smallest database there can be."""
 _PRAGMAS: Final = (
     "journal_mode = WAL",
     "synchronous = FULL",
@@ -35,9 +37,10 @@ _PRAGMAS: Final = (
 
 @attrs.define(eq=False)
 class _Change:
-    """One caller's part of a commit, and how it ended."""
+    """One caller's part of a commit, and how it ended; its caller waits for *turn*."""
 
     body: Callable[[sqlite3.Connection], Any]
+    turn: threading.Lock = attrs.field(factory=threading.Lock, init=False)
     done: bool = False
     result: Any = None
     error: BaseException | None = None
@@ -52,6 +55,8 @@ class Database:
     cache_mib: int = 16
     _waiting: deque[_Change] = attrs.field(factory=deque, init=False, repr=False)
     _idle: deque[sqlite3.Connection] = attrs.field(factory=deque, init=False, repr=False)
+    _led: bool = attrs.field(default=False, init=False)
+    _joining: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
     _writing: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
     _writer: sqlite3.Connection = attrs.field(init=False, repr=False)
     _closed: bool = attrs.field(default=False, init=False)
@@ -67,9 +72,12 @@ class Database:
             connection = self._connect()
         try:
             found = body(connection)
-        except BaseException as error:
+        except sqlite3.Error as error:
+            connection.close()
+            raise told(error, self.role.title, self.path) from None
+        except BaseException:
             connection.close()  # the traceback may keep a cursor, and with it an old view of the data
-            raise self._told(error) from None
+            raise
         self._idle.append(connection)
         if self._closed:
             self.close()
@@ -82,10 +90,14 @@ class Database:
         *body* may run on another caller's thread, and must not write through the database itself.
         """
         change = _Change(body)
-        self._waiting.append(change)
-        with self._writing:
-            while not change.done:
-                self._commit([self._waiting.popleft() for _ in range(min(len(self._waiting), _TOGETHER))])
+        change.turn.acquire()
+        with self._joining:
+            self._waiting.append(change)
+            leads, self._led = not self._led, True
+        if not leads:
+            change.turn.acquire()  # until somebody has committed it, or leaves the lead to us
+        if not change.done:
+            self._lead()
         if change.error is not None:
             raise self._told(change.error) from None
         result: T = change.result
@@ -117,18 +129,33 @@ class Database:
         return told(error, self.role.title, self.path) if isinstance(error, sqlite3.Error) else error
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.path, isolation_level=None, timeout=_PATIENCE, check_same_thread=False, cached_statements=256
-        )
+        with ExitStack() as undo:
+            try:
+                connection = sqlite3.connect(
+                    self.path, isolation_level=None, timeout=_PATIENCE, check_same_thread=False, cached_statements=256
+                )
+                undo.callback(connection.close)
+                for pragma in (*_PRAGMAS, f"cache_size = {-1024 * self.cache_mib}"):
+                    connection.execute(f"PRAGMA {pragma}").fetchall()
+                if connection.execute("PRAGMA secure_delete = ON").fetchone() != (1,):
+                    raise UnsafeDeletion(str(self.path))
+            except sqlite3.Error as error:
+                raise told(error, self.role.title, self.path) from None
+            undo.pop_all()
+            return connection
+
+    def _lead(self) -> None:
+        """Commit what waits, then leave the lead to the first of those who came meanwhile."""
+        group = [self._waiting.popleft() for _ in range(min(len(self._waiting), _TOGETHER))]
         try:
-            for pragma in (*_PRAGMAS, f"cache_size = {-1024 * self.cache_mib}"):
-                connection.execute(f"PRAGMA {pragma}").fetchall()
-            if connection.execute("PRAGMA secure_delete = ON").fetchone() != (1,):
-                raise UnsafeDeletion(str(self.path))
-        except BaseException as error:
-            connection.close()
-            raise self._told(error) from None
-        return connection
+            with self._writing:
+                self._commit(group)
+        finally:
+            with self._joining:
+                self._led = bool(self._waiting)
+                heirs = list(self._waiting)[:1]
+            for change in (*heirs, *group):
+                change.turn.release()
 
     def _commit(self, group: list[_Change]) -> None:
         try:
@@ -171,6 +198,8 @@ def open_database(path: Path, role: Role, *, cache_mib: int = 16) -> Database:
     """
     try:
         path.touch(mode=0o600)
+        if 0 < path.stat().st_size < _SHORTEST:  # SQLite would take it for an empty one
+            raise ForeignFile(role.title, str(path))
         with closing(sqlite3.connect(path, isolation_level=None, timeout=_PATIENCE)) as connection:
             if not _is_ours(connection, role):
                 raise ForeignFile(role.title, str(path))

@@ -112,7 +112,7 @@ class RecordRow(_Row, table=True):
     __tablename__ = "records"
     __table_args__ = (
         UniqueConstraint("tenant_no", "id"),
-        Index(None, "subject_no"),
+        Index(None, "tenant_no", "subject_no"),
         Index(None, "tenant_no", "root"),
         Index("ix_records_live", "tenant_no", "kind", "at", "id", sqlite_where=_LIVE, postgresql_where=_LIVE),
         Index("ix_records_due", "tenant_no", "until", sqlite_where=_TRASHED, postgresql_where=_TRASHED),

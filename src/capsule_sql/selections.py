@@ -18,9 +18,11 @@ from capsule_sql.tenants import EACH, TENANT, listed
 __all__ = ["Query", "listing", "reading", "touching"]
 
 _SHELVES: Final = {Shelf.LIVE: "r.trashed IS NULL", Shelf.TRASHED: "r.trashed IS NOT NULL"}
-_UNADMITTED: Final = "(r.marks | s.marks) & ? = 0"
-_JOINED: Final = "CROSS JOIN subjects s ON s.no = r.subject_no LEFT JOIN signatures g ON g.record_no = r.no"
-_ONE: Final = f"SELECT {SEALED} FROM records r {_JOINED} WHERE r.tenant_no = {TENANT} AND r.id = ?"
+_SIGNATURE: Final = ("s0", "s1", "s2", "s3")
+_SUBJECT: Final = "CROSS JOIN subjects s ON s.no = r.subject_no"
+_WHOLE: Final = f"records r {_SUBJECT} LEFT JOIN signatures g ON g.record_no = r.no"
+_ONE: Final = f"SELECT {SEALED} FROM {_WHOLE} WHERE r.tenant_no = {TENANT} AND r.id = ?"
+_MANY: Final = f"SELECT {SEALED} FROM {_WHOLE} WHERE r.tenant_no = {TENANT} AND r.id IN {EACH}"
 
 
 @attrs.define
@@ -47,50 +49,55 @@ class Query:
 
 def reading(tenant: TenantId, ids: Sequence[RecordId]) -> Query:
     """Ask for the records named."""
-    if len(ids) == 1:  # the most frequent question of all
-        return Query(_ONE, [tenant, *ids])
-    return _meant(SEALED, Where(tenant=tenant, ids=tuple(ids), shelf=Shelf.ANY))
+    return Query(_ONE, [tenant, *ids]) if len(ids) == 1 else Query(_MANY, [tenant, listed(ids)])
 
 
 def listing(where: Where, *, admits: Mark, limit: int, after: Cursor | None) -> Query:
-    """Ask for up to *limit* of what is meant and admitted, newest first."""
-    query = _meant(SEALED, where).demand(_UNADMITTED, int(~admits))
+    """Ask for up to *limit* of what is meant and admitted, newest first; only what is listed is fetched whole."""
+    query = _meant("r.no", where, refused=int(~admits))
+    at = "f.at" if where.tokens else "r.at"  # the index of tokens is in the order of time too
     if after is not None:
-        query.demand("(r.at, r.id) < (?, ?)", micros(after.at), after.id)
-    return query.then("ORDER BY r.at DESC, r.id DESC LIMIT ?", limit)
+        query.demand(f"({at}, r.id) < (?, ?)", micros(after.at), after.id)
+    query.then(f"ORDER BY {at} DESC, r.id DESC LIMIT ?", limit)
+    return Query(
+        f"SELECT {SEALED} FROM {_WHOLE} WHERE r.no IN ({query.text}) ORDER BY r.at DESC, r.id DESC", query.values
+    )
 
 
 def touching(where: Where, *, refused: Mark) -> Query:
     """Ask for everything that is meant and carries none of the marks *refused*."""
-    return _meant(TOUCHED, where).demand(_UNADMITTED, int(refused)).then("ORDER BY r.no")
+    return _meant(TOUCHED, where, refused=int(refused)).then("ORDER BY r.no")
 
 
-def _meant(columns: str, where: Where) -> Query:
-    masks = [(name, bits) for name, bits in zip(("s0", "s1", "s2", "s3"), words(where.signature), strict=True) if bits]
-    few = [each for each in (where.ids, where.roots, where.subjects, where.batch, where.due) if each is not None]
+def _meant(columns: str, where: Where, *, refused: int) -> Query:
+    """Begin with what names the fewest records, then say all that must hold."""
+    halves = [(f"{name} & ? = ?", half) for name, half in zip(_SIGNATURE, words(where.signature), strict=True) if half]
+    few = any(each is not None for each in (where.ids, where.roots, where.subjects, where.batch, where.due))
     first, *others = where.tokens or (None,)
     if first is not None:
-        query = _from(columns, "tokens f CROSS JOIN records r ON r.no = f.record_no")
+        query = Query(f"SELECT {columns} FROM tokens f CROSS JOIN records r ON r.no = f.record_no {_SUBJECT}")
         query.demand(f"f.tenant_no = {TENANT} AND f.token = ?", where.tenant, first)
-    elif masks and not few:
-        query = _from(columns, "signatures f CROSS JOIN records r ON r.no = f.record_no")
+    elif halves and not few:
+        query = Query(f"SELECT {columns} FROM signatures f CROSS JOIN records r ON r.no = f.record_no {_SUBJECT}")
         query.demand(f"f.record_no >= {TENANT} << 32", where.tenant)
         query.demand(f"f.record_no < ({TENANT} + 1) << 32", where.tenant)
-        for name, bits in masks:
-            query.demand(f"f.{name} & ? = ?", bits, bits)
+        for condition, half in halves:
+            query.demand(f"f.{condition}", half, half)
+        halves = []
     else:
-        query = _from(columns, "records r")
+        query = Query(f"SELECT {columns} FROM records r {_SUBJECT}")
     query.demand(f"r.tenant_no = {TENANT}", where.tenant)
     for token in others:
         query.demand("EXISTS (SELECT 1 FROM tokens t WHERE t.record_no = r.no AND t.token = ?)", token)
-    for name, bits in masks:
-        query.demand(f"g.{name} & ? = ?", bits, bits)
+    for condition, half in halves:
+        query.demand(f"EXISTS (SELECT 1 FROM signatures g WHERE g.record_no = r.no AND g.{condition})", half, half)
     if where.shelf in _SHELVES:
         query.demand(_SHELVES[where.shelf])
-    return _narrowed(query, where, driven=bool(few) or first is not None or bool(masks))
+    _narrow(query, where, led=few or first is not None or any(where.signature))
+    return query.demand("(r.marks | s.marks) & ? = 0", refused)
 
 
-def _narrowed(query: Query, where: Where, *, driven: bool) -> Query:
+def _narrow(query: Query, where: Where, *, led: bool) -> None:
     if where.ids is not None:
         query.demand(f"r.id IN {EACH}", listed(where.ids))
     if where.roots is not None:
@@ -103,11 +110,6 @@ def _narrowed(query: Query, where: Where, *, driven: bool) -> Query:
     if where.due is not None:
         query.demand("r.trashed IS NOT NULL AND r.until <= ?", micros(where.due))
     if where.kinds is not None:
-        # The index by kind is for lists of a kind; where something names fewer records, that leads.
-        column = "r.kind || ''" if driven else "r.kind"
+        # The index by kind and time is for whole lists; where something names fewer records, that must lead.
+        column = "r.kind || ''" if led else "r.kind"
         query.demand(f"{column} IN ({', '.join('?' * len(where.kinds))})", *where.kinds)
-    return query
-
-
-def _from(columns: str, source: str) -> Query:
-    return Query(f"SELECT {columns} FROM {source} {_JOINED}")

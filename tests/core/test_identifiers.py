@@ -27,6 +27,12 @@ def test_folding_is_a_fixed_point_for_every_character() -> None:
     assert [ord(text) for once, text in folded if once and canonical(Form.TEXT, once) != once] == []
 
 
+@given(st.text("ßŉǰΐᾷſŚ\u0301\u0302\u0327\u0345\u031b", max_size=6))
+def test_folding_is_a_fixed_point_where_folding_undoes_normal_form(text: str) -> None:
+    once = canonical(Form.TEXT, text)
+    assert once is None or canonical(Form.TEXT, once) == once
+
+
 @given(the.email_addresses())
 def test_an_address_has_one_spelling_whatever_its_case_and_normal_form(address: str) -> None:
     assert email_problem(address) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -47,10 +48,11 @@ def token(caller: UserCaller | None = None, *, key: OKPKey = KEY, now: datetime 
 
 @attrs.define
 class Contacts(contacts_pb2_grpc.ContactsServiceServicer):
-    """Answers what it was asked, after *deed*; keeps the calls it saw."""
+    """Answers what it was asked, after *deed*; keeps the calls it saw, and counts the messages of streams."""
 
     deed: Callable[[], None] = lambda: None
     seen: list[Call] = attrs.Factory(list)
+    begun: threading.Semaphore = attrs.Factory(lambda: threading.Semaphore(0))
 
     def _see(self) -> None:
         self.seen.append(current_call())
@@ -69,9 +71,11 @@ class Contacts(contacts_pb2_grpc.ContactsServiceServicer):
         return contacts_pb2.ListContactsResponse()
 
     def ImportContacts(self, request_iterator: Any, context: Any) -> Any:
-        data = [message.data for message in request_iterator]
+        created = -1
+        for created, _ in enumerate(request_iterator):
+            self.begun.release()
         self._see()
-        return contacts_pb2.ImportReport(created=len(data) - 1)
+        return contacts_pb2.ImportReport(created=created)
 
     def ExportContacts(self, request: Any, context: Any) -> Any:
         for number in range(3):
@@ -107,7 +111,9 @@ class Deployment:
 
 
 @contextlib.contextmanager
-def deployed(folder: Path, *, dev: bool = False, made: datetime | None = None) -> Iterator[Deployment]:
+def deployed(
+    folder: Path, *, dev: bool = False, made: datetime | None = None, ready: bool = True
+) -> Iterator[Deployment]:
     """Run contacts, and the holder beside it, in this process, on certificates *made* now or then."""
     credentials = prepared(folder / "tls", ["contacts", "privacy"], now=made or wall())
     contacts, outcomes = Contacts(), list[Outcome]()
@@ -130,7 +136,8 @@ def deployed(folder: Path, *, dev: bool = False, made: datetime | None = None) -
         observe=outcomes.append,
         dev=dev,
     ) as server:
-        server.ready()
+        if ready:
+            server.ready()
         yield Deployment(server, credentials, contacts, outcomes)
 
 

@@ -63,14 +63,28 @@ def test_steps_taken_at_once_all_count(tmp_path: Path) -> None:
 
 
 def test_who_waits_for_a_moment_is_woken_when_the_clock_is_put_ahead(tmp_path: Path) -> None:
-    path, reached = tmp_path / "offset", threading.Event()
-    clock, stopped = Clock(path), threading.Event()
+    path, reached, stopped = tmp_path / "offset", threading.Event(), Stop()
+    clock = Clock(path)
     until = clock.now() + timedelta(days=30)
-    waiting = threading.Thread(target=lambda: clock.wait(until, stopped) and reached.set())
+    waiting = threading.Thread(target=lambda: clock.wait(until, stopped) and reached.set(), daemon=True)
     waiting.start()
+    assert stopped.waited_for.wait(10)
+    assert not reached.is_set()
     advance(path, timedelta(days=30))
     assert reached.wait(10)
-    waiting.join()
+    waiting.join(10)
+
+
+class Stop(threading.Event):
+    """Says when somebody began to wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited_for = threading.Event()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waited_for.set()
+        return super().wait(timeout)
 
 
 def test_who_waits_is_let_go_when_the_service_stops() -> None:

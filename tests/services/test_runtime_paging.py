@@ -57,6 +57,14 @@ def test_a_token_that_was_altered_is_refused(cursor: Cursor, data: st.DataObject
         PAGING.window(CALL, asked(token[:place] + other + token[place + 1 :]))
 
 
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_a_token_has_one_spelling(length: int) -> None:
+    token = PAGING.token(CALL, REQUEST, Cursor(from_micros(0), record_id("c" * length)))
+    for last in set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=") - {token[-1]}:
+        with pytest.raises(PageTokenInvalid):
+            PAGING.window(CALL, asked(token[:-1] + last))
+
+
 @given(st.text(min_size=1, max_size=60))
 def test_no_text_is_a_token_by_chance(text: str) -> None:
     with pytest.raises(PageTokenInvalid):

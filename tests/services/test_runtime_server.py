@@ -6,6 +6,7 @@ import base64
 import json
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -67,15 +68,11 @@ def test_a_user_with_a_token_reaches_the_servicer_which_sees_who_and_what_for(ru
 
 
 def claims(**changed: Any) -> dict[str, Any]:
-    told = {
-        "iss": "identity.capsule",
-        "aud": "capsule",
-        "sub": "u1",
-        "tenant": "acme",
-        "role": "standard",
-        "granted": [],
-    }
-    return {**told, "sid": "s", "iat": int(wall().timestamp()), "exp": int((wall() + LIFETIME).timestamp()), **changed}
+    """The claims of a good token, some of them *changed*; None leaves one out."""
+    start, end = int(wall().timestamp()), int((wall() + LIFETIME).timestamp())
+    told = {"iss": "identity.capsule", "aud": "capsule", "iat": start, "exp": end, "sub": "u1", "tenant": "acme"}
+    told |= {"role": "standard", "granted": [], "sid": "s", **changed}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def forged(algorithm: str = "Ed25519", key: Any = None, **changed: Any) -> str:
@@ -171,12 +168,32 @@ def test_streams_in_and_out_know_their_call_to_the_end(running: Deployment) -> N
         ([header("tenants/acme"), header("tenants/rival")], grpc.StatusCode.PERMISSION_DENIED),
         ([pb.ImportContactsRequest(data=b"x")], grpc.StatusCode.INVALID_ARGUMENT),
         ([header("acme")], grpc.StatusCode.INVALID_ARGUMENT),
+        ([], grpc.StatusCode.INVALID_ARGUMENT),
     ],
-    ids=["foreign", "foreign later", "no header", "no name"],
+    ids=["foreign", "foreign later", "no header", "no name", "nothing"],
 )
 def test_a_stream_is_checked_message_by_message(running: Deployment, sent: list[Any], code: grpc.StatusCode) -> None:
     with running.stub() as stub:
         assert refused(lambda: stub.ImportContacts(iter(sent))).code() is code
+
+
+def test_a_tenant_with_many_streams_leaves_room_for_the_others(tmp_path: Path) -> None:
+    end = threading.Event()
+
+    def going_on() -> Iterator[pb.ImportContactsRequest]:
+        yield header("tenants/acme")
+        assert end.wait(30)
+
+    short = [header("tenants/acme")]
+    with deployed(tmp_path) as deployment, deployment.stub() as stub, deployment.stub(token(anna("rival"))) as other:
+        streams = [stub.ImportContacts.future(going_on()) for _ in range(4)]
+        assert all(deployment.contacts.begun.acquire(timeout=10) for _ in streams)
+        assert refused(lambda: stub.ImportContacts(iter(short))).code() is grpc.StatusCode.UNAVAILABLE
+        assert stub.GetContact(pb.GetContactRequest(name=OWN)).name == OWN
+        assert other.ImportContacts(iter([header("tenants/rival")])).created == 0
+        end.set()
+        assert [stream.result(10).created for stream in streams] == [0] * 4
+        assert stub.ImportContacts(iter(short)).created == 0
 
 
 def test_what_is_for_services_takes_the_certificate_of_one_and_no_token_helps(running: Deployment) -> None:
@@ -324,12 +341,20 @@ def test_reflection_is_there_for_developers(tmp_path: Path) -> None:
 
 
 def test_a_server_serves_when_it_is_ready_and_says_so(tmp_path: Path) -> None:
-    serving = health_pb2.HealthCheckResponse.SERVING
-    with deployed(tmp_path) as deployment, deployment.channel() as channel:
+    kinds = health_pb2.HealthCheckResponse
+    with deployed(tmp_path, ready=False) as deployment, deployment.channel() as channel, deployment.stub() as stub:
         health = health_pb2_grpc.HealthStub(channel)
-        service = "capsule_api.contacts.v1.ContactsService"
-        assert health.Check(health_pb2.HealthCheckRequest()).status == serving
-        assert health.Check(health_pb2.HealthCheckRequest(service=service)).status == serving
+        questions = [
+            health_pb2.HealthCheckRequest(service=name)
+            for name in ("", "capsule_api.contacts.v1.ContactsService", "capsule_api.holder.v1.HolderService")
+        ]
+        assert {health.Check(each).status for each in questions} == {kinds.NOT_SERVING}
+        early = refused(lambda: stub.GetContact(pb.GetContactRequest(name=OWN)))
+        assert early.code() is grpc.StatusCode.UNAVAILABLE
+        assert deployment.contacts.seen == []
+        deployment.server.ready()
+        assert {health.Check(each).status for each in questions} == {kinds.SERVING}
+        assert stub.GetContact(pb.GetContactRequest(name=OWN)).name == OWN
         unknown = refused(lambda: health.Check(health_pb2.HealthCheckRequest(service="none")))
         assert unknown.code() is grpc.StatusCode.NOT_FOUND
 

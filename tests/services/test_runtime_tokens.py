@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import attrs
 import pytest
+from joserfc.jwk import OKPKey
 
 from capsule_core.errors import Unauthenticated, Unavailable
 from capsule_core.roles import Role
@@ -35,7 +36,7 @@ class Identity:
         return KeyRing(self.fetch, lambda: self.now)
 
 
-def signed(key=KEY, now: datetime = NOW) -> str:
+def signed(key: OKPKey = KEY, now: datetime = NOW) -> str:
     return sign_token(anna(), key, now=now, lifetime=HOUR)
 
 
@@ -83,6 +84,16 @@ def test_a_token_is_good_until_it_expires_and_a_few_seconds_for_clocks_that_diff
     identity.now = NOW + HOUR + timedelta(seconds=6)
     with pytest.raises(Unauthenticated):
         ring.verify(token)
+
+
+def test_a_key_that_is_withdrawn_takes_its_tokens_along() -> None:
+    identity = Identity()
+    ring = identity.ring()
+    ring.verify(signed())
+    identity.keys, identity.now = published(other_key()), NOW + timedelta(seconds=5)
+    ring.verify(signed(other_key()))
+    with pytest.raises(Unauthenticated):
+        ring.verify(signed())
 
 
 def test_without_keys_nobody_is_believed_and_nobody_is_refused() -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 from uuid import uuid4
 
 import attrs
 import grpc
 
-from capsule_core.errors import CapsuleError, InvalidField
+from capsule_core.errors import CapsuleError, InvalidField, Unavailable
 from capsule_core.names import TenantId
-from capsule_services.runtime.callers import Authenticator, Caller
+from capsule_services.runtime.callers import Authenticator, Caller, UserCaller
 from capsule_services.runtime.calls import CURRENT, Call
+from capsule_services.runtime.fairness import Streams
 from capsule_services.runtime.faults import code_of, failure, refusal, understood
 from capsule_services.runtime.policy import Callers, Rule, admit, permit
 from capsule_services.runtime.requests import check
@@ -26,13 +28,20 @@ _END: Final = object()
 _DAMAGED: Final = object()
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class Outcome:
     """How a call ended: for logs and metrics, so it says nothing about whom and what it was about."""
 
     method: str
     code: str
-    seconds: float = 0.0
+    seconds: float
+    reason: str = ""
+    error: type[Exception] | None = None
+    error_id: str = ""
+
+
+@attrs.frozen
+class _Told:
     reason: str = ""
     error: type[Exception] | None = None
     error_id: str = ""
@@ -40,19 +49,31 @@ class Outcome:
 
 @attrs.frozen(kw_only=True)
 class PolicyInterceptor(grpc.ServerInterceptor):
-    """Enforces *rules* on every call; *domain* signs the errors, *observe* is told how each call ended."""
+    """Enforces *rules* on every call; *domain* signs the errors, *observe* is told how each call ended.
+
+    Until *ready* is set nobody is served: what a crash or a restore left to do comes first.
+    """
 
     rules: Mapping[str, Rule]
     authenticator: Authenticator
     domain: str
     observe: Callable[[Outcome], None]
+    ready: threading.Event
+    streams: Streams
     seconds: Callable[[], float] = time.perf_counter
+    _guarded: dict[str, Any] = attrs.field(factory=dict, init=False, repr=False)
 
     def intercept_service(self, continuation: Callable[[Any], Any], handler_call_details: Any) -> Any:
-        rule = self.rules.get(handler_call_details.method)
-        handler = continuation(handler_call_details) if rule is not None else None
-        if rule is None or handler is None:
-            return None
+        method = handler_call_details.method
+        if method not in self._guarded:
+            rule = self.rules.get(method)
+            handler = continuation(handler_call_details) if rule is not None else None
+            if rule is None or handler is None:
+                return None
+            self._guarded[method] = self._guard(rule, handler)
+        return self._guarded[method]
+
+    def _guard(self, rule: Rule, handler: Any) -> Any:
         kind = ("stream" if handler.request_streaming else "unary", "stream" if handler.response_streaming else "unary")
         behaviour = getattr(handler, "_".join(kind))
         guarded = self._stream(rule, behaviour) if handler.response_streaming else self._unary(rule, behaviour)
@@ -61,30 +82,36 @@ class PolicyInterceptor(grpc.ServerInterceptor):
 
     def _unary(self, rule: Rule, behaviour: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         def answer(request: Any, context: grpc.ServicerContext) -> Any:
-            with self._answering(rule, context):
-                entered, admitted = self._enter(rule, request, context)
+            with self._answering(rule, context) as stack:
+                entered, admitted = self._enter(rule, request, context, stack)
                 return entered.run(behaviour, admitted, context)
 
         return answer
 
     def _stream(self, rule: Rule, behaviour: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Iterator[Any]]:
         def answers(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-            with self._answering(rule, context):
-                entered, admitted = self._enter(rule, request, context)
+            with self._answering(rule, context) as stack:
+                entered, admitted = self._enter(rule, request, context, stack)
                 responses = iter(entered.run(behaviour, admitted, context))
                 while (response := entered.run(next, responses, _END)) is not _END:
                     yield response
 
         return answers
 
-    def _enter(self, rule: Rule, request: Any, context: grpc.ServicerContext) -> tuple[contextvars.Context, Any]:
+    def _enter(
+        self, rule: Rule, request: Any, context: grpc.ServicerContext, stack: ExitStack
+    ) -> tuple[contextvars.Context, Any]:
         caller: Caller = self.authenticator.peer(context)
+        if rule.ours and not self.ready.is_set():
+            raise Unavailable
         if rule.callers is Callers.USERS:
             caller = self.authenticator.user(context)
         permit(rule, caller)
+        if rule.streams and isinstance(caller, UserCaller):
+            stack.enter_context(self.streams.held(caller.tenant))
         if isinstance(request, Iterator):
             opening = next(request, None)
-            tenant = None if opening is None else _pass(rule, caller, opening)
+            tenant = _begin(rule, caller, opening)
             request = _stream(rule, caller, opening, request)
         else:
             tenant = _pass(rule, caller, request)
@@ -93,28 +120,38 @@ class PolicyInterceptor(grpc.ServerInterceptor):
         entered.run(CURRENT.set, call)
         return entered, request
 
-    @contextlib.contextmanager
-    def _answering(self, rule: Rule, context: grpc.ServicerContext) -> Generator[None]:
+    @contextmanager
+    def _answering(self, rule: Rule, context: grpc.ServicerContext) -> Generator[ExitStack]:
         began = self.seconds()
-        outcome = Outcome(method=rule.method, code="CANCELLED")
+        code, told = "CANCELLED", _Told()
         try:
-            yield
-            outcome = attrs.evolve(outcome, code=_said(context))
+            with ExitStack() as stack:
+                yield stack
+            code = _said(context)
         except Exception as error:
             if not context.is_active():
                 raise
-            status, outcome = self._refused(error, outcome)
+            status, told = self._refused(error)
+            code = status.code.name
             context.abort_with_status(status)
         finally:
-            self.observe(attrs.evolve(outcome, seconds=self.seconds() - began))
+            seconds = self.seconds() - began
+            self.observe(Outcome(rule.method, code, seconds, told.reason, told.error, told.error_id))
 
-    def _refused(self, error: Exception, outcome: Outcome) -> tuple[grpc.Status, Outcome]:
+    def _refused(self, error: Exception) -> tuple[grpc.Status, _Told]:
         known = understood(error) if isinstance(error, grpc.RpcError) else error
-        if isinstance(known, CapsuleError) and (code := code_of(known)) is not grpc.StatusCode.INTERNAL:
-            return refusal(known, domain=self.domain), attrs.evolve(outcome, code=code.name, reason=known.reason)
-        error_id = uuid4().hex
-        told = attrs.evolve(outcome, code="INTERNAL", reason=CapsuleError.reason, error=type(error), error_id=error_id)
-        return failure(domain=self.domain, error_id=error_id), told
+        if isinstance(known, CapsuleError) and code_of(known) is not grpc.StatusCode.INTERNAL:
+            return refusal(known, domain=self.domain), _Told(known.reason)
+        told = _Told(CapsuleError.reason, type(error), uuid4().hex)
+        return failure(domain=self.domain, error_id=told.error_id), told
+
+
+def _begin(rule: Rule, caller: Caller, opening: Any) -> TenantId | None:
+    if opening is not None:
+        return _pass(rule, caller, opening)
+    if rule.subject:
+        raise InvalidField(rule.subject, "is required")
+    return None
 
 
 def _pass(rule: Rule, caller: Caller, message: Any, *, opening: bool = True) -> TenantId | None:

@@ -46,6 +46,7 @@ class Rule:
     subject: str = ""
     names: Plan = ()
     ours: bool = True
+    streams: bool = False
 
 
 def _foreign(method: str, permission: str) -> Rule:
@@ -99,12 +100,15 @@ def admit(rule: Rule, caller: Caller, request: Message, *, opening: bool = True)
     """
     own = caller.tenant if isinstance(caller, UserCaller) else None
     names = dict(named(request, rule.names))
-    tenants = [_tenant(path, name) for path, name in names.items()]
-    if any(tenant != (own or tenants[0]) for tenant in tenants):
-        raise PermissionDenied(rule.permission)
+    for path, name in names.items():
+        if own is None or not name.startswith(f"tenants/{own}/"):
+            tenant = _tenant(path, name)
+            own = own or tenant
+            if tenant != own:
+                raise PermissionDenied(rule.permission)
     if opening and rule.subject and rule.subject not in names:
         raise InvalidField(rule.subject, "is required")
-    return tenants[0] if tenants else own
+    return own
 
 
 def _tenant(path: str, name: str) -> TenantId:
@@ -132,6 +136,7 @@ def _rule(method: MethodDescriptor) -> Rule:
         callers=Callers(declared.callers),
         subject=subject,
         names=names,
+        streams=method.client_streaming or method.server_streaming,
     )
     if rule.callers is not Callers.ANYONE and method.input_type.fields and not subject:
         raise StartRefused(f"{method.full_name} does not begin with the name of what it is about; make that field 1")

@@ -137,7 +137,8 @@ def _observing(metrics: Metrics, log: FilteringBoundLogger) -> Callable[[Outcome
 def _stop_on_signals(stopped: threading.Event) -> None:
     if threading.current_thread() is threading.main_thread():
         for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, lambda *_: stopped.set())
+            # From a thread: the main one, which runs this, may be inside the very lock that setting takes.
+            signal.signal(each, lambda *_: threading.Thread(target=stopped.set, daemon=True).start())
 
 
 def _stop_with_parent(descriptor: int, stopped: threading.Event) -> None:
@@ -158,8 +159,10 @@ def _end_at_last() -> None:
 
 
 def _hide_tracebacks(log: FilteringBoundLogger) -> None:
-    threading.excepthook = lambda told: _mention(log, told.exc_type) and None
-    sys.unraisablehook = lambda told: _mention(log, told.exc_type) and None
+    def mention(told: threading.ExceptHookArgs | sys.UnraisableHookArgs) -> None:
+        _mention(log, told.exc_type)
+
+    threading.excepthook = sys.unraisablehook = mention
 
 
 def _mention(log: FilteringBoundLogger, kind: type[BaseException] | None) -> str:

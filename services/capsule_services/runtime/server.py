@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection
 
 from capsule_services.runtime.callers import Authenticator
 from capsule_services.runtime.certificates import Credential
+from capsule_services.runtime.fairness import Streams
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.interceptor import Outcome, PolicyInterceptor
 from capsule_services.runtime.policy import DEVELOPMENT, HEALTH, rules
@@ -48,15 +49,17 @@ class Served:
 
 @attrs.define
 class Server:
-    """A listening server; it says NOT_SERVING until it is told to be ready."""
+    """A listening server; until it is told to be ready it says NOT_SERVING and answers UNAVAILABLE."""
 
     address: str
     _names: tuple[str, ...]
     _health: health.HealthServicer
     _server: grpc.Server
+    _ready: threading.Event
 
     def ready(self) -> None:
-        """Say SERVING from now on."""
+        """Serve from now on, and say so."""
+        self._ready.set()
         for name in ("", *self._names):
             self._health.set(name, _SERVING)
 
@@ -87,7 +90,15 @@ def opened(
         StartRefused: the address is in use or not ours, the certificate cannot be read, or a method declares no policy.
     """
     table = rules([each.descriptor for each in served], *HEALTH, *(DEVELOPMENT if dev else ()))
-    guard = PolicyInterceptor(rules=table, authenticator=authenticator, domain=domain, observe=observe)
+    ready = threading.Event()
+    guard = PolicyInterceptor(
+        rules=table,
+        authenticator=authenticator,
+        domain=domain,
+        observe=observe,
+        ready=ready,
+        streams=Streams(_THREADS // 2),
+    )
     server = grpc.server(
         ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix=domain),
         interceptors=[guard],
@@ -103,7 +114,7 @@ def opened(
         reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     port = _bound(server, listen, credential)
     server.start()
-    return Server(f"{listen.rpartition(':')[0]}:{port}", names, answers, server)
+    return Server(f"{listen.rpartition(':')[0]}:{port}", names, answers, server, ready)
 
 
 def _health(names: tuple[str, ...]) -> health.HealthServicer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import attrs
@@ -19,7 +19,7 @@ from capsule_core.names import tenant_id
 from capsule_core.roles import Authority, Role
 from capsule_services.runtime.callers import UserCaller
 
-__all__ = ["KeyRing", "made_key", "published", "sign_token", "verify_token"]
+__all__ = ["KeyRing", "Verified", "made_key", "published", "sign_token", "verify_token"]
 
 _ALGORITHMS: Final = ["Ed25519"]
 _ISSUER: Final = "identity.capsule"
@@ -27,6 +27,15 @@ _AUDIENCE: Final = "capsule"
 _LEEWAY: Final = timedelta(seconds=5)
 _LONGEST: Final = 8192
 _REFRESH: Final = timedelta(seconds=5)
+_MOST_REMEMBERED: Final = 1024
+
+
+@attrs.frozen
+class Verified:
+    """Who a token says is calling, and until when it may be believed."""
+
+    caller: UserCaller
+    until: datetime
 
 
 def made_key() -> OKPKey:
@@ -56,7 +65,7 @@ def sign_token(caller: UserCaller, key: OKPKey, *, now: datetime, lifetime: time
     return jwt.encode({"alg": _ALGORITHMS[0], "kid": key.kid}, claims, key, algorithms=_ALGORITHMS)
 
 
-def verify_token(token: str, keys: KeySet, *, now: datetime) -> UserCaller:
+def verify_token(token: str, keys: KeySet, *, now: datetime) -> Verified:
     """Read who *token* says is calling.
 
     Raises:
@@ -67,8 +76,8 @@ def verify_token(token: str, keys: KeySet, *, now: datetime) -> UserCaller:
             raise Unauthenticated
         decoded = jwt.decode(token, keys, algorithms=_ALGORITHMS)
         _registry(now).validate(decoded.claims)
-        return _caller(decoded.claims)
-    except (JoseError, InvalidField, ValueError, TypeError, KeyError):
+        return Verified(_caller(decoded.claims), datetime.fromtimestamp(decoded.claims["exp"], UTC) + _LEEWAY)
+    except (JoseError, InvalidField, ValueError, TypeError, KeyError, OverflowError):
         raise Unauthenticated from None
 
 
@@ -95,13 +104,14 @@ class KeyRing:
     """The public keys tokens are checked with: fetched when first needed, and when a token names a key not known yet.
 
     *fetch* gets the key set from the identity service, *now* is the wall clock. However many tokens name unknown keys,
-    the service is asked once in five seconds.
+    the service is asked once in five seconds. A token found good is remembered until it expires or keys change.
     """
 
     fetch: Callable[[], bytes]
     now: Callable[[], datetime]
     _keys: KeySet | None = attrs.field(default=None, init=False)
     _asked: datetime | None = attrs.field(default=None, init=False)
+    _good: dict[str, Verified] = attrs.field(factory=dict, init=False, repr=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
 
     def verify(self, token: str) -> UserCaller:
@@ -111,7 +121,13 @@ class KeyRing:
             Unauthenticated: it is not valid.
             Unavailable: the keys could not be fetched.
         """
-        return verify_token(token, self._including(_key_named(token)), now=self.now())
+        now, known = self.now(), self._good.get(token)
+        if known is None or now >= known.until:
+            known = verify_token(token, self._including(_key_named(token)), now=now)
+            if len(self._good) >= _MOST_REMEMBERED:
+                self._good.clear()
+            self._good[token] = known
+        return known.caller
 
     def _including(self, kid: str) -> KeySet:
         keys = self._keys
@@ -121,6 +137,7 @@ class KeyRing:
             if self._keys is None or (not _holds(self._keys, kid) and self._may_ask()):
                 self._asked = self.now()
                 self._keys = KeySet.import_key_set(json.loads(self.fetch()))
+                self._good.clear()
             return self._keys
 
     def _may_ask(self) -> bool:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from hashlib import sha256
 from itertools import islice
 from typing import Any, Final
 
 import attrs
 
-from capsule_core import codec
 from capsule_core.contacts import Contact, Entry, Photo
-from capsule_core.errors import CapsuleError, InvalidField, RequestReused, SubjectErased, VersionMismatch
+from capsule_core.errors import CapsuleError, InvalidField, SubjectErased, VersionMismatch
 from capsule_core.export import Exported, Record, Refused, Row, html, refused
 from capsule_core.intake import refuse_cards
 from capsule_core.kept import Kept
@@ -25,7 +23,17 @@ from capsule_services.contacts.presence import kept_contact
 from capsule_services.runtime.calls import Call
 from capsule_services.runtime.holding import Holding
 
-__all__ = ["Incoming", "Report", "export_contacts", "import_contacts", "print_contact"]
+__all__ = [
+    "BATCH",
+    "MOST_REFUSED",
+    "Incoming",
+    "Reader",
+    "Report",
+    "Writer",
+    "export_contacts",
+    "import_contacts",
+    "print_contact",
+]
 
 BATCH: Final = 200
 """Contacts in one transaction: short enough that whoever else writes does not wait long."""
@@ -72,16 +80,32 @@ def import_contacts(holding: Holding, call: Call, incoming: Incoming, chunks: It
     """Take in every row that is whole, batch by batch; a row is kept whole or refused with its reason.
 
     After a crash or a lost connection, sending the same again under the same name goes on where it ended.
+
+    Raises:
+        InvalidField: the file is not of the layout said; nothing was kept.
     """
     report = Report()
-    rows = incoming.read(chunks, new_id=lambda number: _row_id(holding, call, incoming, number))
+    rows = _until_unreadable(incoming.read(chunks, new_id=lambda number: _row_id(holding, call, incoming, number)))
     while batch := list(islice(rows, BATCH)):
-        taken = [row for row in batch if isinstance(row, Row)]
         for row in batch:
             if isinstance(row, Refused):
                 report.refuse(row)
-        _take(holding, call, [_owned(row, incoming) for row in taken], report)
+        taken = [_owned(row, incoming) for row in batch if isinstance(row, Row)]
+        _take(holding, call, taken, report)
     return report
+
+
+def _until_unreadable(rows: Iterator[Row | Refused]) -> Iterator[Row | Refused]:
+    """Refuse, as one more row, the place from which a file cannot be read on; what came before it was whole."""
+    number = 0
+    try:
+        for row in rows:
+            number = row.number
+            yield row
+    except InvalidField as error:
+        if number == 0:
+            raise
+        yield refused(number + 1, error)
 
 
 def export_contacts(holding: Holding, call: Call, write: Writer) -> Iterator[bytes]:

@@ -158,7 +158,7 @@ def upgrade() -> None:
             sqlite_where=sa.text("trashed IS NULL"),
             postgresql_where=sa.text("trashed IS NULL"),
         )
-        batch_op.create_index(batch_op.f("ix_records_subject_no"), ["subject_no"], unique=False)
+        batch_op.create_index(batch_op.f("ix_records_tenant_no_subject_no"), ["tenant_no", "subject_no"], unique=False)
         batch_op.create_index(batch_op.f("ix_records_tenant_no_root"), ["tenant_no", "root"], unique=False)
 
     op.create_table(

@@ -1,40 +1,26 @@
-"""A customer's account and the people who sign in to it: what is kept on them, and the rules of who may change what.
+"""What is kept on a customer's account and the people who sign in to it.
 
-A user record holds a name, an address and what sign-in needs; there is no place for anything else. Who is a super
-administrator stands in one roster of the tenant, which every change of it writes: of two changes at once, one is told that
-the roster has moved, and decides again.
+A user record holds a name, an address and what sign-in needs; there is no place for anything else.
 """
 
 from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
 from typing import Annotated, Final, TypeAlias
 
 import attrs
 
-from capsule_core.errors import (
-    DocumentsOutdated,
-    InvalidField,
-    LastSuperAdministrator,
-    PermissionDenied,
-    Unauthenticated,
-)
+from capsule_core.errors import InvalidField
 from capsule_core.identifiers import email_problem
 from capsule_core.personal import Category, Exact, Form, Personal, Plain, kind
-from capsule_core.roles import EXPORT, Authority, Role, grantable
+from capsule_core.roles import Role
+from capsule_core.tenancy.documents import Acceptance
 
 __all__ = [
-    "INVITATION_LIFE",
-    "MANAGE",
-    "MOST_FAILURES",
     "PURPOSE",
-    "Acceptance",
     "Credential",
-    "Document",
-    "DocumentKind",
     "Invitation",
     "PaymentMethod",
     "Roster",
@@ -43,49 +29,15 @@ __all__ = [
     "TenantState",
     "User",
     "UserState",
-    "accept",
-    "agree",
-    "appoint",
-    "authority",
-    "current",
-    "dismiss",
-    "fail",
-    "found",
-    "invite",
-    "is_due",
-    "may_manage",
-    "may_try",
-    "to_accept",
-    "written",
 ]
 
 PURPOSE: Final = "running the account"
 """What users and tenants are kept for."""
 
-MANAGE: Final = "users.manage"
-"""The permission to invite, change and remove users."""
-
-INVITATION_LIFE: Final = timedelta(days=7)
-"""How long an invitation can be accepted."""
-
-MOST_FAILURES: Final = 100
-"""Wrong passwords in a row after which a user is refused for good (NIST SP 800-63B-4 section 3.2.2)."""
-
-_FREE_FAILURES: Final = 5
-_LONGEST_WAIT: Final = timedelta(hours=1)
 _LINE: Final = 200
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LAST_FOUR = re.compile(r"(?:[0-9]{4})?")
 _BRAND = re.compile(r"[^\d]{0,40}")
-_RANKS: Final = (Role.RESTRICTED, Role.STANDARD, Role.ADMINISTRATOR, Role.SUPER_ADMINISTRATOR)
-
-
-class DocumentKind(enum.Enum):
-    """Which of the documents a customer accepts is meant."""
-
-    TERMS = "terms"
-    PRIVACY_POLICY = "privacy_policy"
-    DATA_PROCESSING_AGREEMENT = "data_processing_agreement"
 
 
 class TenantState(enum.Enum):
@@ -100,30 +52,6 @@ class UserState(enum.Enum):
 
     ACTIVE = "active"
     REMOVED = "removed"
-
-
-@attrs.frozen(kw_only=True)
-class Document:
-    """One version of a document; a *material* one asks everybody again. *sha256* is of its text, in hexadecimal digits."""
-
-    kind: DocumentKind
-    version: str
-    display_name: str
-    uri: str
-    sha256: str
-    effective: datetime
-    material: bool = True
-
-
-@attrs.frozen(kw_only=True)
-class Acceptance:
-    """That *user* accepted one version of a document, and when, in UTC (RFC 3339); it is never taken away."""
-
-    kind: DocumentKind
-    version: str
-    sha256: str
-    user: str
-    accepted_at: str
 
 
 def _text(_: object, field: attrs.Attribute[str], value: str) -> None:
@@ -248,7 +176,7 @@ class Invitation:
 
     id: str
     user: str
-    display_name: _Name = attrs.field(default="", validator=attrs.validators.optional(lambda *_: None))
+    display_name: _Name = ""
     email: _Address = ""
     role: _Role = Role.RESTRICTED
     granted: _Granted = ()
@@ -256,3 +184,7 @@ class Invitation:
     secret: Annotated[str, Plain("keyed hash of what accepts it")] = ""
     expires_at: Annotated[str, Plain("until when it can be accepted")] = ""
     accepted_at: Annotated[str, Plain("when it was used up")] = ""
+
+    def __attrs_post_init__(self) -> None:
+        if not self.accepted_at:
+            User(id=self.user, display_name=self.display_name, email=self.email)

@@ -1,0 +1,22 @@
+"""The ``capsule`` command."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+_MISSING = "capsule: {} is not installed; run: pip install 'capsule-core[services]'\n"
+
+
+def main() -> int:
+    """Run the command line; without the extra it needs, say so in one sentence."""
+    try:
+        from capsule_services.commands import app  # noqa: PLC0415  the extra may be missing, and must be named if it is
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("capsule_"):
+            raise
+        sys.stderr.write(_MISSING.format(error.name))
+        return 2
+    app()
+    return 0

@@ -1,0 +1,169 @@
+"""What ``capsule`` can do."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sys
+import tempfile
+import threading
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Final, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from capsule_core.errors import CapsuleError, InvalidField
+from capsule_core.receipts import Receipt, describe, verify
+from capsule_services.demo.show import show
+from capsule_services.runtime.clock import advance
+from capsule_services.runtime.deployment import Options, running
+from capsule_services.runtime.faults import StartRefused
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="capsule",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="""Keep other people's contact data, and keep the promises that come with it.
+
+[bold]Begin here[/bold]
+
+  capsule demo                      play the whole story on this machine, and check it
+  capsule up --data DIR --dev       run the services and say how to connect
+  capsule verify RECEIPT --key KEY  check a receipt, offline
+
+Every service keeps its files in the data folder; nothing is written elsewhere.""",
+)
+clock = typer.Typer(no_args_is_help=True, help="Move the clock of a deployment that runs with --dev.")
+app.add_typer(clock, name="clock")
+
+_REFUSED: Final = 2
+_SPAN: Final = re.compile(r"(\d{1,6})([smhdw])")
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Folder to keep everything in.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+
+@app.command()
+def demo(data: Data = None, json_: AsJson = False) -> None:
+    """Play the story: sign up, import, work, delete, restore, purge, prove; and check every step.
+
+    Starts contacts, identity and privacy as processes of their own over mutual TLS, on SQLite, in a temporary folder that is
+    removed afterwards (or in DIR, which is kept and must be new or empty); summary, exports and receipts stay. Exit code 0: all checks held. 1: one failed, and it says which.
+    """
+    with ExitStack() as stack:
+        if data is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="capsule-demo-")))
+            artefacts = Path(tempfile.mkdtemp(prefix="capsule-demo-artefacts-"))
+        elif data.exists() and (not data.is_dir() or any(data.iterdir())):
+            _refuse(f"{data} is not an empty folder; the demo needs one of its own")
+        else:
+            folder, artefacts = data / "deployment", data / "artefacts"
+        _end_on_signals()
+        try:
+            held = show(folder, artefacts, as_json=json_)
+        except (StartRefused, CapsuleError) as error:
+            _refuse(str(error))
+    raise typer.Exit(0 if held else 1)
+
+
+@app.command()
+def up(
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder of the deployment; made if it is new.")],
+    dev: Annotated[bool, typer.Option("--dev", help="gRPC reflection, and a clock that can be put ahead.")] = False,
+    region: Annotated[str, typer.Option(metavar="CC", help="Where national phone numbers are at home.")] = "GB",
+    contacts_port: Annotated[int, typer.Option(help="Port of contacts; 0 is any free one.")] = 0,
+    identity_port: Annotated[int, typer.Option(help="Port of identity; 0 is any free one.")] = 0,
+    privacy_port: Annotated[int, typer.Option(help="Port of privacy; 0 is any free one.")] = 0,
+) -> None:
+    """Run the services until Ctrl-C.
+
+    Prints one line of JSON when all of them report SERVING: every address, the CA, the client certificate, and how to
+    connect. A service that ends by itself ends them all, with exit code 1.
+    """
+    stopped = threading.Event()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda *_: stopped.set())
+    ports = {"contacts": contacts_port, "identity": identity_port, "privacy": privacy_port}
+    try:
+        with running(data, Options(dev=dev, region=region.upper(), ports=ports)) as deployment:
+            typer.echo(json.dumps(deployment.connection()))
+            while not stopped.wait(0.2):
+                if (ended := deployment.failed()) is not None:
+                    _refuse(f"{ended} ended by itself; see {data}/logs/{ended}.log", code=1)
+    except StartRefused as error:
+        _refuse(str(error))
+
+
+@app.command("verify")
+def check(
+    receipt: Annotated[Path, typer.Argument(metavar="RECEIPT", help="The receipt, a JSON file.")],
+    key: Annotated[
+        str, typer.Option("--key", metavar="KEY", help="The public key, or a file that holds it (receipts.pub).")
+    ],
+    json_: AsJson = False,
+) -> None:
+    """Check a receipt of an erasure, offline: that it was signed, committed to the ledger, and not altered since.
+
+    Exit code 0: it is valid. 1: it is not. 2: a file cannot be read.
+    """
+    try:
+        document = receipt.read_bytes()
+        text = Path(key).read_text(encoding="utf-8") if Path(key).is_file() else key
+    except (OSError, UnicodeDecodeError):
+        _refuse(f"cannot read {receipt} or {key}; give the paths of a receipt and of a public key")
+    try:
+        verify(document, text.strip())
+    except InvalidField:
+        _refuse("--key must be a public key, like the line in receipts.pub, or a file that holds one")
+    except CapsuleError as error:
+        _refuse(str(error), code=1)
+    told = describe(Receipt.from_json(document))
+    if json_:
+        typer.echo(json.dumps({"valid": True, "receipt": json.loads(document)["statement"]}, indent=2))
+        return
+    table = Table("", "", show_header=False, title="The receipt is valid", title_style="bold green")
+    for label, value in told:
+        table.add_row(label, value)
+    Console().print(table)
+
+
+@clock.command("advance")
+def put_ahead(
+    span: Annotated[str, typer.Argument(metavar="SPAN", help="How far: 90s, 15m, 12h, 30d or 2w.")],
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder of the deployment.")] = Path(),
+) -> None:
+    """Put the clock of a deployment with --dev ahead; it never goes back. What is due then is swept at once."""
+    found = _SPAN.fullmatch(span)
+    if found is None:
+        _refuse("SPAN must be a number and a unit: 90s, 15m, 12h, 30d or 2w")
+    if not (data / "tls").is_dir():
+        _refuse(f"{data} is not the folder of a deployment; say --data DIR as for capsule up")
+    try:
+        ahead = advance(data / "clock", timedelta(**{_UNITS[found[2]]: int(found[1])}))
+    except (CapsuleError, OSError, OverflowError) as error:
+        _refuse(str(error))
+    typer.echo(f"the clock is {ahead} ahead")
+
+
+def _end_on_signals() -> None:
+    """End as on Ctrl-C, so that every process that was started is stopped."""
+
+    def end(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)
+
+
+def _refuse(sentence: str, *, code: int = _REFUSED) -> NoReturn:
+    sys.stderr.write(f"capsule: {sentence}\n")
+    raise typer.Exit(code)

@@ -1,0 +1,112 @@
+"""Look for words in every file of a folder, however they may have been written.
+
+Raw in several encodings and any case, in hexadecimal, inside base64 and inside compressed streams, also within each other:
+deleting rows hides words from a query, not from this.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+__all__ = ["Finding", "search", "variants"]
+
+_BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{16,}={0,2}")
+_HEX: Final = re.compile(rb"(?:[0-9a-fA-F]{2}){8,}")
+_ZLIB: Final = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
+_GZIP: Final = re.compile(rb"\x1f\x8b\x08")
+_ZIP: Final = re.compile(rb"PK\x03\x04")
+_DEEPEST: Final = 3
+_LONGEST: Final = 64 << 20
+_ENCODINGS: Final = ("utf-8", "utf-16-le", "utf-16-be", "latin-1")
+
+
+@attrs.frozen
+class Finding:
+    """A word was found in a file; *how* says how it was written there."""
+
+    path: Path
+    word: str
+    how: str
+
+
+def search(folder: Path, words: Iterable[str]) -> list[Finding]:
+    """Look for *words* in every file below *folder*."""
+    wanted = {word: variants(word) for word in words}
+    found: list[Finding] = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            found.extend(Finding(path, word, how) for word, how in _found(path.read_bytes(), wanted))
+    return found
+
+
+def variants(word: str) -> frozenset[bytes]:
+    """Return how *word* may stand in bytes, in lower case."""
+    spellings = {word.lower(), word.casefold()}
+    encoded = (_encode(spelling, encoding) for spelling in spellings for encoding in _ENCODINGS)
+    return frozenset(raw for raw in encoded if raw)
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    try:
+        return text.encode(encoding)
+    except UnicodeEncodeError:
+        return b""
+
+
+def _found(content: bytes, wanted: dict[str, frozenset[bytes]]) -> Iterator[tuple[str, str]]:
+    seen: set[tuple[str, str]] = set()
+    for how, layer in _layers(content):
+        lowered = layer.lower()
+        for word, spellings in wanted.items():
+            if (word, how) not in seen and any(spelling in lowered for spelling in spellings):
+                seen.add((word, how))
+                yield word, how
+
+
+def _layers(content: bytes, how: str = "raw", depth: int = 0) -> Iterator[tuple[str, bytes]]:
+    yield how, content
+    if depth == _DEEPEST:
+        return
+    for name, inner in _unwrapped(content):
+        yield from _layers(inner, name if how == "raw" else f"{how}, {name}", depth + 1)
+
+
+def _unwrapped(content: bytes) -> Iterator[tuple[str, bytes]]:
+    for run in _BASE64.findall(content):
+        plain = run.rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
+        for shift in range(4):  # whatever stands before the run may have shifted its groups of four
+            piece = plain[shift:]
+            piece = piece[: len(piece) - len(piece) % 4]
+            if len(piece) >= 12:
+                yield "base64", base64.b64decode(piece)
+    for run in _HEX.findall(content):
+        yield "hexadecimal", binascii.unhexlify(run)
+    for name, pattern, window in (("zlib", _ZLIB, 15), ("gzip", _GZIP, 31)):
+        for start in pattern.finditer(content):
+            yield from _inflated(name, content[start.start() :], window)
+    for start in _ZIP.finditer(content):
+        yield from _zipped(content[start.start() :])
+
+
+def _zipped(member: bytes) -> Iterator[tuple[str, bytes]]:
+    if len(member) >= 30:
+        offset = 30 + int.from_bytes(member[26:28], "little") + int.from_bytes(member[28:30], "little")
+        yield from _inflated("zip", member[offset:], -15)
+
+
+def _inflated(name: str, stream: bytes, window: int) -> Iterator[tuple[str, bytes]]:
+    inflate = zlib.decompressobj(window)
+    try:
+        content = inflate.decompress(stream, _LONGEST)
+    except zlib.error:
+        return
+    if content:
+        yield name, content

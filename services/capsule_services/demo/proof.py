@@ -1,0 +1,172 @@
+"""The end of the story: time passes, the rest is printed and exported, and what was destroyed is proved and looked for."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, timedelta
+from pathlib import Path
+from typing import Final, TypeVar
+
+from capsule_api.contacts.v1 import contacts_pb2 as pb
+from capsule_api.privacy.v1 import privacy_pb2
+from capsule_core.errors import CapsuleError, ReceiptInvalid
+from capsule_core.receipts import Receipt, verify
+from capsule_services import sample
+from capsule_services.demo.company import CheckFailed, expect, request_id
+from capsule_services.demo.forensics import search
+from capsule_services.demo.story import Memory, Step
+from capsule_services.runtime.clock import advance
+from capsule_services.runtime.deployment import ORDER
+
+__all__ = ["PROOF"]
+
+T = TypeVar("T")
+_PATIENCE: Final = 20.0
+_FORMATS: Final = (
+    ("contacts.json", pb.ExportContactsRequest.JSON),
+    ("contacts.csv", pb.ExportContactsRequest.CSV),
+    ("contacts.vcf", pb.ExportContactsRequest.VCARD),
+)
+
+
+def let_time_pass(memory: Memory) -> str:
+    first = _delete(memory, "swept")
+    advance(memory.deployment.clock_file, timedelta(seconds=1))
+    second = _delete(memory, "kept")
+    apart = second.purge_time.ToDatetime() - first.purge_time.ToDatetime()
+    expect(apart >= timedelta(seconds=1), "the second is thrown away a second later")
+    due = first.purge_time.ToDatetime(tzinfo=UTC)
+    advance(memory.deployment.clock_file, due - memory.deployment.clock.now())
+    erasure = _until("the sweep destroys what is due", lambda: _swept(memory))
+    receipt = _everywhere(memory, erasure.name)
+    statement = Receipt.from_json(receipt).statement
+    expect(statement.fenced_at >= due, "nothing is destroyed a microsecond early")
+    still = memory.chief.contacts.GetContact(pb.GetContactRequest(name=second.name))
+    expect(still.state == pb.Contact.DELETED, "what was thrown away a second later is still there")
+    restored = pb.UndeleteContactRequest(name=second.name, request_id=request_id())
+    expect(memory.chief.contacts.UndeleteContact(restored).state == pb.Contact.ACTIVE, "and can be taken back")
+    memory.receipts["swept"] = _keep(memory, "receipt-swept.json", receipt)
+    return "30 days on: one is destroyed by the sweep, one thrown away a second later is not, and is taken back"
+
+
+def print_and_export(memory: Memory) -> str:
+    stub, tenant = memory.chief.contacts, memory.chief.tenant
+    printed = b"".join(p.data for p in stub.PrintContact(pb.PrintContactRequest(name=memory.people["living"].name)))
+    living = sample.member("living")
+    expect(living.family_name.encode() in printed and b"all is well" in printed, "the summary has the whole history")
+    _keep(memory, "summary.html", printed)
+    sizes = []
+    for file, format_ in _FORMATS:
+        request = pb.ExportContactsRequest(parent=tenant, format=format_)
+        content = b"".join(piece.data for piece in stub.ExportContacts(request))
+        expect(living.email.encode() in content, f"{file} has the living")
+        expect(sample.member("purged").email.encode() not in content, f"{file} has nobody who was erased")
+        _keep(memory, file, content)
+        sizes.append(f"{file} {len(content) // 1024} KiB")
+    exported = json.loads((memory.artefacts / "contacts.json").read_bytes())
+    return f"print summary; {', '.join(sizes)}; {len(exported['contacts'])} contacts"
+
+
+def verify_receipts(memory: Memory) -> str:
+    memory.receipts["everywhere"] = _keep(
+        memory, "receipt-purged-everywhere.json", _everywhere(memory, memory.erasures["purged"])
+    )
+    keys = {name: (memory.deployment.folder / name / "receipts.pub").read_text().strip() for name in ORDER}
+    for name in ORDER:
+        _keep(memory, f"{name}.pub", keys[name].encode())
+    for path in memory.receipts.values():
+        document = path.read_bytes()
+        statement = verify(document, keys[Receipt.from_json(document).key])
+        expect(statement.subjects, "a receipt says whom it is about")
+        _refuse_flipped(document, keys[statement.service])
+    everywhere = verify(memory.receipts["everywhere"].read_bytes(), keys["privacy"])
+    expect(everywhere.scope == "everywhere", "only the privacy service says everywhere")
+    holders = ", ".join(f"{part.holder}: {part.outcome.value}" for part in everywhere.destructions)
+    return f"{len(memory.receipts)} receipts hold, every flipped bit is found; everywhere means {holders}"
+
+
+def look_for_them(memory: Memory) -> str:
+    folder = memory.deployment.folder
+    erased = [*sample.member("purged").tokens, *sample.member("swept").tokens, "brindlewhist", "snorkelberry"]
+    erased.append("quibblefern")
+    found = [*search(folder, erased), *search(memory.artefacts, erased)]
+    expect(not found, f"nothing of the erased is left: {_named(found)}")
+    words = [*sample.member("living").tokens, *sample.member("kept").tokens]
+    readable = search(folder, words)
+    expect(not readable, f"nothing of the living can be read: {_named(readable)}")
+    expect(search(memory.artefacts, words), "the search finds what is there to be found: the exports")
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files) / (1 << 20)
+    return f"{len(files)} files, {size:.1f} MiB, raw, base64, hexadecimal, compressed: nothing of the erased anywhere"
+
+
+def _delete(memory: Memory, role: str) -> pb.Contact:
+    name = memory.people[role].name
+    return memory.chief.contacts.DeleteContact(pb.DeleteContactRequest(name=name, request_id=request_id()))
+
+
+def _swept(memory: Memory) -> privacy_pb2.Erasure | None:
+    listed = memory.chief.privacy.ListErasures(privacy_pb2.ListErasuresRequest(parent=memory.chief.tenant))
+    others = (each for each in listed.erasures if each.name != memory.erasures["purged"])
+    return next((each for each in others if each.state == privacy_pb2.Erasure.DONE), None)
+
+
+def _everywhere(memory: Memory, erasure: str) -> bytes:
+    def done() -> bool:
+        told = memory.chief.privacy.GetErasure(privacy_pb2.GetErasureRequest(name=erasure))
+        return told.state == privacy_pb2.Erasure.DONE
+
+    _until("every holder confirms", done)
+    return memory.chief.privacy.GetReceipt(privacy_pb2.GetReceiptRequest(name=f"{erasure}/receipt")).document
+
+
+def _until(promise: str, look: Callable[[], T | None]) -> T:
+    """Look again and again until there is something to see."""
+    end = time.monotonic() + _PATIENCE
+    while time.monotonic() < end:
+        try:
+            if found := look():
+                return found
+        except Exception as error:  # noqa: BLE001  grpc says "not yet" by raising; what it means is read below
+            if not _is_not_yet(error):
+                raise
+        time.sleep(0.05)
+    raise CheckFailed(promise)
+
+
+def _is_not_yet(error: Exception) -> bool:
+    code = getattr(error, "code", None)
+    return code is not None and code().name in {"NOT_FOUND", "UNAVAILABLE"}
+
+
+def _refuse_flipped(document: bytes, key: str) -> None:
+    """Flip one bit at a time, in a place of each part of the receipt: none may pass."""
+    for place in range(0, len(document), max(1, len(document) // 64)):
+        flipped = bytearray(document)
+        flipped[place] ^= 1
+        try:
+            same = Receipt.from_json(bytes(flipped)) == Receipt.from_json(document)
+            verify(bytes(flipped), key)
+        except (ReceiptInvalid, CapsuleError):
+            continue
+        expect(same, "a flipped bit is found")
+
+
+def _keep(memory: Memory, file: str, content: bytes) -> Path:
+    path = memory.artefacts / file
+    path.write_bytes(content)
+    return path
+
+
+def _named(found: Sequence[object]) -> str:
+    return "; ".join(str(each) for each in found[:5])
+
+
+PROOF: Final[Sequence[Step]] = (
+    ("let 30 days pass", let_time_pass),
+    ("print and export the rest", print_and_export),
+    ("verify the receipts offline", verify_receipts),
+    ("look for the erased in every file", look_for_them),
+)

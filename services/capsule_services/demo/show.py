@@ -1,0 +1,94 @@
+"""Play the story and show it: a line a step while it runs, a table or JSON at the end."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import attrs
+import grpc
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from capsule_services.demo.company import CheckFailed
+from capsule_services.demo.proof import PROOF
+from capsule_services.demo.story import WORK, Memory, Step
+from capsule_services.runtime.deployment import Options, running
+from capsule_services.runtime.faults import understood
+
+__all__ = ["Played", "show"]
+
+
+@attrs.frozen(kw_only=True)
+class Played:
+    """One step as it was played: whether its checks held, what they were, and how long it took."""
+
+    step: str
+    held: bool
+    told: str
+    seconds: float
+
+
+def show(folder: Path, artefacts: Path, *, as_json: bool) -> bool:
+    """Play the story on a deployment in *folder*, put summary, exports and receipts into *artefacts*.
+
+    Return whether every check held.
+    """
+    console = Console(stderr=as_json)
+    steps = [("start three services over mutual TLS", None), *WORK, *PROOF]
+    played: list[Played] = []
+    with _progress(console) as progress:
+        bar = progress.add_task(steps[0][0], total=len(steps))
+        began = time.perf_counter()
+        with running(folder, Options(dev=True, region="GB")) as deployment:
+            artefacts.mkdir(parents=True, exist_ok=True)
+            memory = Memory(deployment, artefacts)
+            told = ", ".join(f"{name} at {address}" for name, address in deployment.addresses.items())
+            played.append(Played(step=steps[0][0], held=True, told=told, seconds=time.perf_counter() - began))
+            for step in (*WORK, *PROOF):
+                progress.update(bar, advance=1, description=step[0])
+                played.append(_play(step, memory))
+                if not played[-1].held:
+                    break
+            progress.update(bar, completed=len(played), description="done")
+    _tell(console, played, artefacts, as_json=as_json)
+    return all(each.held for each in played)
+
+
+def _play(step: Step, memory: Memory) -> Played:
+    name, act = step
+    began = time.perf_counter()
+    try:
+        held, told = True, act(memory)
+    except CheckFailed as failed:
+        held, told = False, str(failed)
+    except grpc.RpcError as error:
+        held, told = False, f"unexpectedly refused: {understood(error)}"
+    return Played(step=name, held=held, told=told, seconds=time.perf_counter() - began)
+
+
+def _progress(console: Console) -> Progress:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True)
+
+
+def _tell(console: Console, played: list[Played], artefacts: Path, *, as_json: bool) -> None:
+    held = all(each.held for each in played)
+    seconds = sum(each.seconds for each in played)
+    if as_json:
+        steps = [attrs.asdict(each) for each in played]
+        print(json.dumps({"held": held, "seconds": seconds, "artefacts": str(artefacts), "steps": steps}, indent=2))
+        return
+    table = Table("", "step", "what was checked", "seconds", title="The story", title_style="bold")
+    for each in played:
+        mark = "[green]held[/green]" if each.held else "[bold red]FAILED[/bold red]"
+        table.add_row(mark, each.step, each.told, f"{each.seconds:.2f}")
+    console.print(table)
+    if held:
+        console.print(f"[bold green]All {len(played)} steps held[/bold green] in {seconds:.1f} seconds.")
+    else:
+        console.print(f"[bold red]Failed:[/bold red] {played[-1].step}: {played[-1].told}")
+    console.print(f"Summary, exports and receipts: {artefacts}")
+    console.print(f"Check one yourself: capsule verify {artefacts}/receipt-purged.json --key {artefacts}/contacts.pub")

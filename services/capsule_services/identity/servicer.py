@@ -1,0 +1,24 @@
+"""Everything the identity service answers, put together from its capabilities."""
+
+from __future__ import annotations
+
+import attrs
+
+from capsule_api.identity.v1 import identity_pb2_grpc
+from capsule_services.identity.invitations.servicer import InvitationsServicer
+from capsule_services.identity.sessions.servicer import SessionsServicer
+from capsule_services.identity.tenants.servicer import TenantsServicer
+from capsule_services.identity.users.servicer import UsersServicer
+
+__all__ = ["IdentityServicer"]
+
+
+@attrs.define(slots=False, kw_only=True)
+class IdentityServicer(
+    TenantsServicer,
+    UsersServicer,
+    InvitationsServicer,
+    SessionsServicer,
+    identity_pb2_grpc.IdentityServiceServicer,
+):
+    """One servicer of four capabilities; each brings the methods it answers and the fields it needs."""

@@ -1,0 +1,1 @@
+"""Tenants: signing up, and what was accepted."""

@@ -1,0 +1,1 @@
+"""Users: inviting, changing and removing them."""

@@ -1,0 +1,190 @@
+"""A deployment on one machine: the three services as processes over mutual TLS, in one folder.
+
+::
+
+    tls/         the local authority and everybody's certificates
+    contacts/    identity/    privacy/      the services' own files (see ``opening``)
+    addresses/   where each running service listens
+    logs/        what each service logs
+    clock        how far ahead the clock is, with --dev
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from capsule_services.runtime.certificates import CLIENT, Credential, prepared
+from capsule_services.runtime.clock import Clock, wall_time
+from capsule_services.runtime.faults import StartRefused
+from capsule_services.runtime.settings import environment
+
+__all__ = ["ORDER", "Deployment", "Options", "running"]
+
+ORDER: Final = ("identity", "contacts", "privacy")
+"""In this order they are started, and in the reverse they are stopped."""
+
+_READY_WITHIN: Final = 30.0
+_STOPPED_WITHIN: Final = 10.0
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """How to run a deployment: *region* is where phone numbers without a country code are at home."""
+
+    dev: bool = False
+    region: str = "GB"
+    ports: Mapping[str, int] = attrs.Factory(dict)
+
+
+@attrs.frozen(kw_only=True)
+class Deployment:
+    """A running deployment: where each service listens, and what a client needs to connect."""
+
+    folder: Path
+    addresses: Mapping[str, str]
+    credential: Credential
+    processes: Mapping[str, subprocess.Popen[str]]
+    dev: bool
+
+    @property
+    def clock_file(self) -> Path:
+        return self.folder / "clock"
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(self.clock_file if self.dev else None)
+
+    def connection(self) -> dict[str, object]:
+        """Say how to connect, as ``capsule up`` prints it."""
+        return {
+            "addresses": dict(self.addresses),
+            "ca": str(self.credential.authority),
+            "certificate": str(self.credential.certificate),
+            "key": str(self.credential.key),
+            "server_names": {name: name for name in self.addresses},
+            "tokens": "IdentityService.SignIn gives a token; send it as metadata 'authorization: Bearer TOKEN'",
+        }
+
+    def failed(self) -> str | None:
+        """Name a service that has ended, if one has."""
+        return next((name for name, process in self.processes.items() if process.poll() is not None), None)
+
+
+@contextlib.contextmanager
+def running(folder: Path, options: Options) -> Iterator[Deployment]:
+    """Run a deployment in *folder*, made at first use; it ends with the block, and with this process however it ends.
+
+    Raises:
+        StartRefused: it cannot be started; the text says what to do.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_alone(folder))
+        credentials = prepared(folder / "tls", ORDER, now=wall_time())
+        read_end, write_end = os.pipe()
+        closing = stack.enter_context(contextlib.ExitStack())
+        closing.callback(os.close, write_end)
+        processes: dict[str, subprocess.Popen[str]] = {}
+        stack.callback(_stop, processes)
+        with contextlib.ExitStack() as ours:
+            ours.callback(os.close, read_end)
+            for name in ORDER:
+                processes[name] = _started(folder, name, credentials[name], options, read_end)
+        ready = {name: _readiness(process) for name, process in processes.items()}
+        addresses = {name: _address(folder, name, said) for name, said in ready.items()}
+        yield Deployment(
+            folder=folder,
+            addresses=addresses,
+            credential=credentials[CLIENT],
+            processes=processes,
+            dev=options.dev,
+        )
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / "logs").mkdir(exist_ok=True)
+        lock = (folder / "lock").open("a")
+    except OSError as error:
+        raise StartRefused(
+            f"cannot write {error.filename}: {error.strerror}; choose a folder you may write to"
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StartRefused(f"another capsule is running on {folder}; stop it, or choose another folder") from None
+        yield
+
+
+def _started(folder: Path, name: str, credential: Credential, options: Options, parent: int) -> subprocess.Popen[str]:
+    told = environment(
+        credential,
+        data=folder / name,
+        addresses=folder / "addresses",
+        listen=f"127.0.0.1:{options.ports.get(name, 0)}",
+        dev=options.dev,
+        clock=folder / "clock",
+        parent=parent,
+        phone_region=options.region,
+    )
+    with (folder / "logs" / f"{name}.log").open("a") as log:
+        return subprocess.Popen(  # noqa: S603  our own modules, by our own interpreter
+            [sys.executable, "-m", f"capsule_services.{name}"],
+            env={**os.environ, **told},
+            pass_fds=(parent,),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for us: we stop them in order
+        )
+
+
+def _readiness(process: subprocess.Popen[str]) -> Future[str]:
+    """Read the line a service says when it is ready, without waiting for one after the other."""
+    said: Future[str] = Future()
+
+    def read() -> None:
+        said.set_result(process.stdout.readline() if process.stdout else "")
+
+    threading.Thread(target=read, daemon=True).start()
+    return said
+
+
+def _address(folder: Path, name: str, said: Future[str]) -> str:
+    try:
+        line = said.result(timeout=_READY_WITHIN)
+    except TimeoutError:
+        raise StartRefused(f"{name} is not ready after {_READY_WITHIN:.0f} seconds; see logs/{name}.log") from None
+    if line:
+        return str(json.loads(line)["address"])
+    lines = (folder / "logs" / f"{name}.log").read_text(errors="replace").splitlines() or [""]
+    raise StartRefused(lines[-1] if not lines[-1].startswith("{") else f"{name} ended; see logs/{name}.log")
+
+
+def _stop(processes: Mapping[str, subprocess.Popen[str]]) -> None:
+    for name in reversed(ORDER):
+        if name in processes:
+            processes[name].terminate()
+    for process in processes.values():
+        try:
+            process.wait(_STOPPED_WITHIN)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout:
+            process.stdout.close()
