@@ -1,7 +1,7 @@
-"""A holder of somebody else's: a newsletter that keeps addresses in a plain dictionary and takes part in every erasure.
+"""A holder of somebody else's: a newsletter, its readers in a plain dictionary, that takes part in every erasure.
 
-Run it: ``python examples/holder/newsletter.py``. The class is all that a third party writes; the published suite in
-``capsule_core.testing.conformance`` says whether it keeps the contract (see tests/examples/test_holder.py).
+Run it: ``python examples/holder/newsletter.py``. The class is all that a third party writes; it keeps H1 to H7, as the
+published suite says (tests/examples/test_holder.py asks it).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import attrs
 
@@ -17,7 +17,7 @@ from capsule_core.blind import commitment
 from capsule_core.checkpoints import Signer
 from capsule_core.errors import InvalidField, SubjectErased
 from capsule_core.holder import About, Applied, Collected, Done, Identifier, Match, Order
-from capsule_core.identifiers import canonical, email_problem
+from capsule_core.identifiers import canonical
 from capsule_core.ledger import Leaf, MemoryLedger
 from capsule_core.names import ActorRef, RecordId, SubjectKey, TenantId
 from capsule_core.personal import Form
@@ -31,52 +31,51 @@ ENDS = {Order.RELEASE: Order.HOLD, Order.LIFT: Order.RESTRICT}
 
 @attrs.define(eq=False)
 class Newsletter:
-    """Keeps one e-mail address a subscriber; a holder (``capsule_core.holder.Holder``), H1 to H7."""
+    """Keeps of each reader an e-mail address, and below it what they wrote back."""
 
     signer: Signer
     salt: bytes = attrs.field(factory=lambda: secrets.token_bytes(32), repr=False)
-    addresses: dict[Who, str] = attrs.field(factory=dict, repr=False)
+    kept: dict[Who, list[str]] = attrs.field(factory=dict, repr=False)
+    leaving: dict[Who, datetime] = attrs.Factory(dict)
     reasons: dict[Who, set[tuple[Order, str]]] = attrs.Factory(dict)
     fenced: set[Who] = attrs.Factory(set)
     done: dict[tuple[TenantId, str], Done] = attrs.Factory(dict)
     ledger: MemoryLedger = attrs.Factory(MemoryLedger)
     lock: threading.Lock = attrs.Factory(threading.Lock)
 
-    def subscribe(self, tenant: TenantId, subject: SubjectKey, address: str) -> None:
-        if problem := email_problem(address):
-            raise InvalidField("address", problem)
+    def keep(self, tenant: TenantId, reader: SubjectKey, text: str) -> None:
+        """Keep a reader's address, or one more thing they wrote."""
         with self.lock:  # the fence and the write exclude each other
-            if (tenant, subject) in self.fenced:
+            if (tenant, reader) in self.fenced:
                 raise SubjectErased
-            self.addresses[tenant, subject] = address
+            self.kept.setdefault((tenant, reader), []).append(text)
 
-    def recipients(self, tenant: TenantId) -> list[str]:
-        """Whom to write to: nobody whose data is restricted."""
-        stopped = {who for who, reasons in self.reasons.items() if any(order is Order.RESTRICT for order, _ in reasons)}
-        return [address for who, address in self.addresses.items() if who[0] == tenant and who not in stopped]
+    def unsubscribe(self, tenant: TenantId, reader: SubjectKey, *, now: datetime) -> datetime:
+        """Forget a reader in 30 days; return when."""
+        return self.leaving.setdefault((tenant, reader), now + timedelta(hours=30 * 24))
 
     def about(self) -> About:
         orders = frozenset({*ENDS, *ENDS.values(), Order.FENCE})
-        return About(name=self.signer.name, kinds=("subscription",), orders=orders)
+        return About(name=self.signer.name, kinds=("line",), orders=orders)
 
     def locate(self, tenant: TenantId, identifiers: Sequence[Identifier]) -> Sequence[Match]:
         matches = []
-        for (owner, subject), address in self.addresses.items():
-            named = {(Form.TEXT, f"subscriber/{subject}"), (Form.EMAIL, canonical(Form.EMAIL, address))}
+        for (owner, reader), lines in list(self.kept.items()):
+            named = {(Form.TEXT, f"reader/{reader}"), (Form.EMAIL, canonical(Form.EMAIL, lines[0]))}
             places = tuple(place for place, each in enumerate(identifiers) if _asked(each) in named)
             if owner == tenant and places:
-                matches.append(Match(subject=subject, identifiers=places, records=1))
+                matches.append(Match(subject=reader, identifiers=places, records=len(lines)))
         return matches
 
     def collect(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Iterator[Collected]:
-        for subject in subjects:
-            if (address := self.addresses.get((tenant, subject))) is not None:
+        for reader in subjects:
+            for place, line in enumerate(self.kept.get((tenant, reader), ())):
                 yield Collected(
-                    id=RecordId(subject),
-                    subject=subject,
-                    kind="subscription",
+                    id=RecordId(f"{reader}-{place}"),
+                    subject=reader,
+                    kind="line",
                     media_type="text/plain",
-                    content=address.encode(),
+                    content=line.encode(),
                     provided=True,
                 )
 
@@ -93,8 +92,8 @@ class Newsletter:
         if order not in self.about().orders:
             raise InvalidField("order", "is not one that this holder carries out")
         with self.lock:
-            known = tuple(subject for subject in subjects if (tenant, subject) in self.addresses)
-            for who in ((tenant, subject) for subject in known):
+            known = tuple(key for key in subjects if (tenant, key) in self.kept or (tenant, key) in self.fenced)
+            for who in ((tenant, key) for key in known if (tenant, key) not in self.fenced):
                 reasons = self.reasons.setdefault(who, set())
                 if order in ENDS:
                     reasons.discard((ENDS[order], reason))
@@ -102,40 +101,57 @@ class Newsletter:
                     reasons.add((order, reason))
                 elif not reasons:  # what is held or restricted is not fenced
                     self.fenced.add(who)
-        return Applied(applied=known, unknown=tuple(subject for subject in subjects if subject not in known))
+        return Applied(applied=known, unknown=tuple(key for key in subjects if key not in known))
 
     def erase(self, erasure: Erasure, *, now: datetime) -> Done:
         with self.lock:
             if (finished := self.done.get((erasure.tenant, erasure.id))) is not None:
                 return finished
-            everybody = [(erasure.tenant, subject) for subject in erasure.subjects]
-            known = [who for who in everybody if who in self.addresses]
+            known = [who for key in erasure.subjects if (who := (erasure.tenant, key)) in self.kept]
             free = [who for who in known if not self.reasons.get(who)]
             if not free:
                 return Done(None if known else Outcome.NOTHING_HELD, None)
             self.fenced.update(free)
-            for who in free:
-                del self.addresses[who]
-            receipt = self._receipt(erasure, [subject for _, subject in free], now)
-            return self.done.setdefault((erasure.tenant, erasure.id), Done(Outcome.ERASED, receipt))
+            destroyed = sum(len(self.kept.pop(who)) for who in free)
+            done = Done(Outcome.ERASED, self._receipt(erasure, [key for _, key in free], destroyed, now))
+            return self.done.setdefault((erasure.tenant, erasure.id), done)
 
     def sweep(self, tenant: TenantId, *, now: datetime) -> Swept:
-        return Swept(records=0, subjects=0, guarded=0, receipts=())  # it keeps nothing in a trash
+        with self.lock:
+            waiting = {*self.kept} - self.fenced
+            due = [who for who, until in self.leaving.items() if who in waiting and who[0] == tenant and until <= now]
+        guarded = sum(len(self.kept[who]) for who in due if self.reasons.get(who))
+        done = self.erase(
+            Erasure(
+                tenant=tenant,
+                id=f"e{secrets.token_hex(16)}",
+                subjects=tuple(key for _, key in due),
+                ground="trash_expired",
+                by=ActorRef("clock", "sweep"),
+                requested=now,
+            ),
+            now=now,
+        )
+        if done.receipt is None:
+            return Swept(records=0, subjects=0, guarded=guarded, receipts=())
+        told = done.receipt.statement
+        records = told.destructions[0].records["line"]
+        return Swept(records=records, subjects=len(told.subjects), guarded=guarded, receipts=(done.receipt,))
 
-    def _receipt(self, erasure: Erasure, subjects: Sequence[SubjectKey], now: datetime) -> Receipt:
+    def _receipt(self, erasure: Erasure, readers: Sequence[SubjectKey], destroyed: int, now: datetime) -> Receipt:
         """State what was destroyed, commit that to the ledger, and sign both."""
         part = Destruction(
             holder=self.signer.name,
             outcome=Outcome.ERASED,
             method=Method.CLEAR,  # no keys of its own: gone from here at once, from backups when they expire
-            records={"subscription": len(subjects)},
+            records={"line": destroyed},
             verified_at=now,
         )
         statement = Statement(
             erasure=erasure.id,
             service=self.signer.name,
             tenant=erasure.tenant,
-            subjects=subjects,
+            subjects=readers,
             ground=erasure.ground,
             scope="this service",
             requested_at=erasure.requested,
@@ -151,7 +167,7 @@ class Newsletter:
             act="erasure.commit",
             use="erase",
             actor=commitment(self.salt, f"{erasure.by.kind}/{erasure.by.id}"),
-            records=len(subjects),
+            records=destroyed,
             detail={"erasure": erasure.id, "statement": statement.digest()},
         ).encode()
         frontier = self.ledger.append([leaf])
@@ -159,14 +175,14 @@ class Newsletter:
 
 
 def _asked(identifier: Identifier) -> tuple[Form, str | None]:
-    text = identifier.form is Form.TEXT
-    return identifier.form, identifier.value if text else canonical(identifier.form, identifier.value)
+    exact = identifier.form is Form.TEXT
+    return identifier.form, identifier.value if exact else canonical(identifier.form, identifier.value) or ""
 
 
 def main() -> None:
     tenant, jana, now = TenantId("acme"), SubjectKey("c42"), datetime.now(UTC)
     newsletter = Newsletter(Signer.from_seed("newsletter", secrets.token_bytes(32)))
-    newsletter.subscribe(tenant, jana, "jana@example.org")
+    newsletter.keep(tenant, jana, "jana@example.org")
     print("located:", newsletter.locate(tenant, [Identifier(Form.EMAIL, "Jana@Example.ORG")]))
 
     request = Erasure(
@@ -177,7 +193,7 @@ def main() -> None:
     assert not newsletter.locate(tenant, [Identifier(Form.EMAIL, "jana@example.org")])
     print("erased, and proved:", verify(done.receipt, newsletter.signer.verifier).destructions[0].method.value)
     try:
-        newsletter.subscribe(tenant, jana, "jana@example.org")
+        newsletter.keep(tenant, jana, "jana@example.org")
     except SubjectErased as refused:
         print("a late form is told:", refused)
 

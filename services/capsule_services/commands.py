@@ -57,8 +57,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tabl
 def demo(data: Data = None, json_: AsJson = False) -> None:
     """Play the story: sign up, import, work, delete, restore, purge, prove; and check every step.
 
-    Starts contacts, identity and privacy as processes of their own over mutual TLS, on SQLite, in a temporary folder that is
-    removed afterwards (or in DIR, which is kept and must be new or empty); summary, exports and receipts stay. Exit code 0: all checks held. 1: one failed, and it says which.
+    Starts contacts, identity and privacy as processes of their own over mutual TLS, on SQLite, in a temporary folder
+    that is removed afterwards (or in DIR, which is kept and must be new or empty); summary, exports and receipts stay.
+    Exit code 0: all checks held. 1: one failed, and it says which.
     """
     with ExitStack() as stack:
         if data is None:
@@ -78,6 +79,7 @@ def demo(data: Data = None, json_: AsJson = False) -> None:
 
 @app.command()
 def up(
+    *,
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder of the deployment; made if it is new.")],
     dev: Annotated[bool, typer.Option("--dev", help="gRPC reflection, and a clock that can be put ahead.")] = False,
     region: Annotated[str, typer.Option(metavar="CC", help="Where national phone numbers are at home.")] = "GB",

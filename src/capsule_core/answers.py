@@ -1,4 +1,4 @@
-"""Answers to requests that carry an id: repeating the request has one effect and, while it is kept, one answer (AIP-155)."""
+"""Answers to requests that carry an id: repeating one has one effect and, for a while, one answer (AIP-155)."""
 
 from __future__ import annotations
 

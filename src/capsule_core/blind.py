@@ -1,7 +1,7 @@
 """Find what cannot be read: keyed tokens for whole values, keyed signatures for the beginnings of words.
 
-All keys come from one secret per tenant, so that the same address has another token in every tenant, and closing a tenant
-makes all of them meaningless.
+All keys come from one secret per tenant, so that the same address has another token in every tenant, and closing a
+tenant makes all of them meaningless.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Contents of records to bytes and back: JSON of what differs from the defaults, in the current schema of their kind."""
+"""Contents of records to bytes and back: JSON of what differs from the defaults, in their kind's current schema."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The only path that destroys a person: fence, shred, delete, read back, commit, receipt.
 
-The same for one subject and for ten thousand. Every step can be repeated; after a crash at any point :meth:`Eraser.resume`
-leads each erasure that was begun to its end, and every act leaves one leaf. What is guarded (held, obliged, restricted) is not
-fenced; from the fence on nothing is written for the subject any more.
+The same for one subject and for ten thousand. Every step can be repeated; after a crash at any point
+:meth:`Eraser.resume` leads each erasure that was begun to its end, and every act leaves one leaf. What is guarded
+(held, obliged, restricted) is not fenced; from the fence on nothing is written for the subject any more.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from capsule_core.records import GUARDED, Expected, Mark, Reason, Sealed, Shelf,
 from capsule_core.story import Erasure
 from capsule_core.vault import Vault
 
-__all__ = ["BATCH", "Erasure", "Eraser", "Plan"]
+__all__ = ["BATCH", "Eraser", "Erasure", "Plan"]
 
 BATCH: Final = 500
 """Subjects whose rows are deleted in one transaction, so that no other writer waits long."""
@@ -36,7 +36,7 @@ _EVERY: Final = ~Mark.NONE
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """What an erasure would destroy, as things are: how many records of each kind, and who is guarded and therefore kept.
+    """What an erasure would destroy, as things are: records by kind, and who is guarded and therefore kept.
 
     *digest* stands for every record as it is now; the plan is refused when it no longer fits.
     """

@@ -89,7 +89,7 @@ class Applied:
 
 @attrs.frozen
 class Done:
-    """How an erasure ended at a holder, with its receipt if anything was erased; None while something keeps the data."""
+    """How an erasure ended at a holder, with its receipt if anything was; None while something keeps the data."""
 
     outcome: Outcome | None
     receipt: Receipt | None
@@ -103,8 +103,8 @@ class Holder(Protocol):
     H3. ``collect`` gives every record of the subjects, in the trash or not, and nobody else's.
     H4. ``apply`` says of each subject whether it was reached or is unknown; repeating it changes nothing.
     H5. After FENCE, or once ``erase`` began, nothing is written for the subject.
-    H6. ``erase`` says ERASED only with a receipt, after which ``locate`` and ``collect`` find nothing; NOTHING_HELD if the
-        subject was never known; repeating it gives the same receipt. What is held is not erased.
+    H6. ``erase`` says ERASED only with a receipt, after which ``locate`` and ``collect`` find nothing; NOTHING_HELD if
+        the subject was never known; repeating it gives the same receipt. What is held is not erased.
     H7. ``sweep`` destroys what is due at the time given and nothing else.
     """
 
@@ -241,7 +241,8 @@ class RecordHolder:
         if identifier.form is Form.TEXT:
             kind, _, own = identifier.value.partition("/")
             key = repository.subject_key(SubjectRef(tenant, kind, own))
-            return {key} if repository.store.subjects(tenant, [key])[0] is not None else set()
+            known = repository.store.subjects(tenant, [key])[0]
+            return set() if known is None or known.marks & Mark.ERASED else {key}
         token = query_token(
             repository.vault.tenant(tenant),
             "identifiers",

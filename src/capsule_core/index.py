@@ -78,7 +78,7 @@ def found_by_words(kind: Kind, content: Any, text: str) -> bool:
 
 
 def label(field: str, form: Form) -> str:
-    """Name what a token was made of: e-mail addresses and phone numbers match across fields, other texts within theirs."""
+    """Name what a token is made of: e-mail addresses and phones match across fields, other texts within theirs."""
     return field if form is Form.TEXT else form.value
 
 

@@ -13,7 +13,7 @@ __all__ = ["refuse_cards"]
 
 
 def refuse_cards(kind: Kind, content: Any) -> None:
-    """Let *content* pass if none of its texts holds a payment card number; telephone numbers and pictures are not texts.
+    """Let *content* pass if none of its texts holds a card number; telephone numbers and pictures are not texts.
 
     Raises:
         CardNumberFound: naming the field (``custom[1].value``).

@@ -22,7 +22,7 @@ __all__ = ["Entry", "Journal", "Marked", "MemoryJournal", "PageResealed", "Seale
 
 @attrs.frozen(kw_only=True)
 class SealedPage:
-    """A key page as it is stored: *blob* opens only under the page key *key_id*; *generation* grows with each re-sealing."""
+    """A key page as it is stored: *blob* opens only under the page key *key_id*; each re-sealing is a *generation*."""
 
     tenant: TenantId
     number: int

@@ -75,8 +75,7 @@ class MemoryStore:
                 self._admit(draft, admits)
             self._place(drafts)
             self._expect(act)
-            for draft in drafts:
-                self._follow(draft)
+            self._follow(drafts)
             self._claim(drafts)
             touched = [_touched(draft) for draft in drafts]
             self._witness(act, touched)
@@ -219,7 +218,8 @@ class MemoryStore:
         return Refused(carried) if carried & ~admits else attrs.evolve(record, marks=carried)
 
     def _admit(self, draft: Sealed, admits: Mark) -> None:
-        carried = self._carried(draft)
+        held = self._records.get((draft.tenant, draft.id))
+        carried = self._carried(draft) | (self._carried(held) if held else Mark.NONE)
         if carried & ~admits:
             raise MarksRefused(carried)
 
@@ -242,9 +242,12 @@ class MemoryStore:
         if act.answer is not None and (act.tenant, act.answer.key) in self._answers:
             raise RequestInFlight
 
-    def _follow(self, draft: Sealed) -> None:
-        held = self._records.get((draft.tenant, draft.id))
-        if draft.version != (1 if held is None else held.version + 1) or (held is not None and held.trash is not None):
+    def _follow(self, drafts: Sequence[Sealed]) -> None:
+        for draft in drafts:
+            held = self._records.get((draft.tenant, draft.id))
+            if draft.version != (held.version + 1 if held else 1) or (held and held.trash):
+                raise VersionMismatch
+        if len({draft.id for draft in drafts}) < len(drafts):
             raise VersionMismatch
 
     def _claim(self, records: Iterable[Sealed]) -> None:

@@ -1,8 +1,8 @@
 """Key pages: subjects' keys lie 256 to a page, the page is one sealed blob, only the page's key must be destroyed.
 
-A page is created full of random keys and sealed once under its page key. The process that made a page gives its places out, each
-once; after a restart or a restore it makes a new one, so that no key is ever given out twice. To erase subjects
-their page is sealed anew without their keys under a fresh page key, and the old page key is destroyed.
+A page is created full of random keys and sealed once under its page key. The process that made a page gives its places
+out, each once; after a restart or a restore it makes a new one, so that no key is ever given out twice. To erase
+subjects their page is sealed anew without their keys under a fresh page key, and the old page key is destroyed.
 """
 
 from __future__ import annotations
@@ -54,8 +54,10 @@ class Keystore(Protocol):
     """Keeps page keys, outside the data and its backups.
 
     C1. ``put`` keeps new keys, all or none, and raises KeyMoved if one of the pages has a key.
-    C2. ``replace`` puts each new key in the place of the old one whose id is given, all or none; KeyMoved if it is not there.
-    C3. When ``put``, ``replace`` or ``close`` returned, it is durable on every mirror, and no old key is left in any file.
+    C2. ``replace`` puts each new key in the place of the old one whose id is given, all or none; KeyMoved if it is not
+        there.
+    C3. When ``put``, ``replace`` or ``close`` returned, it is durable on every mirror, and no old key is left in any
+        file.
     C4. Tenants do not see each other's keys; after ``close`` a tenant has none.
     """
 

@@ -55,7 +55,7 @@ class Form(enum.Enum):
 
 @attrs.frozen
 class Exact:
-    """The field is found by its whole value; *of* names the attribute that holds it where the field is a list of values.
+    """The field is found by its whole value; in a list of values, *of* names the attribute that holds it.
 
     *unique* claims it: a second live record of the kind with the same value is refused.
     """

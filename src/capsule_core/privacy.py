@@ -1,4 +1,4 @@
-"""The front door of the library: one object that keeps values, finds them, throws them away, takes them back and erases people.
+"""The front door of the library: one object that keeps, finds, throws away, takes back and erases.
 
 ::
 
@@ -25,7 +25,7 @@ from capsule_core.journal import Journal, MemoryJournal
 from capsule_core.kept import Kept, Listing
 from capsule_core.ledger import LedgerStore, MemoryLedger
 from capsule_core.memory import MemoryKeystore, MemoryStore
-from capsule_core.names import ActorRef, RecordId, SubjectKey, SubjectRef, TenantId, made_id, tenant_id
+from capsule_core.names import ActorRef, SubjectKey, SubjectRef, TenantId, made_id, tenant_id
 from capsule_core.pages import Keystore, PageStore
 from capsule_core.personal import Exact, kind_of
 from capsule_core.receipts import Receipt
@@ -170,7 +170,7 @@ class Privacy:
         limit: int = 50,
         after: Cursor | None = None,
     ) -> Listing:
-        """Find values by beginnings of words, and by a field that equals a value: ``equal=("email", "jane@example.org")``."""
+        """Find values by beginnings of words, or by a field: ``equal=("email", "jane@example.org")``."""
         owner, declared = tenant_id(tenant), kind_of(model)
         tokens: tuple[int, ...] = ()
         if equal is not None:

@@ -1,7 +1,8 @@
 """The record store: sealed records, whose they are, and what may be done to them.
 
-A store sees operational columns and one sealed blob a record; it never opens one. Every change needs an :class:`Act`, so that
-none is without a leaf in the ledger. Ports are set-wise within one tenant: many at once, one is the special case.
+A store sees operational columns and one sealed blob a record; it never opens one. Every change needs an :class:`Act`,
+so that none is without a leaf in the ledger. Ports are set-wise within one tenant: many at once, one is the special
+case.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ import attrs
 from capsule_core.names import ActorRef, RecordId, SubjectKey, TenantId
 
 __all__ = [
+    "GUARDED",
     "Act",
     "Answer",
     "Answers",
     "Backlog",
     "Cursor",
     "Expected",
-    "GUARDED",
     "Mark",
     "MarksRefused",
     "Page",
@@ -115,9 +116,9 @@ class Restore:
 class Sealed:
     """One record: what operating it needs, and everything personal in *blob*.
 
-    *at* is its time in the business, *root* the record it hangs on (itself, if it hangs on none), *tokens* the keyed hashes it
-    is found by, *claims* those among them that no other live record may hold, *signature* 32 bytes for word prefixes.
-    *version* counts contents only: the trash and its undoing do not touch it.
+    *at* is its time in the business, *root* the record it hangs on (itself, if it hangs on none), *tokens* the keyed
+    hashes it is found by, *claims* those among them that no other live record may hold, *signature* 32 bytes for word
+    prefixes. *version* counts contents only: the trash and its undoing do not touch it.
     """
 
     tenant: TenantId
@@ -169,8 +170,10 @@ Witness = Callable[[Sequence[Touched]], bytes | None]
 
 @attrs.frozen(kw_only=True)
 class Expected:
-    """A record as the caller believes it to be (AIP-154): at *version* (None: any), living or, if *batch* says so, in the
-    trash since then."""
+    """A record as the caller believes it to be (AIP-154).
+
+    At *version* (None: any), and living or, if *batch* says so, thrown away with that batch.
+    """
 
     id: RecordId
     version: int | None = None
@@ -181,8 +184,8 @@ class Expected:
 class Answer:
     """What was answered to a request, so that repeating it has one effect.
 
-    *key* is a keyed hash of who asked what under which request id, *digest* one of the request, *body* sealed; an erasure
-    empties the body and keeps the rest until *until*.
+    *key* is a keyed hash of who asked what under which request id, *digest* one of the request, *body* sealed; an
+    erasure empties the body and keeps the rest until *until*.
     """
 
     tenant: TenantId
@@ -202,8 +205,8 @@ def _unwitnessed(_: Sequence[Touched]) -> bytes | None:
 class Act:
     """Who changes something, when, by which operation and for which use, and what must go with it in one transaction.
 
-    *detail* is said in its leaf and holds nothing personal. *witness* is put on by whoever calls the store; an act without one
-    changes nothing.
+    *detail* is said in its leaf and holds nothing personal. *witness* is put on by whoever calls the store; an act
+    without one changes nothing.
     """
 
     tenant: TenantId
@@ -221,8 +224,8 @@ class Act:
 class Where:
     """Which records of one tenant are meant: all conditions that are given hold.
 
-    *tokens* are all among the record's, *signature* has no bit that the record's lacks (false drops are for the caller to
-    drop), *due* asks for trash whose time is over, *batch* for what was thrown away together.
+    *tokens* are all among the record's, *signature* has no bit that the record's lacks (false drops are for the caller
+    to drop), *due* asks for trash whose time is over, *batch* for what was thrown away together.
     """
 
     tenant: TenantId
@@ -280,24 +283,25 @@ class RecordStore(Protocol):
 
     C1. A call sees and changes records of its tenant only; a foreign id and an unknown id give the same answer.
     C2. What a call returned as done is durable; a call that raised has changed nothing.
-    C3. ``write`` takes version 1 only for a record that is not there, version n + 1 only over version n that is not in the trash; else
-        VersionMismatch. So does an expectation of the act that does not hold.
-    C4. A record or subject carrying a mark that is not admitted is not returned by ``select``, is ``Refused`` by ``read``, and
-        makes ``write`` raise MarksRefused, nothing changed; ``move`` leaves it where it is.
-    C5. Deciding C3, C4 and the act's expectations, changing, the act's leaf and its answer are one transaction; there is one
-        leaf for each act that touched something, and neither leaf nor answer for one that did not. Its place in the log is given at the latest
-        when the ledger's ``head`` is asked for next. A witness never writes to a store.
-    C6. ``move`` to the trash takes live records only and frees their claims; ``Restore`` takes back exactly its batch, the
-        same bytes, and their claims: IdentifierTaken, and nothing is restored, if a live record has one by now.
+    C3. ``write`` takes version 1 only for a record that is not there, version n + 1 only over version n that is not in
+        the trash; else VersionMismatch. So does an expectation of the act that does not hold.
+    C4. A record or subject carrying a mark that is not admitted is not returned by ``select``, is ``Refused`` by
+        ``read``, and makes ``write`` raise MarksRefused, nothing changed; ``move`` leaves it where it is.
+    C5. Deciding C3, C4 and the act's expectations, changing, the act's leaf and its answer are one transaction; there
+        is one leaf for each act that touched something, and neither leaf nor answer for one that did not. Its place in
+        the log is given at the latest when the ledger's ``head`` is asked for next. A witness never writes to a store.
+    C6. ``move`` to the trash takes live records only and frees their claims; ``Restore`` takes back exactly its batch,
+        the same bytes, and their claims: IdentifierTaken, and nothing is restored, if a live record has one by now.
     C7. A claim is held by one live record of a tenant; a second ``write`` of it raises IdentifierTaken.
-    C8. ``mark`` keeps each reason on its own: a mark is carried until its last reason is lifted. FENCED is not put on a subject
-        that is guarded (held, obliged, restricted) or has a guarded record, unless the act admits it. Nothing but ERASED is put on a fenced subject, and ERASED on no
-        other. Unknown subjects get no marks. Touched says who got it.
-    C9. ``destroy`` leaves out what is guarded and not admitted, and leaves nothing of the rest: no record, token, signature
-        or answer body.
+    C8. ``mark`` keeps each reason on its own: a mark is carried until its last reason is lifted. FENCED is not put on a
+        subject that is guarded (held, obliged, restricted) or has a guarded record, unless the act admits it. Nothing
+        but ERASED is put on a fenced subject, and ERASED on no other. Unknown subjects get no marks. Touched says who
+        got it.
+    C9. ``destroy`` leaves out what is guarded and not admitted, and leaves nothing of the rest: no record, token,
+        signature or answer body.
     C10. ``select`` returns exactly what ``matches`` says and C4 admits, newest first, each record once over all pages.
-    C11. A subject, once known, stays known: its slot never changes. ``write`` raises VersionMismatch for a draft whose slot is
-        not its subject's, or belongs to another.
+    C11. A subject, once known, stays known: its slot never changes. ``write`` raises VersionMismatch for a draft whose
+        slot is not its subject's, or belongs to another.
     C12. An act whose answer has a key that is kept already raises RequestInFlight and changes nothing.
     """
 

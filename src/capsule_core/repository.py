@@ -1,7 +1,7 @@
 """Typed contents in, sealed records out, and back: what handlers and the facade work with.
 
-A repository seals each record under its subject's key, derives what it is found by, and puts on every act the witness that
-makes its leaf. It never decides who may; it asks ``uses`` whose data a use may touch.
+A repository seals each record under its subject's key, derives what it is found by, and puts on every act the witness
+that makes its leaf. It never decides who may; it asks ``uses`` whose data a use may touch.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from capsule_core import answers, codec
 from capsule_core.answers import Request
 from capsule_core.blind import surrogate
 from capsule_core.errors import CapsuleError, ResourceMissing, VersionMismatch
-from capsule_core.intake import refuse_cards
 from capsule_core.index import found_by_words, index, query_signature
+from capsule_core.intake import refuse_cards
 from capsule_core.kept import Kept, Listing, from_plain, kept_as, to_plain
 from capsule_core.names import RecordId, SubjectKey, SubjectRef, TenantId
 from capsule_core.personal import Kind
@@ -34,7 +34,6 @@ from capsule_core.records import (
     Shelf,
     Slot,
     Store,
-    Touched,
     Where,
 )
 from capsule_core.sealing import Identity, open_blob, seal_blob
@@ -109,7 +108,8 @@ class Repository:
     ) -> Listing:
         """Return up to *limit* records, newest first.
 
-        *words* are beginnings of words that each of them holds; *keeping* decides of each opened record whether it stays.
+        *words* are beginnings of words that each of them holds; *keeping* decides of each opened record whether it
+        stays.
         """
         if words:
             where = attrs.evolve(where, signature=query_signature(self.vault.tenant(where.tenant), words))

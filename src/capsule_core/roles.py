@@ -1,7 +1,7 @@
 """Who may do what in a tenant.
 
-A permission is a dotted name (``contacts.purge``); a role is a set of them. Export is granted apart from any role, and whoever
-lacks a permission cannot grant it.
+A permission is a dotted name (``contacts.purge``); a role is a set of them. Export is granted apart from any role, and
+whoever lacks a permission cannot grant it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Seal and open: AES-256-GCM with everything that says what the bytes are bound to them (NIST SP 800-38D).
 
-A sealed record is ``0x01 | schema (2 bytes) | length of kind (1) | kind | nonce (12) | ciphertext and tag``; the header and the
-record's identity and version are authenticated with it, so that no blob opens in another's place.
+A sealed record is ``0x01 | schema (2 bytes) | length of kind (1) | kind | nonce (12) | ciphertext and tag``; the header
+and the record's identity and version are authenticated with it, so that no blob opens in another's place.
 """
 
 from __future__ import annotations

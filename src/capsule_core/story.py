@@ -1,4 +1,4 @@
-"""What the ledger tells of one erasure: its fence, what it deleted, its commit. Nothing else remembers it through a crash."""
+"""What the ledger tells of one erasure, and nothing else remembers through a crash: fence, deletions, commit."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ KEPT: Final = timedelta(days=3653)
 
 @attrs.frozen(kw_only=True)
 class Erasure:
-    """One erasure: of whom, why, by whom, asked for when. *id* names it for ever; *admits* says which guards it may pass."""
+    """One erasure: of whom, why, by whom, asked for when; *admits* says which guards it may pass."""
 
     tenant: TenantId
     id: str
@@ -55,7 +55,7 @@ class Erasure:
 
 
 def fence_act(erasure: Erasure, vault: Vault, *, now: datetime, expects: tuple[Expected, ...]) -> Act:
-    """Make the act that begins an erasure; its leaf says on what ground and whom it meant, in commitments that will die."""
+    """Make the act that begins an erasure; its leaf commits to whom it meant, under salts that will die."""
 
     def detail(_: Sequence[Touched]) -> dict[str, str]:
         return {"ground": erasure.ground, "requested": erasure.requested.isoformat()}
@@ -76,7 +76,8 @@ def delete_act(erasure: Erasure, vault: Vault, *, now: datetime) -> Act:
 def commit_act(erasure: Erasure, vault: Vault, statement: Statement, *, now: datetime) -> Act:
     """Make the act that says an erasure is done.
 
-    The statement itself is kept with it, so that a receipt can always be made, of what was committed and of nothing else.
+    The statement itself is kept with it, so that a receipt can always be made, of what was committed and of nothing
+    else.
     """
 
     def detail(_: Sequence[Touched]) -> dict[str, str]:

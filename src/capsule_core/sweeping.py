@@ -47,7 +47,7 @@ class Sweep:
     _kinds: Mapping[str, Kind]
 
     def run(self, tenant: TenantId, *, now: datetime, new_erasure: Callable[[], str]) -> Swept:
-        """Destroy all of a tenant's trash whose time is over at *now*: never a microsecond early, never what is guarded.
+        """Destroy the trash whose time is over at *now*: never a microsecond early, never what is guarded.
 
         A trashed person is erased with everything there is of them; a trashed record of a living person is cleared.
         """

@@ -1,7 +1,7 @@
 """What an operation uses data for, and whose data it may therefore touch.
 
-Every operation declares one :class:`Use`. The store never learns what a use is: it is told which marks a subject may carry
-and still be admitted (GDPR Art. 18(2), 21(2)-(3)).
+Every operation declares one :class:`Use`. The store never learns what a use is: it is told which marks a subject may
+carry and still be admitted (GDPR Art. 18(2), 21(2)-(3)).
 """
 
 from __future__ import annotations

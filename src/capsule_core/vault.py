@@ -1,7 +1,7 @@
 """The vault: gives every subject a key of their own, keeps it on a page, and destroys it.
 
-It is an algorithm over three ports (pages beside the records, the keystore, the journal); the order of its steps is what makes
-a destroyed key stay destroyed through any crash.
+It is an algorithm over three ports (pages beside the records, the keystore, the journal); the order of its steps is
+what makes a destroyed key stay destroyed through any crash.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the ledger says of an act: who did what to whom, in commitments that mean nothing once their salts are destroyed."""
+"""What the ledger says of an act: who did what to whom, in commitments that die with their salts."""
 
 from __future__ import annotations
 

@@ -192,10 +192,10 @@ def _expect(connection: sqlite3.Connection, act: Act) -> None:
 
 
 def _witnessed(connection: sqlite3.Connection, act: Act, touched: Sequence[Touched]) -> Sequence[Touched]:
-    """Write the leaf and the answer of an act that touched so much."""
+    """Write the leaf of an act that touched so much, and its answer if it touched anything."""
     leaf = act.witness(touched)
     if leaf is not None:
         ledgers.append(connection, [leaf])
-    if act.answer is not None:
+    if act.answer is not None and touched:
         answers.give(connection, numbered(connection, act.tenant), act.answer)
     return touched

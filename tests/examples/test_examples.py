@@ -13,7 +13,12 @@ from tests.architecture.tree import REPOSITORY
 EXAMPLES = REPOSITORY / "examples"
 SAID = {
     "library/ticket.py": ["found by the beginnings of words", "a late writer is told", "the receipt is valid"],
-    "client/address_book.py": ["kept: ", "refused: ETAG_MISMATCH", "in the trash until"],
+    "client/address_book.py": [
+        "kept: ",
+        "refused: ETAG_MISMATCH",
+        "in the trash until",
+        "row 2 was refused: EMAIL_MALFORMED",
+    ],
     "holder/newsletter.py": ["located: ", "erased, and proved: clear", "a late form is told"],
 }
 

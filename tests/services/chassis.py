@@ -71,11 +71,9 @@ class Contacts(contacts_pb2_grpc.ContactsServiceServicer):
         return contacts_pb2.ListContactsResponse()
 
     def ImportContacts(self, request_iterator: Any, context: Any) -> Any:
-        created = -1
-        for created, _ in enumerate(request_iterator):
-            self.begun.release()
+        data = [bytes(message.data) for message in request_iterator if self.begun.release() is None]
         self._see()
-        return contacts_pb2.ImportReport(created=created)
+        return contacts_pb2.ImportReport(created=len(data) - 1)
 
     def ExportContacts(self, request: Any, context: Any) -> Any:
         for number in range(3):

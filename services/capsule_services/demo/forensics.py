@@ -1,7 +1,7 @@
 """Look for words in every file of a folder, however they may have been written.
 
-Raw in several encodings and any case, in hexadecimal, inside base64 and inside compressed streams, also within each other:
-deleting rows hides words from a query, not from this.
+Raw in several encodings and any case, in hexadecimal, inside base64 and inside compressed streams, also within each
+other: deleting rows hides words from a query, not from this.
 """
 
 from __future__ import annotations

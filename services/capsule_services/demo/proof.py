@@ -1,4 +1,4 @@
-"""The end of the story: time passes, the rest is printed and exported, and what was destroyed is proved and looked for."""
+"""The end of the story: time passes, the rest is exported, and what was destroyed is proved and looked for."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def _until(promise: str, look: Callable[[], T | None]) -> T:
         try:
             if found := look():
                 return found
-        except Exception as error:  # noqa: BLE001  grpc says "not yet" by raising; what it means is read below
+        except Exception as error:
             if not _is_not_yet(error):
                 raise
         time.sleep(0.05)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import TypeVar
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -18,7 +18,7 @@ M = TypeVar("M", bound=Message)
 
 
 @contextlib.contextmanager
-def carried_in(field: str, **renamed: str) -> Iterator[None]:
+def carried_in(field: str, **renamed: str) -> Generator[None]:
     """Say of a malformed field that the request carries it in *field*; some are *renamed* on the wire."""
     try:
         yield

@@ -27,16 +27,16 @@ def _production() -> PasswordHasher:
     return PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
 
 
+def _of_nobody(passwords: Passwords) -> str:
+    return passwords.hasher.hash("the password of nobody")
+
+
 @attrs.frozen
 class Passwords:
     """Checks, hashes and compares passwords; *hasher* decides what that costs."""
 
     hasher: PasswordHasher = attrs.field(factory=_production)
-    _nobodys: str = attrs.field(init=False, repr=False)
-
-    @_nobodys.default
-    def _of_nobody(self) -> str:
-        return self.hasher.hash("the password of nobody")
+    _nobodys: str = attrs.field(init=False, repr=False, default=attrs.Factory(_of_nobody, takes_self=True))
 
     def hashed(self, password: str, *, about: Iterable[str] = (), field: str = "password") -> str:
         """Hash a password that somebody chooses; *about* are texts that others know of them, *field* is where it came.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
@@ -156,7 +156,7 @@ def require_etag(kept: Kept[Any], etag: Etag | None) -> None:
 
 
 @contextmanager
-def email_claimed() -> Iterator[None]:
+def email_claimed() -> Generator[None]:
     """Say that the e-mail address is taken, where a store knows only that some identifier is."""
     try:
         yield

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import attrs
 
-from capsule_api.identity.v1 import identity_pb2_grpc
 from capsule_services.identity.invitations.servicer import InvitationsServicer
 from capsule_services.identity.sessions.servicer import SessionsServicer
 from capsule_services.identity.tenants.servicer import TenantsServicer
@@ -14,11 +13,5 @@ __all__ = ["IdentityServicer"]
 
 
 @attrs.define(slots=False, kw_only=True)
-class IdentityServicer(
-    TenantsServicer,
-    UsersServicer,
-    InvitationsServicer,
-    SessionsServicer,
-    identity_pb2_grpc.IdentityServiceServicer,
-):
+class IdentityServicer(TenantsServicer, UsersServicer, InvitationsServicer, SessionsServicer):
     """One servicer of four capabilities; each brings the methods it answers and the fields it needs."""

@@ -1,4 +1,4 @@
-"""What a service stands on: its repository, its eraser, its clock, its log of reads. Handlers are given it, and nothing else."""
+"""What a service stands on: repository, eraser, clock, log of reads. Handlers are given it, and nothing else."""
 
 from __future__ import annotations
 

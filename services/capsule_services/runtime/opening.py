@@ -67,7 +67,8 @@ def open_holding(host: Host, service: str, kinds: Sequence[Kind]) -> Opened:
     """Open the folder of a service, made at first use.
 
     Raises:
-        CapsuleError: a file is of a newer schema, of another deployment, damaged, or cannot be written; nothing is changed.
+        CapsuleError: a file is of a newer schema, of another deployment, damaged, or cannot be written; nothing is
+            changed.
     """
     folder = host.settings.data
     with ExitStack() as stack:

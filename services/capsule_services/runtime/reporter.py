@@ -1,7 +1,7 @@
 """The reporter: tells the privacy service of every erasure that was committed here.
 
-The ledger is its outbox: it walks the commit leaves and remembers in a small file how far it came. A report that was not
-confirmed is made again; the privacy service takes each one once.
+The ledger is its outbox: it walks the commit leaves and remembers in a small file how far it came. A report that was
+not confirmed is made again; the privacy service takes each one once.
 """
 
 from __future__ import annotations
@@ -51,6 +51,12 @@ class Reporter:
         self._awake.set()
 
     def _run(self) -> None:
+        try:
+            self._report_all()
+        finally:
+            self._stopped.set()  # a service that cannot report any more must not look as if it could
+
+    def _report_all(self) -> None:
         read = self._position()
         self._awake.set()
         while not self._stopped.is_set():

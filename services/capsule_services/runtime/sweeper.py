@@ -32,6 +32,12 @@ class Sweeper:
         threading.Thread(target=self._run, name="sweeper", daemon=True).start()
 
     def _run(self) -> None:
+        try:
+            self._sweep_each_minute()
+        finally:
+            self._stopped.set()  # a service that cannot sweep any more must not look as if it could
+
+    def _sweep_each_minute(self) -> None:
         while True:
             try:
                 self._sweep()

@@ -120,6 +120,7 @@ def update(
     call: Call,
     contact: str,
     change: Callable[[Kept[Contact]], Contact],
+    *,
     etag: Etag | None,
     request: Request | None,
 ) -> Kept[Contact]:
@@ -139,7 +140,7 @@ def update(
     return holding.repository.change(kept, content, act=holding.act(call), request=request)
 
 
-def delete(holding: Holding, call: Call, contact: str, etag: Etag | None, request: Request | None) -> Kept[Contact]:
+def delete(holding: Holding, call: Call, contact: str, *, etag: Etag | None, request: Request | None) -> Kept[Contact]:
     """Throw a contact away with all that hangs on it."""
     if request and (before := holding.repository.answered(call.within(), request)):
         return before[0]
@@ -148,7 +149,9 @@ def delete(holding: Holding, call: Call, contact: str, etag: Etag | None, reques
     return holding.repository.trash(kept, holding.new_id("b"), act=holding.act(call), request=request)
 
 
-def undelete(holding: Holding, call: Call, contact: str, etag: Etag | None, request: Request | None) -> Kept[Contact]:
+def undelete(
+    holding: Holding, call: Call, contact: str, *, etag: Etag | None, request: Request | None
+) -> Kept[Contact]:
     """Take a contact back, with what was thrown away together with it.
 
     Raises:

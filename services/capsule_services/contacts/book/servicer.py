@@ -66,17 +66,17 @@ class BookServicer:
 
         contact, tag = parsed_contact(request.contact.name, field="contact.name"), parsed_etag(request.contact.etag)
         known = self.holding.recognised(call, request)
-        return self._answer(call, handlers.update(self.holding, call, contact, change, tag, known))
+        return self._answer(call, handlers.update(self.holding, call, contact, change, etag=tag, request=known))
 
     def DeleteContact(self, request: pb.DeleteContactRequest, _: grpc.ServicerContext) -> pb.Contact:
         call, contact, tag = current_call(), parsed_contact(request.name), parsed_etag(request.etag)
         known = self.holding.recognised(call, request)
-        return self._answer(call, handlers.delete(self.holding, call, contact, tag, known))
+        return self._answer(call, handlers.delete(self.holding, call, contact, etag=tag, request=known))
 
     def UndeleteContact(self, request: pb.UndeleteContactRequest, _: grpc.ServicerContext) -> pb.Contact:
         call, contact, tag = current_call(), parsed_contact(request.name), parsed_etag(request.etag)
         known = self.holding.recognised(call, request)
-        return self._answer(call, handlers.undelete(self.holding, call, contact, tag, known))
+        return self._answer(call, handlers.undelete(self.holding, call, contact, etag=tag, request=known))
 
     def GetPhoto(self, request: pb.GetPhotoRequest, _: grpc.ServicerContext) -> pb.Photo:
         kept = handlers.get_photo(self.holding, current_call(), parsed_contact(request.name))

@@ -28,7 +28,7 @@ GROUND = "purge"
 def purge(
     holding: Holding, call: Call, contact: str, *, confirm: bool, etag: Etag | None, request: Request | None
 ) -> Receipt:
-    """Destroy a trashed contact and all there is of them; repeated under the same request id, it gives the same receipt.
+    """Destroy a trashed contact and all there is of them; the same request id gives the same receipt again.
 
     Raises:
         ConfirmationRequired: *confirm* was not set.

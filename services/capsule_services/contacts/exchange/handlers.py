@@ -11,7 +11,7 @@ import attrs
 
 from capsule_core.contacts import Contact, Entry, Photo
 from capsule_core.errors import CapsuleError, InvalidField, SubjectErased, VersionMismatch
-from capsule_core.export import Exported, Record, Refused, Row, html, refused
+from capsule_core.export import Exported, Refused, Row, html, refused
 from capsule_core.intake import refuse_cards
 from capsule_core.kept import Kept
 from capsule_core.names import RecordId, SubjectKey, encoded
@@ -45,7 +45,7 @@ _AT_ONCE: Final = 100
 _CHUNK: Final = 64 * 1024
 
 Reader = Callable[..., Iterator[Row | Refused]]
-Writer = Callable[[Iterable[Record]], Iterator[bytes]]
+Writer = Callable[[Iterable[Exported]], Iterator[bytes]]
 
 
 @attrs.frozen(kw_only=True)
@@ -180,7 +180,7 @@ def _row_id(holding: Holding, call: Call, incoming: Incoming, number: int) -> st
     return "c" + encoded(run[:10] + number.to_bytes(6, "big"))
 
 
-def _all(holding: Holding, call: Call) -> Iterator[Record]:
+def _all(holding: Holding, call: Call) -> Iterator[Exported]:
     where, after = Where(tenant=call.within(), kinds=KINDS), None
     while True:
         listing = holding.repository.select(where, use=call.use, limit=_AT_ONCE, after=after)

@@ -65,6 +65,7 @@ def update(
     contact: str,
     entry: str,
     change: Callable[[Kept[Entry]], Entry],
+    *,
     etag: Etag | None,
     request: Request | None,
 ) -> Kept[Entry]:
@@ -80,7 +81,7 @@ def update(
 
 
 def delete(
-    holding: Holding, call: Call, contact: str, entry: str, etag: Etag | None, request: Request | None
+    holding: Holding, call: Call, contact: str, entry: str, *, etag: Etag | None, request: Request | None
 ) -> Kept[Entry]:
     """Throw one entry away; the contact stays."""
     if request and (before := holding.repository.answered(call.within(), request)):
@@ -90,7 +91,7 @@ def delete(
 
 
 def undelete(
-    holding: Holding, call: Call, contact: str, entry: str, etag: Etag | None, request: Request | None
+    holding: Holding, call: Call, contact: str, entry: str, *, etag: Etag | None, request: Request | None
 ) -> Kept[Entry]:
     """Take one entry back; its contact must be there.
 

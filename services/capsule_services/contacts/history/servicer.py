@@ -53,16 +53,16 @@ class HistoryServicer:
             return attrs.evolve(fresh, id=held.id, contact=held.contact, author=held.author)
 
         tag, known = parsed_etag(request.entry.etag), self.holding.recognised(call, request)
-        return entry_to(handlers.update(self.holding, call, contact, entry, change, tag, known))
+        return entry_to(handlers.update(self.holding, call, contact, entry, change, etag=tag, request=known))
 
     def DeleteEntry(self, request: pb.DeleteEntryRequest, _: grpc.ServicerContext) -> pb.Entry:
         call, tag = current_call(), parsed_etag(request.etag)
         contact, entry = parsed_entry(request.name)
         known = self.holding.recognised(call, request)
-        return entry_to(handlers.delete(self.holding, call, contact, entry, tag, known))
+        return entry_to(handlers.delete(self.holding, call, contact, entry, etag=tag, request=known))
 
     def UndeleteEntry(self, request: pb.UndeleteEntryRequest, _: grpc.ServicerContext) -> pb.Entry:
         call, tag = current_call(), parsed_etag(request.etag)
         contact, entry = parsed_entry(request.name)
         known = self.holding.recognised(call, request)
-        return entry_to(handlers.undelete(self.holding, call, contact, entry, tag, known))
+        return entry_to(handlers.undelete(self.holding, call, contact, entry, etag=tag, request=known))

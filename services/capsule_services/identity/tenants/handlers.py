@@ -113,10 +113,10 @@ def list_documents(
     if window.after is not None:
         kinds = [document.kind.value for document in listed]
         listed = listed[kinds.index(window.after.id) + 1 :] if window.after.id in kinds else ()
-    shown = listed[: window.limit]
-    if len(shown) == len(listed):
-        return shown, None
-    return shown, Cursor(shown[-1].effective, RecordId(shown[-1].kind.value))
+    if len(listed) <= window.limit:
+        return listed, None
+    last = listed[window.limit - 1]
+    return listed[: window.limit], Cursor(last.effective, RecordId(last.kind.value))
 
 
 def _new_tenant(holding: Holding, request: Request | None) -> TenantId:

@@ -1,9 +1,8 @@
-"""Erasures over every holder: taken from the one that began, run over the others, done when nothing is found anywhere."""
+"""Erasures over every holder: taken from the one that began, run over the others, done when nothing is found."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-
 
 from capsule_core import answers, cases, story
 from capsule_core.cases import Case

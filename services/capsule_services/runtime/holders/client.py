@@ -24,8 +24,8 @@ __all__ = ["RemoteHolder"]
 class RemoteHolder:
     """A ``capsule_core.holder.Holder`` over a channel; *connect* gives one that works now.
 
-    Its errors are the domain's. The other side says who acted (the calling service) and what time it is; a sweep gives counts,
-    not receipts.
+    Its errors are the domain's. The other side says who acted (the calling service) and what time it is; a sweep gives
+    counts, not receipts.
     """
 
     name: str

@@ -10,7 +10,7 @@ import attrs
 from hypothesis import strategies as st
 
 from capsule_core.names import ActorRef, RecordId, SubjectKey, TenantId
-from capsule_core.records import GUARDED, Act, Mark, Reason, Sealed, Shelf, Slot, Trash, Where
+from capsule_core.records import GUARDED, Act, Expected, Mark, Reason, Sealed, Shelf, Slot, Trash, Where
 
 ACTOR: Final = ActorRef("user", "u1")
 EVERY: Final = ~Mark.NONE
@@ -58,6 +58,28 @@ class Sketch:
             claims=self.claims,
             signature=self.signature,
         )
+
+
+@attrs.frozen(kw_only=True)
+class Manner:
+    """How an act is done: what it expects, under which request, and whether its witness breaks."""
+
+    expects: Expected | None = None
+    request: bytes | None = None
+    about: SubjectKey | None = None
+    breaks: bool = False
+
+
+def manners() -> st.SearchStrategy[Manner]:
+    plain = st.just(Manner())
+    expected = st.builds(
+        Expected,
+        id=st.sampled_from(IDS),
+        version=st.none() | st.integers(1, 3),
+        batch=st.none() | st.sampled_from(BATCHES),
+    )
+    asked = st.builds(Manner, request=st.sampled_from(KEYS), about=st.none() | st.sampled_from(SUBJECTS))
+    return plain | plain | asked | st.builds(Manner, expects=expected) | st.just(Manner(breaks=True))
 
 
 def rarely() -> st.SearchStrategy[bool]:
@@ -130,6 +152,10 @@ def reasons(marks: tuple[Mark, ...]) -> st.SearchStrategy[list[Reason]]:
         return st.lists(one, min_size=1, max_size=2, unique_by=lambda reason: (reason.subject, reason.id))
 
     return st.sampled_from(marks).flatmap(of)
+
+
+def plain(name: RecordId, root: RecordId, subject: SubjectKey) -> Sketch:
+    return Sketch(id=name, root=root, subject=subject, kind=KINDS[0], at=START)
 
 
 def act(tenant: TenantId, **changes: Any) -> Act:

@@ -22,9 +22,9 @@ class ClauseBroken(AssertionError):
 class Capabilities:
     """What an adapter can be tried for; what it lacks is left out, and the suite returns those clauses by name.
 
-    *durable*: ``reopen`` gives the same data from a second opening. *concurrent*: many threads may call at once. *readable*: the
-    files it keeps can be searched. *given*: time and actor of a call are the caller's to give (across a wire they are
-    the other side's).
+    *durable*: ``reopen`` gives the same data from a second opening. *concurrent*: many threads may call at once.
+    *readable*: the files it keeps can be searched. *given*: time and actor of a call are the caller's to give (across a
+    wire they are the other side's).
     """
 
     durable: bool = True

@@ -2,51 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from functools import partial
-from typing import Any, Final, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import attrs
 from hypothesis import settings as Settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import run_state_machine_as_test
 
 from capsule_core.errors import IdentifierTaken, RequestInFlight, VersionMismatch
 from capsule_core.ledger import LedgerStore
-from capsule_core.names import RecordId, SubjectKey, TenantId
-from capsule_core.records import (
-    GUARDED,
-    Act,
-    Answer,
-    Cursor,
-    Expected,
-    Mark,
-    MarksRefused,
-    Reason,
-    Refused,
-    Restore,
-    Sealed,
-    Shelf,
-    Slot,
-    Store,
-    Touched,
-    Trash,
-    Where,
-)
+from capsule_core.names import RecordId, SubjectKey
+from capsule_core.records import Act, Answer, Mark, Slot, Store
 from capsule_core.testing.conformance import _cases as cases
-from capsule_core.testing.conformance._model import Model, Obstacle, meant_by_move
+from capsule_core.testing.conformance._records import RecordsMachine, Witness
+from capsule_core.testing.conformance._walk import Walk
 from capsule_core.testing.conformance.clauses import Capabilities, at_once, lacking, raised, require
 
 __all__ = ["StoreUnderTest", "run_record_store_conformance"]
-
-_UNFOUNDED: Final[Mapping[type[Exception], str]] = {
-    MarksRefused: "C4",
-    VersionMismatch: "C3",
-    IdentifierTaken: "C7",
-    RequestInFlight: "C12",
-}
-_LIVING_MARKS: Final = (Mark.HELD, Mark.OBLIGED, Mark.RESTRICTED, Mark.OBJECTED)
 
 
 class StoreUnderTest(Protocol):
@@ -92,334 +64,18 @@ def run_record_store_conformance(
                 race(under)
             finally:
                 under.close()
-    run_state_machine_as_test(lambda: _Records(make, capabilities), settings=settings or Settings())
+    machine = RecordsMachine(make, capabilities)
+    try:
+        Walk(machine).go()
+    finally:
+        machine.teardown()
+    run_state_machine_as_test(lambda: RecordsMachine(make, capabilities), settings=settings or Settings())
     return lacking(capabilities, [("durable", "C2"), ("concurrent", "C5"), ("concurrent", "C7"), ("concurrent", "C12")])
-
-
-class _Broken(Exception):
-    """A witness that cannot make its leaf."""
-
-
-@attrs.define
-class _Witness:
-    """Makes a leaf of what was touched, or breaks; remembers what it was shown."""
-
-    breaks: bool = False
-    shown: list[Touched] | None = None
-
-    def __call__(self, touched: Sequence[Touched]) -> bytes | None:
-        if self.breaks:
-            raise _Broken
-        self.shown = list(touched)
-        return f"{len(touched)} touched".encode() if touched else None
-
-
-class _Records(RuleBasedStateMachine):
-    def __init__(self, make: Callable[[], StoreUnderTest], capabilities: Capabilities) -> None:
-        super().__init__()
-        self.capabilities = capabilities
-        self.under = make()
-        self.model = Model()
-        self.slots_given = 0
-
-    def teardown(self) -> None:
-        self.under.close()
-
-    @initialize()
-    def begin(self) -> None:
-        for tenant in cases.TENANTS:
-            first, second, third = cases.IDS[:3]
-            one, other = cases.SUBJECTS[:2]
-            self._write(tenant, [_sketch(first, first, one), _sketch(second, first, one), _sketch(third, third, other)])
-
-    @rule(
-        tenant=st.sampled_from(cases.TENANTS),
-        sketches=st.lists(cases.sketches(), min_size=1, max_size=2),
-        admits=cases.admitted(),
-        more=st.data(),
-    )
-    def write(self, tenant: TenantId, sketches: list[cases.Sketch], admits: Mark, more: st.DataObject) -> None:
-        self._write(tenant, sketches, admits=admits, act=self._act(tenant, more), breaks=more.draw(cases.rarely()))
-
-    @rule(
-        tenant=st.sampled_from(cases.TENANTS),
-        selection=cases.selections(),
-        to=cases.trashes() | st.builds(Restore, st.sampled_from(cases.BATCHES)),
-        admits=cases.admitted(),
-        more=st.data(),
-    )
-    def move(
-        self,
-        tenant: TenantId,
-        selection: Mapping[str, Any],
-        to: Trash | Restore,
-        admits: Mark,
-        more: st.DataObject,
-    ) -> None:
-        where = cases.meaning(tenant, selection)
-        meant = self.model.meant(meant_by_move(where, to), refused=~admits)
-        act = self._act(tenant, more)
-        obstacles = [*self.model.against_act(act)]
-        if isinstance(to, Restore):
-            obstacles += [("C6", error) for _, error in self.model.against_claims(meant)]
-        change = partial(self.under.store.move, where, to, admits=admits)
-        if self._attempt(change, act, obstacles, breaks=more.draw(cases.rarely())):
-            self.model.move(meant, to if isinstance(to, Trash) else None)
-            self._agree(tenant, "C6", touched={(record.id, record.subject) for record in meant})
-
-    @rule(
-        tenant=st.sampled_from(cases.TENANTS),
-        reasons=cases.reasons((*_LIVING_MARKS, Mark.FENCED, Mark.ERASED)),
-        admits=st.sampled_from((Mark.NONE, Mark.NONE, Mark.HELD, GUARDED)),
-        more=st.data(),
-    )
-    def put(self, tenant: TenantId, reasons: list[Reason], admits: Mark, more: st.DataObject) -> None:
-        act = self._act(tenant, more)
-        change = partial(self.under.store.mark, reasons, admits=admits)
-        changed = self.model.to_put(tenant, reasons, admits=admits)
-        if self._attempt(change, act, [*self.model.against_act(act)], breaks=more.draw(cases.rarely())):
-            self.model.put(tenant, changed)
-            self._agree(tenant, "C8", touched={(reason.record, reason.subject) for reason in changed})
-
-    @rule(tenant=st.sampled_from(cases.TENANTS), reasons=cases.reasons(_LIVING_MARKS), more=st.data())
-    def lift(self, tenant: TenantId, reasons: list[Reason], more: st.DataObject) -> None:
-        act = self._act(tenant, more)
-        change = partial(self.under.store.mark, [*reasons, *reasons], lift=True)
-        changed = self.model.to_lift(tenant, reasons)
-        if self._attempt(change, act, [*self.model.against_act(act)]):
-            self.model.lift(tenant, changed)
-            self._agree(tenant, "C8", touched={(reason.record, reason.subject) for reason in changed})
-
-    @rule(
-        tenant=st.sampled_from(cases.TENANTS),
-        selection=cases.selections(),
-        admits=st.sampled_from((Mark.NONE, Mark.NONE, Mark.HELD, cases.EVERY)),
-        more=st.data(),
-    )
-    def destroy(self, tenant: TenantId, selection: Mapping[str, Any], admits: Mark, more: st.DataObject) -> None:
-        where = cases.meaning(tenant, {key: value for key, value in selection.items() if key != "subjects"})
-        meant = self.model.meant(where, refused=GUARDED & ~admits)
-        act = self._act(tenant, more, answered=False)
-        change = partial(self.under.store.destroy, where, admits=admits)
-        if self._attempt(change, act, [*self.model.against_act(act)], breaks=more.draw(cases.rarely())):
-            self.model.destroy(meant)
-            self._agree(tenant, "C9", touched={(record.id, record.subject) for record in meant})
-
-    @rule(tenant=st.sampled_from(cases.TENANTS), subject=st.sampled_from(cases.SUBJECTS))
-    def erase_answers(self, tenant: TenantId, subject: SubjectKey) -> None:
-        """Destroy a subject by name, who may have no record left: what was answered about it goes all the same."""
-        where = Where(tenant=tenant, subjects=(subject,), shelf=Shelf.ANY)
-        meant = self.model.meant(where)
-        change = partial(self.under.store.destroy, where, admits=cases.EVERY)
-        self._attempt(change, cases.act(tenant), [])
-        self.model.destroy(meant)
-        for key, answer in self.model.answers.items():
-            if (answer.tenant, answer.subject) == (tenant, subject):
-                self.model.answers[key] = attrs.evolve(answer, body=None)
-        self._agree(tenant, "C9", touched={(record.id, record.subject) for record in meant}, answers="A2")
-
-    @rule(
-        tenant=st.sampled_from(cases.TENANTS),
-        key=st.sampled_from(cases.KEYS),
-        subject=st.none() | st.sampled_from(cases.SUBJECTS),
-    )
-    def keep(self, tenant: TenantId, key: bytes, subject: SubjectKey | None) -> None:
-        answer = self._answer(tenant, key, subject)
-        self.under.store.keep(answer)
-        self.model.answers.setdefault((tenant, key), answer)
-        self._same_answers("A1")
-
-    @rule(
-        tenant=st.sampled_from(cases.TENANTS),
-        selection=cases.selections(),
-        admits=st.sampled_from((Mark.NONE, GUARDED, cases.EVERY)),
-        limit=st.integers(1, 4),
-    )
-    def browse(self, tenant: TenantId, selection: Mapping[str, Any], admits: Mark, limit: int) -> None:
-        where = cases.meaning(tenant, selection)
-        found = self._listed(where, admits, limit)
-        require(all(record.tenant == tenant for record in found), "C1", "a selection holds another tenant's record")
-        require(not any(record.marks & ~admits for record in found), "C4", "a selection holds a mark not admitted")
-        wanted = self.model.meant(where, refused=~admits)
-        require(_by_id(found) == _by_id(wanted), "C10", "a selection is not what is meant and admitted")
-        require(len(found) == len(wanted), "C10", "a record came twice")
-        times = [record.at for record in found]
-        require(times == sorted(times, reverse=True), "C10", "a selection is not newest first")
-
-    @rule(tenant=st.sampled_from(cases.TENANTS), ids=st.lists(st.sampled_from(cases.IDS)), admits=cases.admitted())
-    def read(self, tenant: TenantId, ids: list[RecordId], admits: Mark) -> None:
-        for name, found in zip(ids, self.under.store.read(tenant, ids, admits=admits), strict=True):
-            held = self.model.records.get((tenant, name))
-            if held is None:
-                require(found is None, "C1", "an id that the tenant does not have is not answered as unknown")
-            elif self.model.carried(held) & ~admits:
-                refused = isinstance(found, Refused) and found.marks == self.model.carried(held)
-                require(refused, "C4", "a record with a mark not admitted is read")
-            else:
-                same = isinstance(found, Sealed) and _plain(found) == _plain(self.model.seen(held))
-                require(same, "C2", "a record reads other than it was written")
-
-    @rule(now=st.sampled_from(cases.MOMENTS))
-    def look_back(self, now: datetime) -> None:
-        store = self.under.store
-        due = list(store.due(now))
-        require(set(due) == self.model.due(now) and len(set(due)) == len(due), "B1", "other tenants are due")
-        found, wanted = store.unfinished(), self.model.unfinished()
-        same = len(found) == len(wanted) and all(each in found for each in wanted)
-        require(same, "B2", "other fences are unfinished")
-
-    @precondition(lambda self: self.capabilities.durable)
-    @rule()
-    def reopen(self) -> None:
-        self.under.reopen()
-        self._same_state("C2", "C2", "C2")
-
-    def _write(
-        self,
-        tenant: TenantId,
-        sketches: Sequence[cases.Sketch],
-        *,
-        admits: Mark = Mark.NONE,
-        act: Act | None = None,
-        breaks: bool = False,
-    ) -> None:
-        drafts = self._drafts(tenant, sketches)
-        act = act or cases.act(tenant)
-        obstacles = [*self.model.against_write(drafts, admits=admits), *self.model.against_act(act)]
-        change = partial(self.under.store.write, drafts, admits=admits)
-        if self._attempt(change, act, obstacles, breaks=breaks):
-            self.model.write(drafts)
-            self._agree(tenant, "C2", touched={(draft.id, draft.subject) for draft in drafts})
-
-    def _drafts(self, tenant: TenantId, sketches: Sequence[cases.Sketch]) -> list[Sealed]:
-        drafts: list[Sealed] = []
-        fresh: dict[SubjectKey, Slot] = {}
-        for sketch in sketches:
-            held = self.model.records.get((tenant, sketch.id))
-            slot = self.model.slots.get((tenant, sketch.subject)) or fresh.get(sketch.subject)
-            if slot is None:
-                self.slots_given += 1
-                slot = fresh[sketch.subject] = Slot(1 + self.slots_given // 256, self.slots_given % 256)
-            if sketch.strays:
-                slot = next(iter(self.model.slots.values()), slot)
-            drafts.append(sketch.sealed(tenant, version=(held.version if held else 0) + sketch.step, slot=slot))
-        return drafts
-
-    def _act(self, tenant: TenantId, more: st.DataObject, *, answered: bool = True) -> Act:
-        """Draw an act: sometimes it expects something of a record, sometimes it was asked for under a request id."""
-        expects: tuple[Expected, ...] = ()
-        if more.draw(cases.rarely()):
-            name = more.draw(st.sampled_from(cases.IDS))
-            batch = more.draw(st.none() | st.sampled_from(cases.BATCHES))
-            expects = (Expected(id=name, version=more.draw(st.none() | st.integers(1, 3)), batch=batch),)
-        if not answered or not more.draw(st.booleans()):
-            return cases.act(tenant, expects=expects)
-        subject = more.draw(st.none() | st.sampled_from(cases.SUBJECTS))
-        answer = self._answer(tenant, more.draw(st.sampled_from(cases.KEYS)), subject)
-        return cases.act(tenant, expects=expects, answer=answer)
-
-    def _answer(self, tenant: TenantId, key: bytes, subject: SubjectKey | None) -> Answer:
-        slot = None if subject is None else self.model.slots.get((tenant, subject), Slot(9, 9))
-        body = b"body %d" % len(self.model.answers)
-        return Answer(
-            tenant=tenant, key=key, digest=key[::-1], until=cases.START, subject=subject, slot=slot, body=body
-        )
-
-    def _attempt(
-        self, change: Callable[..., Sequence[Touched]], act: Act, obstacles: list[Obstacle], *, breaks: bool = False
-    ) -> bool:
-        """Try a change; True if it was done, as it should have been, with its leaf and its answer."""
-        self.witness, self.size = _Witness(breaks=breaks), self.under.ledger.head().size
-        allowed = [*(error for _, error in obstacles), *([_Broken] if breaks else [])]
-        try:
-            self.touched = list(change(act=attrs.evolve(act, witness=self.witness)))
-        except Exception as error:
-            founded = isinstance(error, tuple(allowed))
-            require(founded, self._unfounded(error, act), f"refused without a reason: {type(error).__name__}")
-            self._same_state("C2", "C2", "C2")
-            require(self.under.ledger.head().size == self.size, "C5", "a refused act left a leaf")
-            return False
-        for clause, kind in obstacles:
-            require(False, clause, f"not refused with {kind.__name__}")
-        require(not breaks, "C5", "a change was kept without its leaf")
-        if act.answer is not None and self.touched:
-            self.model.answers[act.tenant, act.answer.key] = act.answer
-        return True
-
-    def _unfounded(self, error: Exception, act: Act) -> str:
-        if isinstance(error, IdentifierTaken):
-            if self.model.destroyed_claims:
-                return "C9" if not self.model.trashed_claims else "C6"
-            return "C6" if self.model.trashed_claims else "C7"
-        return next((clause for kind, clause in _UNFOUNDED.items() if isinstance(error, kind)), "C2")
-
-    def _agree(
-        self,
-        tenant: TenantId,
-        clause: str,
-        *,
-        touched: set[tuple[RecordId | None, SubjectKey]],
-        answers: str = "",
-    ) -> None:
-        """Compare everything with the model after a change of *tenant*."""
-        said = {(entry.id, entry.subject) for entry in self.touched}
-        self._same_state(clause, answers or ("C9" if clause == "C9" else "C5"), "C8", changed=tenant)
-        require(said == touched and len(self.touched) == len(touched), clause, "it does not say what it touched")
-        require(self.witness.shown == self.touched, "C5", "the leaf was made of something else than was touched")
-        leaves = self.under.ledger.head().size - self.size
-        require(leaves == bool(touched), "C5", f"{leaves} leaves for an act that touched {len(touched)}")
-
-    def _same_state(self, records: str, answers: str, marks: str, *, changed: TenantId | None = None) -> None:
-        for tenant in cases.TENANTS:
-            clause = records if changed in {None, tenant} else "C1"
-            found = self.under.store.read(tenant, cases.IDS, admits=cases.EVERY)
-            wanted = [self.model.records.get((tenant, name)) for name in cases.IDS]
-            for ours, theirs in zip(wanted, found, strict=True):
-                same = isinstance(theirs, Sealed) and ours and _bare(theirs) == _bare(ours)
-                require(same if ours else theirs is None, clause, "a record is not as it should be")
-                if ours and isinstance(theirs, Sealed):
-                    require(theirs.marks == self.model.carried(ours), marks, "a record carries other marks")
-            self._same_people(tenant, marks if changed in {None, tenant} else "C1")
-        self._same_answers(answers)
-
-    def _same_people(self, tenant: TenantId, marks: str) -> None:
-        store = self.under.store
-        for key, found in zip(cases.SUBJECTS, store.subjects(tenant, cases.SUBJECTS), strict=True):
-            wanted = self.model.subject(tenant, key)
-            same = (found is None) == (wanted is None) and (found is None or wanted is None or found.slot == wanted.slot)
-            require(same, "C11", "a subject is not known, or has another slot")
-            require(found == wanted, marks, "a subject carries other marks")
-        ours = [r for (owner, *_), r in self.model.reasons.items() if owner == tenant]
-        for asked in (cases.SUBJECTS, cases.SUBJECTS[:1]):
-            theirs = list(store.reasons(tenant, asked))
-            meant = [reason for reason in ours if reason.subject in asked]
-            same = len(theirs) == len(meant) and all(reason in theirs for reason in meant)
-            require(same, "B3", "other reasons are told than were put and not lifted")
-
-    def _same_answers(self, clause: str) -> None:
-        for tenant in cases.TENANTS:
-            for key in cases.KEYS:
-                found, wanted = self.under.store.answered(tenant, key), self.model.answers.get((tenant, key))
-                gone = wanted is not None and wanted.body is None
-                require(found == wanted, clause if gone or clause != "C9" else "A1", "an answer is not what was left")
-
-    def _listed(self, where: Where, admits: Mark, limit: int) -> list[Sealed]:
-        found: list[Sealed] = []
-        after: Cursor | None = None
-        for _ in range(2 * len(cases.IDS) * len(cases.TENANTS)):
-            page = self.under.store.select(where, admits=admits, limit=limit, after=after)
-            require(len(page.records) <= limit, "C10", "a page is longer than was asked for")
-            found += page.records
-            after = page.after
-            if after is None:
-                return found
-        require(False, "C10", "the pages do not end")
-        return found
 
 
 def _one_version(under: StoreUnderTest) -> None:
     """Many write the same version at once: one is the first, and one leaf says so."""
-    sketch = _sketch(cases.IDS[0], cases.IDS[0], cases.SUBJECTS[0])
+    sketch = cases.plain(cases.IDS[0], cases.IDS[0], cases.SUBJECTS[0])
     draft = sketch.sealed(cases.TENANTS[0], version=1, slot=Slot(1, 0))
     done = at_once(lambda _: under.store.write([draft], admits=Mark.NONE, act=_witnessed()))
     won = [result for result in done if not isinstance(result, Exception)]
@@ -434,7 +90,7 @@ def _one_claim(under: StoreUnderTest) -> None:
 
     def claim(number: int) -> object:
         name = RecordId(f"c{number}")
-        sketch = attrs.evolve(_sketch(name, name, SubjectKey(f"p{number}")), tokens=(5,), claims=(5,))
+        sketch = attrs.evolve(cases.plain(name, name, SubjectKey(f"p{number}")), tokens=(5,), claims=(5,))
         draft = sketch.sealed(cases.TENANTS[0], version=1, slot=Slot(1, number))
         return under.store.write([draft], admits=Mark.NONE, act=_witnessed())
 
@@ -448,7 +104,7 @@ def _one_answer(under: StoreUnderTest) -> None:
 
     def ask(number: int) -> object:
         name = RecordId(f"a{number}")
-        draft = _sketch(name, name, SubjectKey(f"p{number}")).sealed(
+        draft = cases.plain(name, name, SubjectKey(f"p{number}")).sealed(
             cases.TENANTS[0], version=1, slot=Slot(1, number)
         )
         return under.store.write([draft], admits=Mark.NONE, act=_witnessed(answer=answer))
@@ -460,21 +116,4 @@ def _one_answer(under: StoreUnderTest) -> None:
 
 
 def _witnessed(**changes: Any) -> Act:
-    return cases.act(cases.TENANTS[0], witness=_Witness(), **changes)
-
-
-def _sketch(name: RecordId, root: RecordId, subject: SubjectKey) -> cases.Sketch:
-    return cases.Sketch(id=name, root=root, subject=subject, kind=cases.KINDS[0], at=cases.START)
-
-
-def _bare(record: Sealed) -> Sealed:
-    return attrs.evolve(_plain(record), marks=Mark.NONE)
-
-
-def _plain(record: Sealed) -> Sealed:
-    """Put tokens in order: a store may keep them in any."""
-    return attrs.evolve(record, tokens=tuple(sorted(record.tokens)), claims=tuple(sorted(record.claims)))
-
-
-def _by_id(records: Sequence[Sealed]) -> dict[RecordId, Sealed]:
-    return {record.id: _plain(record) for record in records}
+    return cases.act(cases.TENANTS[0], witness=Witness(), **changes)

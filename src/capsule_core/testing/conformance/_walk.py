@@ -1,0 +1,115 @@
+"""A walk through a record store that meets what every clause is about once, whatever a random one may find."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import attrs
+
+from capsule_core.names import RecordId
+from capsule_core.records import Expected, Mark, Reason, Restore, Shelf, Trash
+from capsule_core.testing.conformance import _cases as cases
+from capsule_core.testing.conformance._records import RecordsMachine
+
+_ACME, _OTHER = cases.TENANTS
+_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH = cases.IDS
+_ONE, _TWO, _THREE, _ = cases.SUBJECTS
+_PLAIN: Final = cases.Manner()
+_EVERYWHERE: Final = {"shelf": Shelf.ANY}
+_BINS: Final = tuple(Trash(batch=batch, at=cases.START, until=cases.MOMENTS[2]) for batch in cases.BATCHES)
+_CLAIMED: Final = attrs.evolve(cases.plain(_FOURTH, _FOURTH, _ONE), tokens=(1,), claims=(1,))
+_RIVAL: Final = attrs.evolve(cases.plain(_FIFTH, _FOURTH, _TWO), tokens=(1,), claims=(1,))
+
+
+@attrs.frozen
+class Walk:
+    """One way through *machine*, from its beginning."""
+
+    machine: RecordsMachine
+
+    def go(self) -> None:
+        self.machine.begin()
+        self._writes()
+        self._throws_away_and_takes_back()
+        self._marks()
+        self._ends()
+
+    def _writes(self) -> None:
+        for tenant in cases.TENANTS:
+            self.machine.browse(tenant=tenant, selection=_EVERYWHERE, admits=cases.EVERY, limit=2)
+            self.machine.read(tenant=tenant, ids=[_FIRST, _FOURTH, _FIRST], admits=Mark.NONE)
+        self.write(_CLAIMED)
+        self.machine.read(tenant=_OTHER, ids=[_FOURTH], admits=Mark.NONE)
+        self.write(_RIVAL)
+        self.write(attrs.evolve(_CLAIMED, step=2))
+        self.write(attrs.evolve(_CLAIMED, at=cases.MOMENTS[1]), manner=cases.Manner(breaks=True))
+        for _ in range(2):
+            self.write(_CLAIMED, manner=cases.Manner(request=cases.KEYS[0], about=_ONE))
+        self.write(_CLAIMED, manner=cases.Manner(expects=Expected(id=_FIRST, version=7)))
+        self.write(attrs.evolve(cases.plain(_FIFTH, _FOURTH, _THREE), strays=True))
+
+    def _throws_away_and_takes_back(self) -> None:
+        self.move({"ids": (_FIRST,)}, _BINS[0], cases.Manner(breaks=True))
+        self.move({"ids": (_FIRST, _FOURTH)}, _BINS[0])
+        self.move({"ids": (_SECOND,)}, _BINS[1])
+        self.move({"ids": (_THIRD,)}, _BINS[0], cases.Manner(request=cases.KEYS[2]))
+        self.move({"ids": (_THIRD,)}, _BINS[0], cases.Manner(request=cases.KEYS[1]))
+        for moment in cases.MOMENTS:
+            self.machine.look_back(now=moment)
+        self.machine.browse(tenant=_ACME, selection={"due": cases.MOMENTS[2]}, admits=Mark.NONE, limit=1)
+        self.move({}, Restore(cases.BATCHES[1]))
+        self.write(_RIVAL)
+        self.move({}, Restore(cases.BATCHES[0]))
+        self.destroy(_RIVAL.id)
+        self.move({}, Restore(cases.BATCHES[0]))
+
+    def _marks(self) -> None:
+        for mark in (Mark.HELD, Mark.RESTRICTED):
+            self.mark(mark)
+            self.mark(mark, why="because")
+            self.mark(mark, why="because", lift=True)
+            self.write(_CLAIMED)
+            self.write(_CLAIMED, Mark.HELD)
+            self.move({"ids": (_SECOND,)}, _BINS[1])
+            self.mark(Mark.FENCED)
+            self.destroy(_FIRST, _SECOND)
+            self.machine.browse(tenant=_ACME, selection=_EVERYWHERE, admits=Mark.NONE, limit=3)
+            self.machine.read(tenant=_ACME, ids=[_FIRST, _THIRD], admits=Mark.NONE)
+            self.mark(mark, lift=True)
+        self.mark(Mark.HELD, record=_SECOND)
+        self.destroy(_SECOND)
+        self.mark(Mark.FENCED)
+        self.mark(Mark.HELD, record=_SECOND, lift=True)
+
+    def _ends(self) -> None:
+        self.mark(Mark.ERASED)
+        self.mark(Mark.FENCED)
+        self.machine.look_back(now=cases.START)
+        self.mark(Mark.HELD)
+        self.write(_CLAIMED, ~Mark.FENCED)
+        self.write(attrs.evolve(_CLAIMED, subject=_TWO))
+        for subject in (_ONE, _TWO):
+            self.machine.keep(tenant=_ACME, key=cases.KEYS[2], subject=subject)
+        self.destroy(_FOURTH)
+        self.machine.erase_answers(tenant=_ACME, subject=_ONE)
+        self.write(_RIVAL)
+        self.mark(Mark.ERASED)
+        self.machine.look_back(now=cases.START)
+        if self.machine.capabilities.durable:
+            self.machine.reopen()
+
+    def write(self, sketch: cases.Sketch, admits: Mark = Mark.NONE, *, manner: cases.Manner = _PLAIN) -> None:
+        self.machine.write(tenant=_ACME, sketches=[sketch], admits=admits, manner=manner)
+
+    def move(self, selection: dict[str, Any], to: Trash | Restore, manner: cases.Manner = _PLAIN) -> None:
+        self.machine.move(tenant=_ACME, selection=selection, to=to, admits=Mark.HELD, manner=manner)
+
+    def mark(self, mark: Mark, *, lift: bool = False, why: str = "why", record: RecordId | None = None) -> None:
+        reason = Reason(id=why, mark=mark, subject=_ONE, since=cases.START, record=record)
+        if lift:
+            self.machine.lift(tenant=_ACME, reasons=[reason], manner=_PLAIN)
+        else:
+            self.machine.put(tenant=_ACME, reasons=[reason], admits=Mark.NONE, manner=_PLAIN)
+
+    def destroy(self, *names: RecordId) -> None:
+        self.machine.destroy(tenant=_ACME, selection={"ids": names}, admits=Mark.NONE, manner=_PLAIN)

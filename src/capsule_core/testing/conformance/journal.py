@@ -1,0 +1,149 @@
+"""The suite for a journal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+from hypothesis import settings as Settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+
+from capsule_core.journal import Entry, Journal, Marked, PageResealed, SealedPage
+from capsule_core.names import RecordId, SubjectKey, TenantId
+from capsule_core.records import Mark, Reason
+from capsule_core.testing.conformance.clauses import Capabilities, at_once, lacking, require
+
+__all__ = ["JournalUnderTest", "run_journal_conformance"]
+
+_TENANTS: Final = (TenantId("acme"), TenantId("zeta"))
+_KEY_IDS: Final = (bytes(8), b"\xff" * 8)
+
+
+class JournalUnderTest(Protocol):
+    """A journal; *reopen* opens the same data again, as after a restart."""
+
+    @property
+    def store(self) -> Journal:
+        """The journal that is tried."""
+        ...
+
+    def reopen(self) -> None:
+        """Open the same data again."""
+        ...
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        ...
+
+
+def run_journal_conformance(
+    make: Callable[[], JournalUnderTest],
+    *,
+    capabilities: Capabilities = Capabilities(),  # noqa: B008  frozen
+    settings: Settings | None = None,
+) -> tuple[str, ...]:
+    """Check that *make* makes empty journals that keep C1-C3 (docs/reference/ports.md).
+
+    Returns:
+        the clauses that went untried because the adapter lacks a capability.
+
+    Raises:
+        ClauseBroken: a clause does not hold; its id begins the message.
+    """
+    if capabilities.concurrent:
+        under = make()
+        try:
+            _many_append(under.store)
+        finally:
+            under.close()
+    run_state_machine_as_test(lambda: _Entries(make, capabilities), settings=settings or Settings())
+    return lacking(capabilities, [("durable", "C1"), ("concurrent", "C2")])
+
+
+def _entries() -> st.SearchStrategy[Entry]:
+    tenants = st.sampled_from(_TENANTS)
+    pages = st.builds(
+        SealedPage,
+        tenant=tenants,
+        number=st.integers(1, 2),
+        generation=st.integers(1, 9),
+        key_id=st.sampled_from(_KEY_IDS),
+        blob=st.binary(max_size=30),
+    )
+    reasons = st.builds(
+        Reason,
+        id=st.sampled_from(("why", "because")),
+        mark=st.sampled_from(Mark),
+        subject=st.sampled_from((SubjectKey("s1"), SubjectKey("s2"))),
+        since=st.datetimes(timezones=st.just(UTC)),
+        record=st.none() | st.just(RecordId("r1")),
+    )
+    some = st.lists(reasons, min_size=1, max_size=3).map(tuple)
+    return st.builds(PageResealed, pages) | st.builds(Marked, tenant=tenants, reasons=some, lift=st.booleans())
+
+
+class _Entries(RuleBasedStateMachine):
+    def __init__(self, make: Callable[[], JournalUnderTest], capabilities: Capabilities) -> None:
+        super().__init__()
+        self.capabilities = capabilities
+        self.under = make()
+        self.model: list[Entry] = []
+
+    def teardown(self) -> None:
+        self.under.close()
+
+    @rule(entries=st.lists(_entries(), max_size=5))
+    def append(self, entries: list[Entry]) -> None:
+        self.under.store.append(entries)
+        self.model += entries
+        self._agree("C2")
+
+    @rule(share=st.integers(0, 100))
+    def go_on(self, share: int) -> None:
+        told = list(self.under.store.since(0))
+        start = len(told) * share // 100
+        position = told[start - 1][0] if start else 0
+        require(list(self.under.store.since(position)) == told[start:], "C2", "it does not go on after a position")
+
+    @rule(tenant=st.sampled_from(_TENANTS), number=st.integers(1, 2), key_id=st.sampled_from(_KEY_IDS))
+    def find_page(self, tenant: TenantId, number: int, key_id: bytes) -> None:
+        pages = [entry.page for entry in self.model if isinstance(entry, PageResealed)]
+        same = [page for page in pages if (page.tenant, page.number, page.key_id) == (tenant, number, key_id)]
+        found = self.under.store.newest_page(tenant, number, key_id)
+        require(found == (same[-1] if same else None), "C3", "it is not the last re-sealing under that key")
+
+    @precondition(lambda self: self.capabilities.durable)
+    @rule()
+    def reopen(self) -> None:
+        self.under.reopen()
+        self._agree("C1")
+
+    def _agree(self, clause: str) -> None:
+        told = list(self.under.store.since(0))
+        require([entry for _, entry in told] == self.model, clause, "the entries are not those appended, in order")
+        positions = [position for position, _ in told]
+        require(_grow(positions), "C2", "the positions do not grow")
+
+
+def _many_append(journal: Journal) -> None:
+    """Many append at once: every entry is there once, and those of one call stand together."""
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def entries(number: int) -> list[Entry]:
+        reasons = [
+            Reason(id=f"{number}", mark=Mark.HELD, subject=SubjectKey(f"s{each}"), since=since) for each in range(3)
+        ]
+        return [Marked(tenant=_TENANTS[0], reasons=(reason,)) for reason in reasons]
+
+    done = at_once(lambda number: journal.append(entries(number)))
+    told = [entry for _, entry in journal.since(0)]
+    groups = [told[start : start + 3] for start in range(0, len(told), 3)]
+    wanted = [entries(number) for number in range(len(done))]
+    whole = len(groups) == len(wanted) and all(group in groups for group in wanted)
+    require(whole, "C2", "entries appended together do not stand together, or are lost")
+
+
+def _grow(positions: Sequence[int]) -> bool:
+    return all(before < after for before, after in zip(positions, positions[1:], strict=False))

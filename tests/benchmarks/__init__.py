@@ -1,0 +1,1 @@
+"""Numbers that have goals: ``tox -e bench``, or ``python -m tests.benchmarks``."""
