@@ -58,7 +58,8 @@ def reasons(module: Any) -> Iterator[type[CapsuleError]]:
 def reason_table(module: Any) -> str:
     def row(kind: type[CapsuleError]) -> Sequence[str]:
         data = ", ".join(code(field.name) for field in attrs.fields(kind))
-        return code(kind.reason), code_of(kind.__new__(kind)).name, kind.sentence, data, code(kind.__name__)
+        status = code_of(kind.__new__(kind)).name  # its family decides, whatever it carries
+        return code(kind.reason), status, kind.sentence, data, code(kind.__name__)
 
     found = sorted(reasons(module), key=lambda kind: kind.reason)
     return table(("reason", "code", "sentence", "data", "class"), map(row, found))
@@ -141,12 +142,36 @@ def shown(parameter: Any) -> str:
     return signature(parameter) if parameter.required else f"[{signature(parameter)}]"
 
 
+WAITING = {
+    "L7": "no test yet; comes with backup and restore",
+    "L10": "no test yet; comes with retention policies",
+    "L11": "no test yet; comes with consent",
+    "L14": "no test yet; comes with more than one path that removes users",
+    "L15": "no test yet; comes with requests that take days",
+}
+
+
+def law_table() -> str:
+    """Write which tests hold which law, as tests/README.md has it and a test compares with the tests themselves."""
+    text = (DOCS.parent / "tests/README.md").read_text(encoding="utf-8")
+
+    def row(found: tuple[str, str, str]) -> Sequence[str]:
+        law, meaning, files = found
+        links = ", ".join(f"[{file}](../../tests/{file})" for file in re.findall(r"`([^`]+)`", files))
+        return law, meaning.strip(), links or WAITING.get(law, "no test yet")
+
+    return table(
+        ("law", "in short", "held by"), map(row, re.findall(r"^\| (L\d+) \|([^|]*)\|([^|]*)\|$", text, re.MULTILINE))
+    )
+
+
 TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "reasons": ("reference/errors.md", lambda: reason_table(errors)),
     "reasons of files": ("reference/errors.md", lambda: reason_table(failures)),
     "methods": ("reference/permissions-and-uses.md", method_table),
     "roles": ("reference/permissions-and-uses.md", role_table),
     "uses": ("reference/permissions-and-uses.md", use_table),
+    "laws": ("reference/laws.md", law_table),
     "settings": ("reference/settings.md", setting_table),
     "commands": ("reference/cli.md", command_list),
 }

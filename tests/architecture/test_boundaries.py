@@ -16,7 +16,7 @@ def worlds(module: Module, frameworks: set[str]) -> list[str]:
 
 def speaks_the_wire(module: Module) -> bool:
     parts = module.name.split(".")
-    return parts[-1] in {"convert", "servicer"} or parts[1:2] == ["runtime"]
+    return parts[-1] in {"convert", "servicer", "__main__"} or parts[1:2] in (["runtime"], ["demo"])
 
 
 @pytest.mark.parametrize("module", [each for each in modules() if not speaks_the_wire(each)], ids=str)

@@ -78,11 +78,15 @@ class CountingHasher(PasswordHasher):
 
 @attrs.define(eq=False)
 class Interposed(MemoryStore):
-    """A store in which others are faster: what waits in *before* happens just before a write that was decided."""
+    """A store in which others are faster: what waits in *before* happens just before a write that was decided.
+
+    While it *fails*, nobody can be fenced.
+    """
 
     before: list[Callable[[], object]] = attrs.field(factory=list, init=False)
     writes: int = attrs.field(default=0, init=False)
     busy: bool = attrs.field(default=False, init=False)
+    fails: bool = attrs.field(default=False, init=False)
 
     def write(self, drafts: Any, *, admits: Any, act: Any) -> Any:
         self.writes += 1
@@ -93,6 +97,11 @@ class Interposed(MemoryStore):
             finally:
                 self.busy = False
         return super().write(drafts, admits=admits, act=act)
+
+    def mark(self, reasons: Any, **more: Any) -> Any:
+        if self.fails:
+            raise ConnectionError
+        return super().mark(reasons, **more)
 
 
 @attrs.frozen

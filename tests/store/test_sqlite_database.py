@@ -174,19 +174,19 @@ def test_a_change_that_fails_hurts_none_of_those_it_was_committed_with(database:
     assert notes(database) == dict.fromkeys(range(6), "good")
 
 
-def test_no_update_is_lost_between_eight_threads(database: Database) -> None:
+def test_no_update_is_lost_between_eight_threads_and_two_openings(database: Database) -> None:
     put(database, "0", 1)
 
     def increment(connection: sqlite3.Connection) -> None:
         (value,) = connection.execute("SELECT note FROM checkpoints WHERE no = 1").fetchone()
         connection.execute("UPDATE checkpoints SET note = ? WHERE no = 1", (str(int(value) + 1),))
 
-    def work(_: int) -> None:
+    def work(through: Database) -> None:
         for _ in range(60):
-            database.write(increment)
+            through.write(increment)
 
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(work, range(8)))
+    with closing(open_database(database.path, Role.LEDGER)) as other, ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, [database, other] * 4))
     assert notes(database) == {1: "480"}
 
 

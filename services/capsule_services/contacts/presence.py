@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from capsule_core.contacts import Contact, Organisation, Person
 from capsule_core.errors import CapsuleError, ResourceMissing, SubjectErased, VersionMismatch
@@ -13,7 +13,10 @@ from capsule_services.runtime.calls import Call
 from capsule_services.runtime.etags import Etag
 from capsule_services.runtime.holding import Holding
 
-__all__ = ["kept_contact", "living_contact", "require_etag"]
+__all__ = ["KINDS", "kept_contact", "living_contact", "photo_id", "require_etag"]
+
+KINDS: Final = ("person", "organisation")
+"""What a contact may be."""
 
 
 def kept_contact(holding: Holding, call: Call, contact: str) -> Kept[Contact]:
@@ -41,6 +44,11 @@ def require_etag(kept: Kept[Any], etag: Etag | None) -> None:
     """Refuse an etag that is not the current one; none asks for no check (AIP-154)."""
     if etag is not None and etag != Etag(kept.version, kept.trash is not None):
         raise VersionMismatch
+
+
+def photo_id(contact: str) -> RecordId:
+    """Return the id of a contact's photo: there is one at most."""
+    return RecordId(f"p{contact[1:]}")
 
 
 def _missing(holding: Holding, call: Call, contact: str) -> CapsuleError:

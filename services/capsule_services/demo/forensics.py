@@ -39,11 +39,16 @@ class Finding:
 
 def search(folder: Path, words: Iterable[str]) -> list[Finding]:
     """Look for *words* in every file below *folder*."""
-    wanted = {word: variants(word) for word in words}
+    wanted = {spelling: word for word in words for spelling in variants(word)}
+    if not wanted:
+        return []
+    pattern = re.compile(b"|".join(map(re.escape, sorted(wanted, key=len, reverse=True))))
     found: list[Finding] = []
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            found.extend(Finding(path, word, how) for word, how in _found(path.read_bytes(), wanted))
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        hits = {
+            (wanted[hit], how) for how, layer in _layers(path.read_bytes()) for hit in pattern.findall(layer.lower())
+        }
+        found.extend(Finding(path, word, how) for word, how in sorted(hits))
     return found
 
 
@@ -59,16 +64,6 @@ def _encode(text: str, encoding: str) -> bytes:
         return text.encode(encoding)
     except UnicodeEncodeError:
         return b""
-
-
-def _found(content: bytes, wanted: dict[str, frozenset[bytes]]) -> Iterator[tuple[str, str]]:
-    seen: set[tuple[str, str]] = set()
-    for how, layer in _layers(content):
-        lowered = layer.lower()
-        for word, spellings in wanted.items():
-            if (word, how) not in seen and any(spelling in lowered for spelling in spellings):
-                seen.add((word, how))
-                yield word, how
 
 
 def _layers(content: bytes, how: str = "raw", depth: int = 0) -> Iterator[tuple[str, bytes]]:
@@ -89,20 +84,21 @@ def _unwrapped(content: bytes) -> Iterator[tuple[str, bytes]]:
                 yield "base64", base64.b64decode(piece)
     for run in _HEX.findall(content):
         yield "hexadecimal", binascii.unhexlify(run)
+    whole = memoryview(content)  # a slice of it copies nothing
     for name, pattern, window in (("zlib", _ZLIB, 15), ("gzip", _GZIP, 31)):
         for start in pattern.finditer(content):
-            yield from _inflated(name, content[start.start() :], window)
+            yield from _inflated(name, whole[start.start() :], window)
     for start in _ZIP.finditer(content):
-        yield from _zipped(content[start.start() :])
+        yield from _zipped(whole[start.start() :])
 
 
-def _zipped(member: bytes) -> Iterator[tuple[str, bytes]]:
+def _zipped(member: memoryview) -> Iterator[tuple[str, bytes]]:
     if len(member) >= 30:
         offset = 30 + int.from_bytes(member[26:28], "little") + int.from_bytes(member[28:30], "little")
         yield from _inflated("zip", member[offset:], -15)
 
 
-def _inflated(name: str, stream: bytes, window: int) -> Iterator[tuple[str, bytes]]:
+def _inflated(name: str, stream: memoryview, window: int) -> Iterator[tuple[str, bytes]]:
     inflate = zlib.decompressobj(window)
     try:
         content = inflate.decompress(stream, _LONGEST)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
 import attrs
 
@@ -13,18 +12,16 @@ from capsule_core.errors import AlreadyLive, InvalidField
 from capsule_core.identifiers import canonical
 from capsule_core.index import query_token
 from capsule_core.kept import Kept, Listing
-from capsule_core.names import RecordId
 from capsule_core.personal import Form
 from capsule_core.records import Mark, Shelf, Where
 from capsule_core.repository import Draft
-from capsule_services.contacts.presence import kept_contact, living_contact, require_etag
+from capsule_services.contacts.presence import KINDS, kept_contact, living_contact, photo_id, require_etag
 from capsule_services.runtime.calls import Call
 from capsule_services.runtime.etags import Etag
 from capsule_services.runtime.holding import Holding
 from capsule_services.runtime.paging import Window
 
 __all__ = [
-    "KINDS",
     "Filters",
     "Lookup",
     "create",
@@ -33,13 +30,10 @@ __all__ = [
     "get",
     "get_photo",
     "list_contacts",
-    "photo_id",
     "undelete",
     "update",
     "with_photo",
 ]
-
-KINDS: Final = ("person", "organisation")
 
 
 @attrs.frozen(kw_only=True)
@@ -178,11 +172,6 @@ def with_photo(holding: Holding, call: Call, contacts: Sequence[Kept[Contact]]) 
     ids = [photo_id(kept.id) for kept in contacts]
     found = holding.repository.store.read(call.within(), ids, admits=~Mark.NONE)
     return frozenset(kept.id for kept, photo in zip(contacts, found, strict=True) if photo is not None)
-
-
-def photo_id(contact: str) -> RecordId:
-    """Return the id of a contact's photo: there is one at most."""
-    return RecordId(f"p{contact[1:]}")
 
 
 def _shown(holding: Holding, call: Call, listing: Listing) -> Listing:

@@ -9,8 +9,8 @@ from typing import Final
 from capsule_api.contacts.v1 import contacts_pb2 as pb
 from capsule_core.errors import InvalidField
 from capsule_core.export import csv, google, json, outlook, vcard
-from capsule_services.contacts.exchange.handlers import Incoming, Reader, Report, Writer
 from capsule_services.contacts.names import parsed_user
+from capsule_services.contacts.parcels import Incoming, Reader, Report, Writer
 
 __all__ = ["data_of", "incoming_from", "report_to", "writer_of"]
 

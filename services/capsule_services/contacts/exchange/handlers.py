@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -18,62 +18,18 @@ from capsule_core.names import RecordId, SubjectKey, encoded
 from capsule_core.personal import kind_of
 from capsule_core.records import Mark, Where
 from capsule_core.repository import Draft
-from capsule_services.contacts.book.handlers import KINDS, photo_id
-from capsule_services.contacts.presence import kept_contact
+from capsule_services.contacts.parcels import Incoming, Report, Writer
+from capsule_services.contacts.presence import KINDS, kept_contact, photo_id
 from capsule_services.runtime.calls import Call
 from capsule_services.runtime.holding import Holding
 
-__all__ = [
-    "BATCH",
-    "MOST_REFUSED",
-    "Incoming",
-    "Reader",
-    "Report",
-    "Writer",
-    "export_contacts",
-    "import_contacts",
-    "print_contact",
-]
+__all__ = ["BATCH", "export_contacts", "import_contacts", "print_contact"]
 
 BATCH: Final = 200
 """Contacts in one transaction: short enough that whoever else writes does not wait long."""
 
-MOST_REFUSED: Final = 1000
-"""How many refused rows a report names; all are counted."""
-
 _AT_ONCE: Final = 100
 _CHUNK: Final = 64 * 1024
-
-Reader = Callable[..., Iterator[Row | Refused]]
-Writer = Callable[[Iterable[Exported]], Iterator[bytes]]
-
-
-@attrs.frozen(kw_only=True)
-class Incoming:
-    """An address book that is being sent: whose contacts they become, with which tags, and which sending this is.
-
-    *run* names the sending: rows sent again under the same name are not applied again.
-    """
-
-    owner: str
-    tags: tuple[str, ...]
-    run: str
-    read: Reader
-
-
-@attrs.define
-class Report:
-    """What became of the rows of an address book."""
-
-    created: int = 0
-    already_applied: int = 0
-    refused: int = 0
-    refused_rows: list[Refused] = attrs.Factory(list)
-
-    def refuse(self, row: Refused) -> None:
-        self.refused += 1
-        if len(self.refused_rows) < MOST_REFUSED:
-            self.refused_rows.append(row)
 
 
 def import_contacts(holding: Holding, call: Call, incoming: Incoming, chunks: Iterable[bytes]) -> Report:

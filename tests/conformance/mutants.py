@@ -1,0 +1,271 @@
+"""Adapters that are broken in one small way each: the suites must catch every one, by the clause it breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from capsule_core.holder import Done, Match, RecordHolder
+from capsule_core.journal import Entry, MemoryJournal, SealedPage
+from capsule_core.ledger import Frontier, MemoryLedger
+from capsule_core.memory import MemoryKeystore, MemoryStore
+from capsule_core.names import RecordId, SubjectKey, TenantId
+from capsule_core.pages import PageKey
+from capsule_core.receipts import Outcome
+from capsule_core.records import Act, Mark, Page, Restore, Sealed, Touched, Where
+
+
+class LosesOneUpdate(MemoryStore):
+    def write(self, drafts: Sequence[Sealed], *, admits: Mark, act: Act) -> Sequence[Touched]:
+        before = dict(self._records)
+        touched = super().write(drafts, admits=admits, act=act)
+        if drafts[-1].version == 2:
+            self._records[drafts[-1].tenant, drafts[-1].id] = before[drafts[-1].tenant, drafts[-1].id]
+        return touched
+
+
+class LeaksAnotherTenant(MemoryStore):
+    def _meant(self, where: Where) -> list[Sealed]:
+        return [found for tenant in ("acme", "zeta") for found in super()._meant(attrs.evolve(where, tenant=tenant))]
+
+
+class ReadsAnotherTenant(MemoryStore):
+    def read(self, tenant: TenantId, ids: Sequence[RecordId], *, admits: Mark) -> Any:
+        own = super().read(tenant, ids, admits=admits)
+        other = super().read(TenantId("acme"), ids, admits=admits)
+        return [mine or theirs for mine, theirs in zip(own, other, strict=True)]
+
+
+class IgnoresMarks(MemoryStore):
+    def _admit(self, draft: Sealed, admits: Mark) -> None:
+        return
+
+
+class AdmitsWhomeverTheDraftNames(MemoryStore):
+    """Looks at the subject of the draft, and not at the one whose record it takes away."""
+
+    def _admit(self, draft: Sealed, admits: Mark) -> None:
+        held = self._records.pop((draft.tenant, draft.id), None)
+        try:
+            super()._admit(draft, admits)
+        finally:
+            if held:
+                self._records[draft.tenant, draft.id] = held
+
+
+class PurgesHeldRows(MemoryStore):
+    def destroy(self, where: Where, *, admits: Mark, act: Act) -> Sequence[Touched]:
+        return super().destroy(where, admits=admits | Mark.HELD, act=act)
+
+
+class RestoresTooMuch(MemoryStore):
+    def move(self, where: Where, to: Any, *, admits: Mark, act: Act) -> Sequence[Touched]:
+        found = super().move(where, to, admits=admits, act=act)
+        if isinstance(to, Restore):
+            for key, record in self._records.items():
+                if record.tenant == where.tenant and record.trash and found:
+                    self._records[key] = attrs.evolve(record, trash=None)
+        return found
+
+
+class FreesNoClaims(MemoryStore):
+    def _claim(self, records: Any) -> None:
+        trashed = {key: record for key, record in self._records.items() if record.trash}
+        self._records.update({key: attrs.evolve(record, trash=None) for key, record in trashed.items()})
+        try:
+            super()._claim(records)
+        finally:
+            self._records.update(trashed)
+
+
+class KeepsClaimsOfTheDestroyed(MemoryStore):
+    def destroy(self, where: Where, *, admits: Mark, act: Act) -> Sequence[Touched]:
+        before = dict(self._records)
+        touched = super().destroy(where, admits=admits, act=act)
+        for key in before.keys() - self._records.keys():
+            ghost = attrs.evolve(before[key], id=RecordId(f"ghost {key}"), trash=None)
+            self._records[ghost.tenant, ghost.id] = ghost
+        return touched
+
+    def _meant(self, where: Where) -> list[Sealed]:
+        return [record for record in super()._meant(where) if not record.id.startswith("ghost")]
+
+
+class ClaimsTwice(MemoryStore):
+    def _claim(self, records: Any) -> None:
+        return
+
+
+class KeepsAnswersOfTheDestroyed(MemoryStore):
+    def destroy(self, where: Where, *, admits: Mark, act: Act) -> Sequence[Touched]:
+        kept = dict(self._answers)
+        touched = super().destroy(where, admits=admits, act=act)
+        self._answers.update(kept)
+        return touched
+
+
+class TwoLeaves(MemoryStore):
+    def _witness(self, act: Act, touched: Sequence[Touched]) -> None:
+        super()._witness(act, touched)
+        if leaf := act.witness(touched):
+            self._ledger.append([leaf])
+
+
+class LeafWithoutChange(MemoryStore):
+    def _witness(self, act: Act, touched: Sequence[Touched]) -> None:
+        super()._witness(act, touched)
+        if not touched:
+            self._ledger.append([b"nothing was touched"])
+
+
+class AnswersWhatWasNotDone(MemoryStore):
+    def _witness(self, act: Act, touched: Sequence[Touched]) -> None:
+        super()._witness(act, touched)
+        if act.answer is not None:
+            self._answers[act.tenant, act.answer.key] = act.answer
+
+
+class ForgetsRequests(MemoryStore):
+    def _expect(self, act: Act) -> None:
+        super()._expect(attrs.evolve(act, answer=None))
+
+
+class ExpectsNothing(MemoryStore):
+    def _expect(self, act: Act) -> None:
+        super()._expect(attrs.evolve(act, expects=()))
+
+
+class ChangesBeforeRaising(MemoryStore):
+    def _witness(self, act: Act, touched: Sequence[Touched]) -> None:
+        try:
+            super()._witness(act, touched)
+        except Exception:
+            for entry in touched:
+                self._records.pop((act.tenant, entry.id), None)  # type: ignore[arg-type]
+            raise
+
+
+class LiftsTooMuch(MemoryStore):
+    def mark(self, reasons: Any, *, act: Act, lift: bool = False, admits: Mark = Mark.NONE) -> Sequence[Touched]:
+        touched = super().mark(reasons, act=act, lift=lift, admits=admits)
+        if lift and touched:
+            for key in [key for key, each in self._reasons.items() if each.mark is reasons[0].mark]:
+                del self._reasons[key]
+        return touched
+
+
+class FencesTheHeld(MemoryStore):
+    def mark(self, reasons: Any, *, act: Act, lift: bool = False, admits: Mark = Mark.NONE) -> Sequence[Touched]:
+        return super().mark(reasons, act=act, lift=lift, admits=admits | Mark.HELD)
+
+
+class GivesASlotTwice(MemoryStore):
+    def _place(self, drafts: Sequence[Sealed]) -> None:
+        return
+
+
+class ListsAPageTwice(MemoryStore):
+    def select(self, where: Where, *, admits: Mark, limit: int, after: Any = None) -> Page:
+        page = super().select(where, admits=admits, limit=limit, after=after)
+        return attrs.evolve(page, records=page.records[:-1] + page.records[-2:-1]) if len(page.records) > 1 else page
+
+
+class ForgetsAnErasureAtRestart(MemoryStore):
+    def unfinished(self) -> Any:
+        return list(super().unfinished())[1:]
+
+
+class AddsAPageOverAnother(MemoryStore):
+    def add(self, page: SealedPage) -> None:
+        self._pages[page.tenant, page.number] = page
+
+
+class TakesAnOlderPage(MemoryStore):
+    def reseal(self, pages: Sequence[SealedPage]) -> None:
+        self._pages.update({(page.tenant, page.number): page for page in pages})
+
+
+class GivesANumberTwice(MemoryStore):
+    def newest(self, tenant: TenantId) -> int:
+        return max(0, super().newest(tenant) - 1)
+
+
+class KeepsTheOldKey(MemoryKeystore):
+    def replace(self, keys: Sequence[tuple[bytes, PageKey]]) -> None:
+        kept = dict(self._keys)
+        super().replace(keys)
+        self._keys.update(kept)
+
+
+class LeavesTheOldKeyInAFile(MemoryKeystore):
+    """Destroys a key for whoever asks, and not for whoever looks."""
+
+    def replace(self, keys: Sequence[tuple[bytes, PageKey]]) -> None:
+        old = [self._keys[key.tenant, key.page] for _, key in keys if (key.tenant, key.page) in self._keys]
+        super().replace(keys)
+        self._keys.update({(TenantId("freelist"), key.page): key for key in old})
+
+
+class ClosesNobody(MemoryKeystore):
+    def close(self, tenant: TenantId) -> None:
+        return
+
+
+class LosesOrder(MemoryJournal):
+    def append(self, entries: Sequence[Entry]) -> None:
+        super().append(list(reversed(entries)))
+
+
+class FindsTheFirstPage(MemoryJournal):
+    def newest_page(self, tenant: TenantId, number: int, key_id: bytes) -> SealedPage | None:
+        self._entries.reverse()
+        try:
+            return super().newest_page(tenant, number, key_id)
+        finally:
+            self._entries.reverse()
+
+
+class DropsALeaf(MemoryLedger):
+    def read(self, start: int, limit: int) -> Sequence[bytes]:
+        return super().read(start, limit)[: max(0, self.head().size - start - 1)]
+
+
+class RewritesALeaf(MemoryLedger):
+    def append(self, leaves: Sequence[bytes]) -> Frontier:
+        if self._leaves:
+            self._leaves[0] = b"it was never so"
+        return super().append(leaves)
+
+
+class ForgetsTheCheckpoint(MemoryLedger):
+    def keep(self, checkpoint: str) -> None:
+        super().keep(self.latest() or checkpoint)
+
+
+class SaysErasedAndFindsStill(RecordHolder):
+    """Says what it always says, and goes on finding whom it found before."""
+
+    def locate(self, tenant: TenantId, identifiers: Any) -> Sequence[Match]:
+        found = super().locate(tenant, identifiers)
+        self.__dict__.setdefault("seen", {}).update({(tenant, i.value): match for match in found for i in identifiers})
+        old = [match for (owner, value), match in self.__dict__["seen"].items() if owner == tenant]
+        return found or old[:1]
+
+
+class ErasedWithoutReceipt(RecordHolder):
+    def erase(self, erasure: Any, *, now: Any) -> Done:
+        done = super().erase(erasure, now=now)
+        return Done(Outcome.ERASED, None) if done.outcome is None else done
+
+
+class CollectsEverybody(RecordHolder):
+    def collect(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Any:
+        everybody = [key for owner, key in self._repository.store._subjects if owner == tenant]  # type: ignore[attr-defined]
+        return super().collect(tenant, everybody[-1:] + list(subjects)[1:])
+
+
+class SweepsEarly(RecordHolder):
+    def sweep(self, tenant: TenantId, *, now: Any) -> Any:
+        return super().sweep(tenant, now=now.replace(microsecond=now.microsecond // 1000 * 1000 + 999))

@@ -1,0 +1,45 @@
+"""The ports in memory keep their contracts."""
+
+from __future__ import annotations
+
+from capsule_core.journal import MemoryJournal
+from capsule_core.ledger import MemoryLedger
+from capsule_core.memory import MemoryKeystore
+from capsule_core.testing.conformance.clauses import Capabilities
+from capsule_core.testing.conformance.holder import run_holder_conformance
+from capsule_core.testing.conformance.journal import run_journal_conformance
+from capsule_core.testing.conformance.keystore import run_keystore_conformance
+from capsule_core.testing.conformance.ledger import run_ledger_store_conformance
+from capsule_core.testing.conformance.pages import run_page_store_conformance
+from capsule_core.testing.conformance.records import run_record_store_conformance
+from tests.conformance.worlds import InMemory, held_in_memory, memory_store
+
+IN_MEMORY = Capabilities(durable=False, readable=False)
+
+
+def test_the_record_store_keeps_its_contract() -> None:
+    assert run_record_store_conformance(memory_store, capabilities=IN_MEMORY) == ("C2: not durable",)
+
+
+def test_the_page_store_keeps_its_contract() -> None:
+    untried = run_page_store_conformance(memory_store, capabilities=IN_MEMORY)
+    assert untried == ("P1: not durable", "P2: not durable")
+
+
+def test_the_keystore_keeps_its_contract() -> None:
+    untried = run_keystore_conformance(lambda: InMemory(MemoryKeystore()), capabilities=IN_MEMORY)
+    assert untried == ("C3: not durable", "C3: not readable")
+
+
+def test_the_journal_keeps_its_contract() -> None:
+    untried = run_journal_conformance(lambda: InMemory(MemoryJournal()), capabilities=IN_MEMORY)
+    assert untried == ("C1: not durable",)
+
+
+def test_the_ledger_store_keeps_its_contract() -> None:
+    untried = run_ledger_store_conformance(lambda: InMemory(MemoryLedger()), capabilities=IN_MEMORY)
+    assert untried == ("C1: not durable", "C7: not durable")
+
+
+def test_the_holder_keeps_its_contract() -> None:
+    assert run_holder_conformance(held_in_memory) == ()

@@ -1,0 +1,112 @@
+"""Every broken adapter is caught, by the clause it breaks: the suites can fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import Phase, settings
+
+from capsule_core.holder import RecordHolder
+from capsule_core.journal import MemoryJournal
+from capsule_core.ledger import MemoryLedger
+from capsule_core.memory import MemoryStore
+from capsule_core.testing.conformance.clauses import Capabilities, ClauseBroken
+from capsule_core.testing.conformance.holder import run_holder_conformance
+from capsule_core.testing.conformance.journal import run_journal_conformance
+from capsule_core.testing.conformance.keystore import run_keystore_conformance
+from capsule_core.testing.conformance.ledger import run_ledger_store_conformance
+from capsule_core.testing.conformance.pages import run_page_store_conformance
+from capsule_core.testing.conformance.records import run_record_store_conformance
+from tests.conformance import mutants, worlds
+from tests.conformance.worlds import InMemory
+
+# The same walk on every run, ended at the first fault: what is asked is whether it is found, not how small it is.
+FINDING = settings(max_examples=200, derandomize=True, database=None, phases=[Phase.generate], report_multiple_bugs=False)
+IN_MEMORY = Capabilities(durable=False, readable=False)
+
+STORES = [
+    (mutants.LosesOneUpdate, "C2"),
+    (mutants.LeaksAnotherTenant, "C1"),
+    (mutants.ReadsAnotherTenant, "C1"),
+    (mutants.IgnoresMarks, "C4"),
+    (mutants.AdmitsWhomeverTheDraftNames, "C4"),
+    (mutants.PurgesHeldRows, "C9"),
+    (mutants.RestoresTooMuch, "C6"),
+    (mutants.FreesNoClaims, "C6"),
+    (mutants.ClaimsTwice, "C7"),
+    (mutants.KeepsClaimsOfTheDestroyed, "C9"),
+    (mutants.KeepsAnswersOfTheDestroyed, "C9"),
+    (mutants.TwoLeaves, "C5"),
+    (mutants.LeafWithoutChange, "C5"),
+    (mutants.AnswersWhatWasNotDone, "C5"),
+    (mutants.ForgetsRequests, "C12"),
+    (mutants.ExpectsNothing, "C3"),
+    (mutants.ChangesBeforeRaising, "C2"),
+    (mutants.LiftsTooMuch, "C8"),
+    (mutants.FencesTheHeld, "C8"),
+    (mutants.GivesASlotTwice, "C11"),
+    (mutants.ListsAPageTwice, "C10"),
+    (mutants.ForgetsAnErasureAtRestart, "B2"),
+]
+PAGES = [(mutants.AddsAPageOverAnother, "P1"), (mutants.TakesAnOlderPage, "P2"), (mutants.GivesANumberTwice, "P3")]
+KEYSTORES = [(mutants.KeepsTheOldKey, "C2"), (mutants.ClosesNobody, "C4"), (mutants.LeavesTheOldKeyInAFile, "C3")]
+JOURNALS = [(mutants.LosesOrder, "C2"), (mutants.FindsTheFirstPage, "C3")]
+LEDGERS = [(mutants.DropsALeaf, "C6"), (mutants.RewritesALeaf, "C5"), (mutants.ForgetsTheCheckpoint, "C7")]
+HOLDERS = [
+    (mutants.SaysErasedAndFindsStill, "H6"),
+    (mutants.ErasedWithoutReceipt, "H6"),
+    (mutants.CollectsEverybody, "H3"),
+    (mutants.SweepsEarly, "H7"),
+]
+
+
+def assert_caught(run: Callable[..., object], make: Callable[[], Any], clause: str) -> None:
+    with pytest.raises(ClauseBroken, match=rf"^{clause}: "):
+        run(make, capabilities=IN_MEMORY, settings=FINDING)
+
+
+@pytest.mark.parametrize(("mutant", "clause"), STORES)
+def test_a_broken_record_store_is_caught(mutant: type[MemoryStore], clause: str) -> None:
+    def make() -> InMemory:
+        ledger = MemoryLedger()
+        return InMemory(mutant(ledger, MemoryJournal()), ledger)
+
+    assert_caught(run_record_store_conformance, make, clause)
+
+
+@pytest.mark.parametrize(("mutant", "clause"), PAGES)
+def test_a_broken_page_store_is_caught(mutant: type[MemoryStore], clause: str) -> None:
+    assert_caught(run_page_store_conformance, lambda: InMemory(mutant(MemoryLedger(), MemoryJournal())), clause)
+
+
+@pytest.mark.parametrize(("mutant", "clause"), KEYSTORES)
+def test_a_broken_keystore_is_caught(mutant: type[Any], clause: str) -> None:
+    class Readable(InMemory):
+        def files(self) -> list[bytes]:
+            return [key.key for key in self.store._keys.values()]
+
+    capabilities = Capabilities(durable=False)
+    with pytest.raises(ClauseBroken, match=rf"^{clause}: "):
+        run_keystore_conformance(lambda: Readable(mutant()), capabilities=capabilities, settings=FINDING)
+
+
+@pytest.mark.parametrize(("mutant", "clause"), JOURNALS)
+def test_a_broken_journal_is_caught(mutant: type[Any], clause: str) -> None:
+    assert_caught(run_journal_conformance, lambda: InMemory(mutant()), clause)
+
+
+@pytest.mark.parametrize(("mutant", "clause"), LEDGERS)
+def test_a_broken_ledger_store_is_caught(mutant: type[Any], clause: str) -> None:
+    assert_caught(run_ledger_store_conformance, lambda: InMemory(mutant()), clause)
+
+
+@pytest.mark.parametrize(("mutant", "clause"), HOLDERS)
+def test_a_broken_holder_is_caught(mutant: type[RecordHolder], clause: str) -> None:
+    def make() -> worlds.Held:
+        sound = worlds.held_in_memory()
+        sound.holder = mutant("contacts", sound.repository, sound.eraser, sound.holder._new_erasure)  # type: ignore[attr-defined]
+        return sound
+
+    assert_caught(run_holder_conformance, make, clause)

@@ -1,0 +1,53 @@
+"""The ports on SQLite keep their contracts, all of them, through any number of restarts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from capsule_core.testing.conformance.holder import run_holder_conformance
+from capsule_core.testing.conformance.journal import run_journal_conformance
+from capsule_core.testing.conformance.keystore import run_keystore_conformance
+from capsule_core.testing.conformance.ledger import run_ledger_store_conformance
+from capsule_core.testing.conformance.pages import run_page_store_conformance
+from capsule_core.testing.conformance.records import run_record_store_conformance
+from tests.conformance.worlds import held_on_disk, on_disk, template
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return template(tmp_path_factory.mktemp("original"))
+
+
+@pytest.fixture
+def fewer() -> settings:
+    """An example on a disk costs ten in memory."""
+    usual = settings()
+    return settings(usual, max_examples=max(10, usual.max_examples // 3))
+
+
+def test_the_record_store_keeps_its_contract(original: Path, tmp_path: Path, fewer: settings) -> None:
+    assert run_record_store_conformance(on_disk(original, tmp_path, "records"), settings=fewer) == ()
+
+
+def test_the_page_store_keeps_its_contract(original: Path, tmp_path: Path, fewer: settings) -> None:
+    assert run_page_store_conformance(on_disk(original, tmp_path, "records"), settings=fewer) == ()
+
+
+def test_the_keystore_keeps_its_contract(original: Path, tmp_path: Path, fewer: settings) -> None:
+    assert run_keystore_conformance(on_disk(original, tmp_path, "keystore"), settings=fewer) == ()
+
+
+def test_the_journal_keeps_its_contract(original: Path, tmp_path: Path, fewer: settings) -> None:
+    assert run_journal_conformance(on_disk(original, tmp_path, "journal"), settings=fewer) == ()
+
+
+def test_the_ledger_store_keeps_its_contract(original: Path, tmp_path: Path, fewer: settings) -> None:
+    assert run_ledger_store_conformance(on_disk(original, tmp_path, "ledger"), settings=fewer) == ()
+
+
+def test_the_holder_keeps_its_contract(original: Path, tmp_path: Path, fewer: settings) -> None:
+    make = on_disk(original, tmp_path, "records")
+    assert run_holder_conformance(lambda: held_on_disk(make()), settings=fewer) == ()
