@@ -24,7 +24,7 @@ from capsule_services.runtime.clock import advance
 from capsule_services.runtime.deployment import Options, running
 from capsule_services.runtime.faults import StartRefused
 
-__all__ = ["app"]
+__all__ = ["AsJson", "Data", "app", "check", "clock", "demo", "put_ahead", "up"]
 
 app = typer.Typer(
     name="capsule",

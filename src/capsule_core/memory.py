@@ -233,14 +233,14 @@ class MemoryStore:
                 raise VersionMismatch
 
     def _expect(self, act: Act) -> None:
+        if act.answer is not None and (act.tenant, act.answer.key) in self._answers:
+            raise RequestInFlight
         for expected in act.expects:
             record = self._records.get((act.tenant, expected.id))
             if record is None or expected.batch != (record.trash.batch if record.trash is not None else None):
                 raise VersionMismatch
             if expected.version is not None and record.version != expected.version:
                 raise VersionMismatch
-        if act.answer is not None and (act.tenant, act.answer.key) in self._answers:
-            raise RequestInFlight
 
     def _follow(self, drafts: Sequence[Sealed]) -> None:
         for draft in drafts:

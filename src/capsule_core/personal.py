@@ -23,10 +23,23 @@ import attrs
 
 from capsule_core.errors import InvalidField, UndeclaredField
 
-__all__ = ["Category", "Exact", "Form", "Kind", "Personal", "Plain", "Words", "kind", "kind_of"]
+__all__ = [
+    "Category",
+    "Declaration",
+    "Exact",
+    "Form",
+    "Kind",
+    "Personal",
+    "Plain",
+    "Upcast",
+    "Words",
+    "kind",
+    "kind_of",
+]
 
 T = TypeVar("T")
 Upcast = Callable[[dict[str, Any]], dict[str, Any]]
+"""Leads the dictionary of one schema of a kind to the next."""
 
 
 class Category(enum.Enum):
@@ -70,6 +83,11 @@ class Words:
     """The field is found by the beginning of any of its words, in any script."""
 
 
+def _named(_: object, attribute: attrs.Attribute[str], value: str) -> None:
+    if not value.strip():
+        raise InvalidField(attribute.name, "must be named")
+
+
 @attrs.frozen(kw_only=True)
 class Personal:
     """The field holds personal data of a *category*, kept for a *purpose*.
@@ -78,14 +96,9 @@ class Personal:
     """
 
     category: Category = attrs.field(kw_only=False)
-    purpose: str = attrs.field()
+    purpose: str = attrs.field(validator=_named)
     search: Exact | Words | None = None
     provided: bool = True
-
-    @purpose.validator
-    def _named(self, _: object, value: str) -> None:
-        if not value.strip():
-            raise InvalidField("purpose", "must be named")
 
 
 @attrs.frozen
@@ -97,6 +110,7 @@ class Plain:
 
 
 Declaration = Personal | Plain
+"""What a field declares."""
 
 
 @attrs.frozen(kw_only=True)

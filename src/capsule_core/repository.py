@@ -24,6 +24,7 @@ from capsule_core.names import RecordId, SubjectKey, SubjectRef, TenantId
 from capsule_core.personal import Kind
 from capsule_core.records import (
     Act,
+    Answer,
     Cursor,
     Expected,
     Mark,
@@ -149,6 +150,12 @@ class Repository:
     def change(self, kept: Kept[Any], content: Any, *, act: Act, request: Request | None = None) -> Kept[Any]:
         """Keep *content* over what was *kept*; errors as :meth:`add`."""
         return self.add([Draft(content, root=kept.root, at=kept.at, over=kept)], act=act, request=request)[0]
+
+    def unchanged(self, kept: Kept[Any], *, request: Request | None) -> Kept[Any]:
+        """Answer with *kept*, which a request left as it was; asked again under its id, it answers the same."""
+        if request is not None:
+            self.store.keep(self._answer(kept.tenant, request, [kept]))
+        return kept
 
     def trash(self, kept: Kept[Any], batch: str, *, act: Act, request: Request | None = None) -> Kept[Any]:
         """Throw *kept* away with all that hangs on it.
@@ -294,12 +301,12 @@ class Repository:
 
     def _complete(self, act: Act, request: Request | None, *, answered: Sequence[Kept[Any]]) -> Act:
         """Put on the act its witness and, if it was asked for under a request id, its answer."""
-        answer = None
-        if request is not None:
-            body = json.dumps([to_plain(kept) for kept in answered]).encode()
-            owner = answered[0]
-            answer = answers.seal(body, self.vault, act.tenant, request, subject=owner.subject, slot=owner.slot)
+        answer = None if request is None else self._answer(act.tenant, request, answered)
         return attrs.evolve(act, answer=answer, witness=bears_witness(self.vault, act))
+
+    def _answer(self, tenant: TenantId, request: Request, answered: Sequence[Kept[Any]]) -> Answer:
+        body, owner = json.dumps([to_plain(kept) for kept in answered]).encode(), answered[0]
+        return answers.seal(body, self.vault, tenant, request, subject=owner.subject, slot=owner.slot)
 
     def _kind(self, content: Any) -> Kind:
         for kind in self.kinds.values():

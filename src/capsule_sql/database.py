@@ -66,6 +66,8 @@ class Database:
 
     def read(self, body: Callable[[sqlite3.Connection], T]) -> T:
         """Run *body* on a connection that nobody else uses meanwhile; it leaves no cursor open."""
+        if self._closed:
+            raise Unavailable
         try:
             connection = self._idle.pop()
         except IndexError:
@@ -159,12 +161,14 @@ class Database:
 
     def _commit(self, group: list[_Change]) -> None:
         try:
+            if self._closed:
+                raise Unavailable
             self._writer.execute("BEGIN IMMEDIATE")
             for change in group:
                 self._run(change, alone=len(group) == 1)
             self._writer.execute("COMMIT")
         except BaseException as error:
-            if self._writer.in_transaction:  # a full disk has rolled back by itself
+            if not self._closed and self._writer.in_transaction:  # a full disk has rolled back by itself
                 self._writer.execute("ROLLBACK")
             reason = error if isinstance(error, Exception) else Unavailable()
             for change in group:

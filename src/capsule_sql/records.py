@@ -178,7 +178,9 @@ class SqlStore:
 
 
 def _expect(connection: sqlite3.Connection, act: Act) -> None:
-    """Check that records are as the act expects, and that its request was not answered yet."""
+    """Check that the act's request was not answered yet, and that records are as the act expects."""
+    if act.answer is not None and answers.answered(connection, act.tenant, act.answer.key) is not None:
+        raise RequestInFlight
     if act.expects:
         select = f"SELECT id, version, batch FROM records WHERE tenant_no = {TENANT} AND id IN {EACH}"
         rows = connection.execute(select, (act.tenant, listed(expected.id for expected in act.expects)))
@@ -187,8 +189,6 @@ def _expect(connection: sqlite3.Connection, act: Act) -> None:
             version, batch = found.get(expected.id, (0, None))
             if not version or batch != expected.batch or expected.version not in {None, version}:
                 raise VersionMismatch
-    if act.answer is not None and answers.answered(connection, act.tenant, act.answer.key) is not None:
-        raise RequestInFlight
 
 
 def _witnessed(connection: sqlite3.Connection, act: Act, touched: Sequence[Touched]) -> Sequence[Touched]:

@@ -54,14 +54,27 @@ def reading(tenant: TenantId, ids: Sequence[RecordId]) -> Query:
 
 def listing(where: Where, *, admits: Mark, limit: int, after: Cursor | None) -> Query:
     """Ask for up to *limit* of what is meant and admitted, newest first; only what is listed is fetched whole."""
-    query = _meant("r.no", where, refused=int(~admits))
     at = "f.at" if where.tokens else "r.at"  # the index of tokens is in the order of time too
-    if after is not None:
-        query.demand(f"({at}, r.id) < (?, ?)", micros(after.at), after.id)
-    query.then(f"ORDER BY {at} DESC, r.id DESC LIMIT ?", limit)
-    return Query(
-        f"SELECT {SEALED} FROM {_WHOLE} WHERE r.no IN ({query.text}) ORDER BY r.at DESC, r.id DESC", query.values
-    )
+    parts = [_meant(f"r.no, {at} AS at, r.id AS id", each, refused=int(~admits)) for each in _by_kind(where)]
+    for part in parts:
+        if after is not None:
+            part.demand(f"({at}, r.id) < (?, ?)", micros(after.at), after.id)
+    # Each kind lies in the order of time in an index of its own: SQLite merges them, and sorts nothing.
+    found = Query(" UNION ALL ".join(part.text for part in parts), [value for part in parts for value in part.values])
+    found.then("ORDER BY at DESC, id DESC LIMIT ?", limit)
+    wanted = f"SELECT no FROM ({found.text})"
+    return Query(f"SELECT {SEALED} FROM {_WHOLE} WHERE r.no IN ({wanted}) ORDER BY r.at DESC, r.id DESC", found.values)
+
+
+def _by_kind(where: Where) -> list[Where]:
+    """Ask for several kinds one by one where nothing but the kind names few records."""
+    if where.kinds is None or len(where.kinds) < 2 or where.tokens or any(where.signature) or _names_few(where):
+        return [where]
+    return [attrs.evolve(where, kinds=(kind,)) for kind in dict.fromkeys(where.kinds)]
+
+
+def _names_few(where: Where) -> bool:
+    return any(each is not None for each in (where.ids, where.roots, where.subjects, where.batch, where.due))
 
 
 def touching(where: Where, *, refused: Mark) -> Query:
@@ -72,7 +85,7 @@ def touching(where: Where, *, refused: Mark) -> Query:
 def _meant(columns: str, where: Where, *, refused: int) -> Query:
     """Begin with what names the fewest records, then say all that must hold."""
     halves = [(f"{name} & ? = ?", half) for name, half in zip(_SIGNATURE, words(where.signature), strict=True) if half]
-    few = any(each is not None for each in (where.ids, where.roots, where.subjects, where.batch, where.due))
+    few = _names_few(where)
     first, *others = where.tokens or (None,)
     if first is not None:
         query = Query(f"SELECT {columns} FROM tokens f CROSS JOIN records r ON r.no = f.record_no {_SUBJECT}")

@@ -14,7 +14,7 @@ from tests.architecture.tree import REPOSITORY
 TESTS = REPOSITORY / "tests"
 README = TESTS / "README.md"
 LAWS = {f"L{number}" for number in range(1, 16)}
-KEPT = ("L1", "L2", "L3", "L4", "L5", "L6", "L7", "L8", "L9", "L12", "L13")
+KEPT = ("L1", "L2", "L3", "L5", "L6", "L8", "L9", "L12", "L13")
 
 
 def named(path: Path) -> Iterator[str]:

@@ -95,9 +95,9 @@ def test_what_only_the_server_says_is_not_taken_from_a_caller(desk: Desk) -> Non
 @pytest.mark.parametrize(
     ("contact", "field"),
     [
-        (pb.Contact(), "contact"),
+        (pb.Contact(), "contact.person"),
         (pb.Contact(person=pb.Person()), "contact.display_name"),
-        (pb.Contact(emails=[pb.Email(address="ada@example.org")]), "contact"),
+        (pb.Contact(emails=[pb.Email(address="ada@example.org")]), "contact.person"),
         (pb.Contact(person=pb.Person(given_name="Ada", birthday="1999-02-30")), "contact.person.birthday"),
         (pb.Contact(person=pb.Person(given_name="A\nda")), "contact.person.given_name"),
         (pb.Contact(person=pb.Person(given_name="Ada", honorific_prefix="x" * 501)), "contact.person.honorific_prefix"),

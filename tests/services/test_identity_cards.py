@@ -25,6 +25,9 @@ KEPT = {
     "payment_method.brand",
     "payment_method.last_four",
     "invitation.display_name",
+    "invitation.email",
+    "super_administrator.email",
+    "user.email",
     "user.display_name",
     "password",
 }
@@ -83,12 +86,12 @@ def test_a_card_number_is_kept_nowhere(method: str, path: str) -> None:
             refused = error
         assert not any(CARD in content for content in premises.contents())
         if path in KEPT:
-            assert refused == CardNumberFound(path)
+            assert repr(refused) == repr(CardNumberFound(path))
         assert CARD not in str(refused)
 
 
 def test_every_text_that_is_kept_is_among_them() -> None:
-    assert KEPT <= {path for _, path in PATHS}
+    assert {path for _, path in PATHS} >= KEPT
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "RemoveUser"])

@@ -61,7 +61,7 @@ def test_of_an_invitation_only_a_keyed_hash_is_kept_and_no_name_once_it_is_used(
     token = premises.invite(tenant, BEN)
     assert not any(token.rpartition(".")[2] in content for content in premises.contents())
     accept(premises, token)
-    (invitation,) = [content for content in premises.contents() if "accepted_at" in content]
+    (invitation,) = [content for content in premises.contents() if "invited_by" in content]
     assert BEN not in invitation
     assert "Somebody" not in invitation
 

@@ -208,3 +208,13 @@ def test_a_checkpoint_that_a_reader_blocks_is_not_called_done(database: Database
             database.checkpoint()
     database.checkpoint()
     assert database.path.with_name("log.db-wal").stat().st_size == 0
+
+
+def test_after_it_is_closed_a_database_answers_that_it_cannot(database: Database) -> None:
+    put(database, "x", 1)
+    database.close()
+    with pytest.raises(Unavailable):
+        put(database, "y", 2)
+    with pytest.raises(Unavailable):
+        notes(database)
+    assert [path.name for path in database.path.parent.iterdir()] == ["log.db"]

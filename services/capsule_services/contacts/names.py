@@ -8,10 +8,11 @@ from typing import Final
 from capsule_core.errors import InvalidField
 from capsule_core.names import TenantId
 
-__all__ = ["contact_name", "entry_name", "parsed_contact", "parsed_entry", "parsed_user", "user_name"]
+__all__ = ["contact_name", "entry_name", "parsed_contact", "parsed_entry", "parsed_photo", "parsed_user", "user_name"]
 
 _ID: Final = r"([A-Za-z0-9][A-Za-z0-9_.-]{0,63})"
-_CONTACT: Final = re.compile(rf"tenants/{_ID}/contacts/{_ID}(?:/photo)?")
+_CONTACT: Final = re.compile(rf"tenants/{_ID}/contacts/{_ID}")
+_PHOTO: Final = re.compile(rf"tenants/{_ID}/contacts/{_ID}/photo")
 _ENTRY: Final = re.compile(rf"tenants/{_ID}/contacts/{_ID}/entries/{_ID}")
 _USER: Final = re.compile(rf"tenants/{_ID}/users/{_ID}")
 
@@ -32,7 +33,7 @@ def user_name(tenant: TenantId, user: str) -> str:
 
 
 def parsed_contact(name: str, *, field: str = "name") -> str:
-    """Return the id in the name of a contact, or of its photo.
+    """Return the id in the name of a contact.
 
     Raises:
         InvalidField: it is no such name.
@@ -40,6 +41,18 @@ def parsed_contact(name: str, *, field: str = "name") -> str:
     found = _CONTACT.fullmatch(name)
     if found is None:
         raise InvalidField(field, "must be like tenants/{tenant}/contacts/{contact}")
+    return found[2]
+
+
+def parsed_photo(name: str, *, field: str = "name") -> str:
+    """Return the id of the contact in the name of its photo.
+
+    Raises:
+        InvalidField: it is no such name.
+    """
+    found = _PHOTO.fullmatch(name)
+    if found is None:
+        raise InvalidField(field, "must be like tenants/{tenant}/contacts/{contact}/photo")
     return found[2]
 
 

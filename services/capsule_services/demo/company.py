@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from uuid import UUID, uuid4
 
 import attrs
@@ -29,6 +29,7 @@ __all__ = [
     "send_file",
     "sign_in",
     "sign_up",
+    "throw_away",
 ]
 
 PASSWORD = "correct horse battery staple"  # noqa: S105  the people of a demo have no secrets
@@ -47,7 +48,7 @@ def expect(condition: object, promise: str) -> None:
 
 
 @contextlib.contextmanager
-def refused(reason: str, promise: str) -> Iterator[None]:
+def refused(reason: str, promise: str) -> Generator[None]:
     """Fail unless what is done inside is refused with *reason*."""
     try:
         yield
@@ -133,6 +134,11 @@ def send_file(
             yield contacts_pb2.ImportContactsRequest(data=content[start : start + _PIECE])
 
     return by.contacts.ImportContacts(messages())
+
+
+def throw_away(by: Desk, contact: str) -> contacts_pb2.Contact:
+    """Delete a contact."""
+    return by.contacts.DeleteContact(contacts_pb2.DeleteContactRequest(name=contact, request_id=request_id()))
 
 
 def request_id() -> str:

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, timedelta
-from pathlib import Path
 from typing import Final, TypeVar
 
 from capsule_api.contacts.v1 import contacts_pb2 as pb
@@ -14,13 +13,13 @@ from capsule_api.privacy.v1 import privacy_pb2
 from capsule_core.errors import CapsuleError, ReceiptInvalid
 from capsule_core.receipts import Receipt, verify
 from capsule_services import sample
-from capsule_services.demo.company import CheckFailed, expect, request_id
+from capsule_services.demo.company import CheckFailed, expect, request_id, throw_away
 from capsule_services.demo.forensics import search
 from capsule_services.demo.story import Memory, Step
 from capsule_services.runtime.clock import advance
 from capsule_services.runtime.deployment import ORDER
 
-__all__ = ["PROOF"]
+__all__ = ["PROOF", "let_time_pass", "look_for_them", "print_and_export", "verify_receipts"]
 
 T = TypeVar("T")
 _PATIENCE: Final = 20.0
@@ -32,9 +31,9 @@ _FORMATS: Final = (
 
 
 def let_time_pass(memory: Memory) -> str:
-    first = _delete(memory, "swept")
+    first = throw_away(memory.chief, memory.people["swept"].name)
     advance(memory.deployment.clock_file, timedelta(seconds=1))
-    second = _delete(memory, "kept")
+    second = throw_away(memory.chief, memory.people["kept"].name)
     apart = second.purge_time.ToDatetime() - first.purge_time.ToDatetime()
     expect(apart >= timedelta(seconds=1), "the second is thrown away a second later")
     due = first.purge_time.ToDatetime(tzinfo=UTC)
@@ -47,7 +46,7 @@ def let_time_pass(memory: Memory) -> str:
     expect(still.state == pb.Contact.DELETED, "what was thrown away a second later is still there")
     restored = pb.UndeleteContactRequest(name=second.name, request_id=request_id())
     expect(memory.chief.contacts.UndeleteContact(restored).state == pb.Contact.ACTIVE, "and can be taken back")
-    memory.receipts["swept"] = _keep(memory, "receipt-swept.json", receipt)
+    memory.receipts["swept"] = memory.keep("receipt-swept.json", receipt)
     return "30 days on: one is destroyed by the sweep, one thrown away a second later is not, and is taken back"
 
 
@@ -56,26 +55,26 @@ def print_and_export(memory: Memory) -> str:
     printed = b"".join(p.data for p in stub.PrintContact(pb.PrintContactRequest(name=memory.people["living"].name)))
     living = sample.member("living")
     expect(living.family_name.encode() in printed and b"all is well" in printed, "the summary has the whole history")
-    _keep(memory, "summary.html", printed)
+    memory.keep("summary.html", printed)
     sizes = []
     for file, format_ in _FORMATS:
         request = pb.ExportContactsRequest(parent=tenant, format=format_)
         content = b"".join(piece.data for piece in stub.ExportContacts(request))
         expect(living.email.encode() in content, f"{file} has the living")
         expect(sample.member("purged").email.encode() not in content, f"{file} has nobody who was erased")
-        _keep(memory, file, content)
+        memory.keep(file, content)
         sizes.append(f"{file} {len(content) // 1024} KiB")
     exported = json.loads((memory.artefacts / "contacts.json").read_bytes())
     return f"print summary; {', '.join(sizes)}; {len(exported['contacts'])} contacts"
 
 
 def verify_receipts(memory: Memory) -> str:
-    memory.receipts["everywhere"] = _keep(
-        memory, "receipt-purged-everywhere.json", _everywhere(memory, memory.erasures["purged"])
+    memory.receipts["everywhere"] = memory.keep(
+        "receipt-purged-everywhere.json", _everywhere(memory, memory.erasures["purged"])
     )
     keys = {name: (memory.deployment.folder / name / "receipts.pub").read_text().strip() for name in ORDER}
     for name in ORDER:
-        _keep(memory, f"{name}.pub", keys[name].encode())
+        memory.keep(f"{name}.pub", keys[name].encode())
     for path in memory.receipts.values():
         document = path.read_bytes()
         statement = verify(document, keys[Receipt.from_json(document).key])
@@ -100,11 +99,6 @@ def look_for_them(memory: Memory) -> str:
     files = [path for path in folder.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files) / (1 << 20)
     return f"{len(files)} files, {size:.1f} MiB, raw, base64, hexadecimal, compressed: nothing of the erased anywhere"
-
-
-def _delete(memory: Memory, role: str) -> pb.Contact:
-    name = memory.people[role].name
-    return memory.chief.contacts.DeleteContact(pb.DeleteContactRequest(name=name, request_id=request_id()))
 
 
 def _swept(memory: Memory) -> privacy_pb2.Erasure | None:
@@ -152,12 +146,6 @@ def _refuse_flipped(document: bytes, key: str) -> None:
         except (ReceiptInvalid, CapsuleError):
             continue
         expect(same, "a flipped bit is found")
-
-
-def _keep(memory: Memory, file: str, content: bytes) -> Path:
-    path = memory.artefacts / file
-    path.write_bytes(content)
-    return path
 
 
 def _named(found: Sequence[object]) -> str:

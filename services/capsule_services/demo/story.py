@@ -22,10 +22,31 @@ from capsule_services.demo.company import (
     send_file,
     sign_in,
     sign_up,
+    throw_away,
 )
 from capsule_services.runtime.deployment import Deployment
 
-__all__ = ["WORK", "Memory", "Step", "find_member"]
+__all__ = [
+    "COMPANY",
+    "WORK",
+    "Memory",
+    "Step",
+    "arrive",
+    "come_late",
+    "delete",
+    "edit",
+    "find_member",
+    "find_people",
+    "found_company",
+    "import_again",
+    "import_books",
+    "list_people",
+    "purge",
+    "refuse_card",
+    "refuse_purge",
+    "restore",
+    "write_history",
+]
 
 COMPANY: Final = "Larkspur & Daughters"
 _LAYOUTS: Final[dict[sample.File, pb.ImportContactsRequest.Layout.ValueType]] = {
@@ -51,6 +72,12 @@ class Memory:
     receipts: dict[str, Path] = attrs.Factory(dict)
     erasures: dict[str, str] = attrs.Factory(dict)
     notes: tuple[str, ...] = ()
+
+    def keep(self, file: str, content: bytes) -> Path:
+        """Put a file among what the story leaves behind."""
+        path = self.artefacts / file
+        path.write_bytes(content)
+        return path
 
 
 Step = tuple[str, Callable[[Memory], str]]
@@ -173,7 +200,7 @@ def refuse_card(memory: Memory) -> str:
 
 def delete(memory: Memory) -> str:
     seen = memory.people["purged"]
-    gone = _delete(memory.standard, seen.name)
+    gone = throw_away(memory.standard, seen.name)
     expect(gone.state == pb.Contact.DELETED, "what is deleted is in the trash")
     kept = gone.purge_time.ToDatetime() - gone.delete_time.ToDatetime()
     expect(kept.total_seconds() == 30 * 24 * 3600, "it says when it is destroyed: in exactly 30 x 24 hours")
@@ -199,7 +226,7 @@ def restore(memory: Memory) -> str:
 
 def refuse_purge(memory: Memory) -> str:
     name = memory.people["purged"].name
-    _delete(memory.standard, name)
+    throw_away(memory.standard, name)
     for desk, who in ((memory.standard, "a standard user"), (memory.administrator, "an administrator")):
         with refused("PERMISSION_DENIED", f"{who} who purges"):
             desk.contacts.PurgeContact(pb.PurgeContactRequest(name=name, confirm=True, request_id=request_id()))
@@ -214,7 +241,7 @@ def purge(memory: Memory) -> str:
     answer = memory.chief.contacts.PurgeContact(request)
     expect(memory.chief.contacts.PurgeContact(request).receipt == answer.receipt, "asked again, it gives its receipt")
     memory.erasures["purged"] = answer.erasure
-    memory.receipts["purged"] = _keep(memory, "receipt-purged.json", answer.receipt)
+    memory.receipts["purged"] = memory.keep("receipt-purged.json", answer.receipt)
     with refused("NOT_FOUND", "reading what was destroyed"):
         memory.chief.contacts.GetEntry(pb.GetEntryRequest(name=f"{name}/entries/n0"))
     return "destroyed, with a receipt; asked again under the same request id, it gives the same one"
@@ -262,16 +289,6 @@ def find_member(desk: Desk, **by: str) -> pb.Contact:
 
 def _history(desk: Desk, contact: str) -> Sequence[pb.Entry]:
     return desk.contacts.ListEntries(pb.ListEntriesRequest(parent=contact)).entries
-
-
-def _delete(desk: Desk, contact: str) -> pb.Contact:
-    return desk.contacts.DeleteContact(pb.DeleteContactRequest(name=contact, request_id=request_id()))
-
-
-def _keep(memory: Memory, file: str, content: bytes) -> Path:
-    path = memory.artefacts / file
-    path.write_bytes(content)
-    return path
 
 
 WORK: Final[Sequence[Step]] = (

@@ -18,7 +18,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
@@ -83,7 +83,7 @@ class Deployment:
 
 
 @contextlib.contextmanager
-def running(folder: Path, options: Options) -> Iterator[Deployment]:
+def running(folder: Path, options: Options) -> Generator[Deployment]:
     """Run a deployment in *folder*, made at first use; it ends with the block, and with this process however it ends.
 
     Raises:
@@ -113,7 +113,7 @@ def running(folder: Path, options: Options) -> Iterator[Deployment]:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(folder: Path) -> Generator[None]:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / "logs").mkdir(exist_ok=True)

@@ -42,7 +42,7 @@ from capsule_sql.root_key import load_or_create_root_key
 
 __all__ = ["Opened", "open_holding"]
 
-MIRROR: Final = "mirror"
+_MIRROR: Final = "mirror"
 
 
 @attrs.frozen(kw_only=True)
@@ -79,11 +79,11 @@ def open_holding(host: Host, service: str, kinds: Sequence[Kind]) -> Opened:
             _file(stack, folder / "keystore.db", Role.KEYSTORE),
             root,
             secrets.token_bytes,
-            _file(stack, folder / MIRROR / "keystore.db", Role.KEYSTORE),
+            _file(stack, folder / _MIRROR / "keystore.db", Role.KEYSTORE),
         )
         journal = SqlJournal(
             _file(stack, folder / "journal.db", Role.JOURNAL),
-            _file(stack, folder / MIRROR / "journal.db", Role.JOURNAL),
+            _file(stack, folder / _MIRROR / "journal.db", Role.JOURNAL),
         )
         data = _file(stack, folder / "data.db", Role.DATA)
         store, ledger = SqlStore(data, journal), SqlLedger(data)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any, Final
+
+import attrs
 
 from capsule_api.contacts.v1 import contacts_pb2 as pb
 from capsule_core.contacts import (
@@ -18,12 +20,14 @@ from capsule_core.contacts import (
     Website,
     display_name,
 )
-from capsule_core.errors import InvalidField
+from capsule_core.errors import CardNumberFound, InvalidField
+from capsule_core.intake import refuse_cards
 from capsule_core.kept import Kept
+from capsule_core.personal import kind_of
 from capsule_services.contacts.names import contact_name, parsed_user, user_name
 from capsule_services.runtime.etags import etag
 
-__all__ = ["contact_from", "contact_to", "content_to"]
+__all__ = ["changed_from", "contact_from", "contact_to", "content_to"]
 
 _PERSON: Final[Mapping[str, str]] = {
     "given_name": "given_name",
@@ -49,7 +53,11 @@ def contact_from(message: pb.Contact, *, field: str = "contact") -> Contact:
 
     Raises:
         InvalidField: it is no contact; the path is the wire's (``contact.emails[0].address``).
+        CardNumberFound: a text holds a payment card number; likewise.
     """
+    party = message.WhichOneof("party")
+    if party is None:
+        raise InvalidField(f"{field}.person", "is required, or else organisation")
     with _paths_of_wire(field):
         shared: dict[str, Any] = {
             "emails": tuple(Email(m.address, label=m.label, primary=m.primary) for m in message.emails),
@@ -64,9 +72,25 @@ def contact_from(message: pb.Contact, *, field: str = "contact") -> Contact:
         }
     shared["owner"] = parsed_user(message.owner, field=f"{field}.owner")
     with _paths_of_wire(field):
-        if message.WhichOneof("party") == "organisation":
-            return Organisation(id="", name=message.organisation.display_name, **shared)
-        return Person(id="", **{ours: getattr(message.person, theirs) for ours, theirs in _PERSON.items()}, **shared)
+        if party == "organisation":
+            contact: Contact = Organisation(id="", name=message.organisation.display_name, **shared)
+        else:
+            named = {ours: getattr(message.person, theirs) for ours, theirs in _PERSON.items()}
+            contact = Person(id="", **named, **shared)
+        refuse_cards(kind_of(type(contact)), contact)
+        return contact
+
+
+def changed_from(message: pb.Contact, before: Contact, *, field: str = "contact") -> Contact:
+    """Read what an update made of the contact that was kept *before*.
+
+    Raises:
+        InvalidField: it is no contact, or a person became an organisation, or the other way round.
+    """
+    contact = contact_from(message, field=field)
+    if type(contact) is not type(before):
+        raise InvalidField(f"{field}.{message.WhichOneof('party')}", "is not what the contact is, which never changes")
+    return attrs.evolve(contact, id=before.id, source=before.source)
 
 
 def content_to(contact: Contact) -> pb.Contact:
@@ -107,11 +131,13 @@ def contact_to(kept: Kept[Contact], *, has_photo: bool = False) -> pb.Contact:
 
 
 @contextlib.contextmanager
-def _paths_of_wire(field: str) -> Iterator[None]:
+def _paths_of_wire(field: str) -> Generator[None]:
     try:
         yield
     except InvalidField as error:
         raise InvalidField(f"{field}.{_on_wire(error.field)}", error.problem) from None
+    except CardNumberFound as error:
+        raise CardNumberFound(f"{field}.{_on_wire(error.field)}") from None
 
 
 def _on_wire(path: str) -> str:

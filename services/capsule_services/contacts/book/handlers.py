@@ -8,7 +8,7 @@ import attrs
 
 from capsule_core.answers import Request
 from capsule_core.contacts import Contact, Person, Photo
-from capsule_core.errors import AlreadyLive, InvalidField
+from capsule_core.errors import AlreadyLive, InvalidField, ResourceMissing
 from capsule_core.identifiers import canonical
 from capsule_core.index import query_token
 from capsule_core.kept import Kept, Listing
@@ -130,7 +130,7 @@ def update(
     require_etag(kept, etag)
     content = change(kept)
     if content == kept.content:
-        return kept
+        return holding.repository.unchanged(kept, request=request)
     return holding.repository.change(kept, content, act=holding.act(call), request=request)
 
 
@@ -163,6 +163,8 @@ def undelete(
 def get_photo(holding: Holding, call: Call, contact: str) -> Kept[Photo]:
     """Return a contact's photo."""
     kept: Kept[Photo] = holding.repository.get(call.within(), photo_id(contact), use=call.use, resource="photo")
+    if kept.root != contact:
+        raise ResourceMissing("photo")
     holding.shown(call, [kept])
     return kept
 

@@ -11,8 +11,8 @@ from capsule_api.contacts.v1 import contacts_pb2 as pb
 from capsule_core.contacts import Contact
 from capsule_core.kept import Kept, Listing
 from capsule_services.contacts.book import handlers
-from capsule_services.contacts.book.convert import contact_from, contact_to
-from capsule_services.contacts.names import parsed_contact, parsed_user
+from capsule_services.contacts.book.convert import changed_from, contact_from, contact_to
+from capsule_services.contacts.names import parsed_contact, parsed_photo, parsed_user
 from capsule_services.runtime.calls import Call, current_call
 from capsule_services.runtime.etags import parsed_etag
 from capsule_services.runtime.holding import Holding
@@ -29,16 +29,16 @@ class BookServicer:
     holding: Holding
     paging: Paging
 
-    def CreateContact(self, request: pb.CreateContactRequest, _: grpc.ServicerContext) -> pb.Contact:
+    def CreateContact(self, request: pb.CreateContactRequest, context: grpc.ServicerContext) -> pb.Contact:
         call = current_call()
         known = self.holding.recognised(call, request)
         return self._answer(call, handlers.create(self.holding, call, contact_from(request.contact), known))
 
-    def GetContact(self, request: pb.GetContactRequest, _: grpc.ServicerContext) -> pb.Contact:
+    def GetContact(self, request: pb.GetContactRequest, context: grpc.ServicerContext) -> pb.Contact:
         call = current_call()
         return self._answer(call, handlers.get(self.holding, call, parsed_contact(request.name)))
 
-    def ListContacts(self, request: pb.ListContactsRequest, _: grpc.ServicerContext) -> pb.ListContactsResponse:
+    def ListContacts(self, request: pb.ListContactsRequest, context: grpc.ServicerContext) -> pb.ListContactsResponse:
         call, window = current_call(), self.paging.window(current_call(), request)
         listing = handlers.list_contacts(
             self.holding, call, _filters(request), show_deleted=request.show_deleted, window=window
@@ -48,7 +48,9 @@ class BookServicer:
             contacts=contacts, next_page_token=self.paging.token(call, request, listing.after)
         )
 
-    def SearchContacts(self, request: pb.SearchContactsRequest, _: grpc.ServicerContext) -> pb.SearchContactsResponse:
+    def SearchContacts(
+        self, request: pb.SearchContactsRequest, context: grpc.ServicerContext
+    ) -> pb.SearchContactsResponse:
         call, window = current_call(), self.paging.window(current_call(), request)
         by = handlers.Lookup(email=request.email, phone=request.phone, name_prefix=request.name_prefix)
         listing = handlers.find(self.holding, call, by, window=window)
@@ -57,29 +59,29 @@ class BookServicer:
             contacts=contacts, next_page_token=self.paging.token(call, request, listing.after)
         )
 
-    def UpdateContact(self, request: pb.UpdateContactRequest, _: grpc.ServicerContext) -> pb.Contact:
+    def UpdateContact(self, request: pb.UpdateContactRequest, context: grpc.ServicerContext) -> pb.Contact:
         call = current_call()
 
         def change(kept: Kept[Contact]) -> Contact:
             merged = updated(contact_to(kept), request.contact, request.update_mask, field="contact")
-            return attrs.evolve(contact_from(merged), id=kept.content.id, source=kept.content.source)
+            return changed_from(merged, kept.content)
 
         contact, tag = parsed_contact(request.contact.name, field="contact.name"), parsed_etag(request.contact.etag)
         known = self.holding.recognised(call, request)
         return self._answer(call, handlers.update(self.holding, call, contact, change, etag=tag, request=known))
 
-    def DeleteContact(self, request: pb.DeleteContactRequest, _: grpc.ServicerContext) -> pb.Contact:
+    def DeleteContact(self, request: pb.DeleteContactRequest, context: grpc.ServicerContext) -> pb.Contact:
         call, contact, tag = current_call(), parsed_contact(request.name), parsed_etag(request.etag)
         known = self.holding.recognised(call, request)
         return self._answer(call, handlers.delete(self.holding, call, contact, etag=tag, request=known))
 
-    def UndeleteContact(self, request: pb.UndeleteContactRequest, _: grpc.ServicerContext) -> pb.Contact:
+    def UndeleteContact(self, request: pb.UndeleteContactRequest, context: grpc.ServicerContext) -> pb.Contact:
         call, contact, tag = current_call(), parsed_contact(request.name), parsed_etag(request.etag)
         known = self.holding.recognised(call, request)
         return self._answer(call, handlers.undelete(self.holding, call, contact, etag=tag, request=known))
 
-    def GetPhoto(self, request: pb.GetPhotoRequest, _: grpc.ServicerContext) -> pb.Photo:
-        kept = handlers.get_photo(self.holding, current_call(), parsed_contact(request.name))
+    def GetPhoto(self, request: pb.GetPhotoRequest, context: grpc.ServicerContext) -> pb.Photo:
+        kept = handlers.get_photo(self.holding, current_call(), parsed_photo(request.name))
         return pb.Photo(
             name=request.name, media_type=kept.content.media_type, content=base64.b64decode(kept.content.data)
         )

@@ -23,7 +23,7 @@ class DisposalServicer:
     holding: Holding
     reporter: Reporter
 
-    def PurgeContact(self, request: pb.PurgeContactRequest, _: grpc.ServicerContext) -> pb.PurgeContactResponse:
+    def PurgeContact(self, request: pb.PurgeContactRequest, context: grpc.ServicerContext) -> pb.PurgeContactResponse:
         call, contact, tag = current_call(), parsed_contact(request.name), parsed_etag(request.etag)
         if request.validate_only:
             handlers.check_purge(self.holding, call, contact, confirm=request.confirm, etag=tag)

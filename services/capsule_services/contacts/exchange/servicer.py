@@ -24,7 +24,9 @@ class ExchangeServicer:
 
     holding: Holding
 
-    def ImportContacts(self, messages: Iterator[pb.ImportContactsRequest], _: grpc.ServicerContext) -> pb.ImportReport:
+    def ImportContacts(
+        self, messages: Iterator[pb.ImportContactsRequest], context: grpc.ServicerContext
+    ) -> pb.ImportReport:
         call, opening = current_call(), next(messages, pb.ImportContactsRequest())
         if opening.WhichOneof("part") != "header":
             raise InvalidField("header", "is what the first message must carry")
@@ -32,14 +34,14 @@ class ExchangeServicer:
         return report_to(handlers.import_contacts(self.holding, call, incoming, data_of(messages)))
 
     def ExportContacts(
-        self, request: pb.ExportContactsRequest, _: grpc.ServicerContext
+        self, request: pb.ExportContactsRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.ExportContactsResponse]:
         write = writer_of(request.format)
         for data in handlers.export_contacts(self.holding, current_call(), write):
             yield pb.ExportContactsResponse(data=data)
 
     def PrintContact(
-        self, request: pb.PrintContactRequest, _: grpc.ServicerContext
+        self, request: pb.PrintContactRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.PrintContactResponse]:
         for data in handlers.print_contact(self.holding, current_call(), parsed_contact(request.name)):
             yield pb.PrintContactResponse(data=data)

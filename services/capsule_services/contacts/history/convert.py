@@ -7,8 +7,10 @@ from typing import Final
 
 from capsule_api.contacts.v1 import contacts_pb2 as pb
 from capsule_core.contacts import Entry
-from capsule_core.errors import InvalidField
+from capsule_core.errors import CardNumberFound, InvalidField
+from capsule_core.intake import refuse_cards
 from capsule_core.kept import Kept
+from capsule_core.personal import kind_of
 from capsule_services.contacts.names import entry_name, user_name
 from capsule_services.runtime.etags import etag
 
@@ -23,9 +25,10 @@ def entry_from(message: pb.Entry, *, now: datetime, field: str = "entry") -> Ent
 
     Raises:
         InvalidField: it is no entry; the path is the wire's.
+        CardNumberFound: a text holds a payment card number; likewise.
     """
     try:
-        return Entry(
+        entry = Entry(
             id="",
             contact="",
             channel=pb.Entry.Kind.Name(message.kind).lower(),
@@ -34,8 +37,12 @@ def entry_from(message: pb.Entry, *, now: datetime, field: str = "entry") -> Ent
             subject_line=message.subject_line,
             body=message.body,
         )
+        refuse_cards(kind_of(Entry), entry)
     except InvalidField as error:
         raise InvalidField(f"{field}.{_ON_WIRE.get(error.field, error.field)}", error.problem) from None
+    except CardNumberFound as error:
+        raise CardNumberFound(f"{field}.{error.field}") from None
+    return entry
 
 
 def entry_to(kept: Kept[Entry]) -> pb.Entry:

@@ -75,7 +75,7 @@ def update(
     kept = _living(holding, call, contact, entry, etag)
     content = change(kept)
     if content == kept.content:
-        return kept
+        return holding.repository.unchanged(kept, request=request)
     draft = attrs.evolve(_draft(content, contact), over=kept)
     return holding.repository.add([draft], act=holding.act(call), request=request)[0]
 

@@ -27,23 +27,23 @@ class HistoryServicer:
     holding: Holding
     paging: Paging
 
-    def CreateEntry(self, request: pb.CreateEntryRequest, _: grpc.ServicerContext) -> pb.Entry:
+    def CreateEntry(self, request: pb.CreateEntryRequest, context: grpc.ServicerContext) -> pb.Entry:
         call, contact = current_call(), parsed_contact(request.parent, field="parent")
         entry = entry_from(request.entry, now=self.holding.now())
         return entry_to(handlers.create(self.holding, call, contact, entry, self.holding.recognised(call, request)))
 
-    def GetEntry(self, request: pb.GetEntryRequest, _: grpc.ServicerContext) -> pb.Entry:
+    def GetEntry(self, request: pb.GetEntryRequest, context: grpc.ServicerContext) -> pb.Entry:
         contact, entry = parsed_entry(request.name)
         return entry_to(handlers.get(self.holding, current_call(), contact, entry))
 
-    def ListEntries(self, request: pb.ListEntriesRequest, _: grpc.ServicerContext) -> pb.ListEntriesResponse:
+    def ListEntries(self, request: pb.ListEntriesRequest, context: grpc.ServicerContext) -> pb.ListEntriesResponse:
         call, contact = current_call(), parsed_contact(request.parent, field="parent")
         window = self.paging.window(call, request)
         listing = handlers.list_entries(self.holding, call, contact, show_deleted=request.show_deleted, window=window)
         token = self.paging.token(call, request, listing.after)
         return pb.ListEntriesResponse(entries=map(entry_to, listing.records), next_page_token=token)
 
-    def UpdateEntry(self, request: pb.UpdateEntryRequest, _: grpc.ServicerContext) -> pb.Entry:
+    def UpdateEntry(self, request: pb.UpdateEntryRequest, context: grpc.ServicerContext) -> pb.Entry:
         call = current_call()
         contact, entry = parsed_entry(request.entry.name, field="entry.name")
 
@@ -55,13 +55,13 @@ class HistoryServicer:
         tag, known = parsed_etag(request.entry.etag), self.holding.recognised(call, request)
         return entry_to(handlers.update(self.holding, call, contact, entry, change, etag=tag, request=known))
 
-    def DeleteEntry(self, request: pb.DeleteEntryRequest, _: grpc.ServicerContext) -> pb.Entry:
+    def DeleteEntry(self, request: pb.DeleteEntryRequest, context: grpc.ServicerContext) -> pb.Entry:
         call, tag = current_call(), parsed_etag(request.etag)
         contact, entry = parsed_entry(request.name)
         known = self.holding.recognised(call, request)
         return entry_to(handlers.delete(self.holding, call, contact, entry, etag=tag, request=known))
 
-    def UndeleteEntry(self, request: pb.UndeleteEntryRequest, _: grpc.ServicerContext) -> pb.Entry:
+    def UndeleteEntry(self, request: pb.UndeleteEntryRequest, context: grpc.ServicerContext) -> pb.Entry:
         call, tag = current_call(), parsed_etag(request.etag)
         contact, entry = parsed_entry(request.name)
         known = self.holding.recognised(call, request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC
+from typing import Final
 
 import attrs
 import grpc
@@ -18,7 +19,7 @@ from capsule_services.runtime.holding import Holding
 
 __all__ = ["HolderServicer"]
 
-GROUND = "request"
+_GROUND: Final = "request"
 
 
 @attrs.define(slots=False)
@@ -63,7 +64,7 @@ class HolderServicer(holder_pb2_grpc.HolderServiceServicer):
             tenant=tenant,
             id=erasure,
             subjects=tuple(subjects),
-            ground=GROUND,
+            ground=_GROUND,
             by=current_call().actor,
             requested=now,
         )

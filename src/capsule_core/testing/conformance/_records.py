@@ -307,7 +307,9 @@ class RecordsMachine(RuleBasedStateMachine):
         said = {(entry.id, entry.subject) for entry in self.touched}
         self._same_state(clause, answers or ("C9" if clause == "C9" else "C5"), "C8", changed=tenant)
         require(said == touched and len(self.touched) == len(touched), clause, "it does not say what it touched")
-        require((self.witness.shown or []) == self.touched, "C5", "the leaf was made of something else than was touched")
+        require(
+            (self.witness.shown or []) == self.touched, "C5", "the leaf was made of something else than was touched"
+        )
         leaves = self.under.ledger.head().size - self.size
         require(leaves == bool(touched), "C5", f"{leaves} leaves for an act that touched {len(touched)}")
 

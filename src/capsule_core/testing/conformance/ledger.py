@@ -100,7 +100,9 @@ class _Leaves(RuleBasedStateMachine):
 
     def _agree(self, clause: str) -> None:
         found = list(self.under.store.read(0, len(self.model) + 1))
-        require(found[: len(self.model)] == self.model, "C5" if len(found) >= len(self.model) else clause, "a leaf moved")
+        require(
+            found[: len(self.model)] == self.model, "C5" if len(found) >= len(self.model) else clause, "a leaf moved"
+        )
         require(len(found) == len(self.model), clause, "there are not as many leaves as were appended")
         require(self.under.store.head() == Frontier().append(self.model), "C4", "the head is not after every leaf")
         require(self.under.store.latest() == self.checkpoint, "C7", "it is not the checkpoint kept last")

@@ -1,0 +1,120 @@
+"""Export of a whole tenant, decrypted and logged, against the same texts read from a plaintext table."""
+
+from __future__ import annotations
+
+import csv as plain_csv
+import io
+import resource
+import sqlite3
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import orjson
+
+from capsule_core.export import csv, json, vcard
+from capsule_services.contacts.exchange.handlers import Writer, export_contacts
+from tests.benchmarks import peers
+from tests.benchmarks.measuring import Goal, Result, Scale, Spent, interleaved, ratio, spent
+from tests.benchmarks.people import person
+from tests.benchmarks.rig import CALL, Rig, fill, insert_plain, plain_row, plain_table, raw, rigged
+
+__all__ = ["exporting"]
+
+
+def exporting(scale: Scale, folder: Path) -> Iterator[Result]:
+    """Write every contact: as the service does, and as somebody would who keeps them in plaintext."""
+    with rigged(folder / "ours") as rig, raw(folder / "plain.db") as plain:
+        fill(rig, range(scale.exported))
+        plain_table(plain)
+        insert_plain(plain, [plain_row(person(n)) for n in range(scale.exported)])
+        _written(rig, json.write)
+        before = _most_memory()
+        sides: dict[str, Callable[[int], Spent]] = {
+            "raw json": lambda _: spent(lambda: _json(plain)),
+            "json": lambda _: spent(lambda: _written(rig, json.write)),
+            "raw csv": lambda _: spent(lambda: _csv(plain)),
+            "csv": lambda _: spent(lambda: _written(rig, csv.write)),
+            "vcard": lambda _: spent(lambda: _written(rig, vcard.write)),
+        }
+        taken = interleaved(sides, scale.rounds)
+        growth = (_most_memory() - before) / 1024
+        django = peers.django_csv(folder / "django.db", scale.exported)
+        vobject = _vobject(plain, scale.peers) if find_spec("vobject") else None
+    rate = {name: scale.exported / min(side.cpu for side in each) for name, each in taken.items()}
+    for form, name in (("json", "orjson"), ("csv", "csv.writer")):
+        yield Result(
+            name=f"export {form}",
+            against=f"SELECT from a plaintext table and {name}",
+            unit="%",
+            figure=100 * ratio(taken[f"raw {form}"], taken[form], "cpu"),
+            goal=Goal(65),
+            ours=f"{rate[form]:,.0f} /s",
+            reference=f"{rate[f'raw {form}']:,.0f} /s",
+        )
+    yield Result(
+        name="export csv",
+        against="Django's values_list and csv.writer, in plaintext",
+        unit="x",
+        figure=django and rate["csv"] / django,
+        goal=Goal(1.5),
+        ours=f"{rate['csv']:,.0f} /s",
+        reference=f"{django:,.0f} /s" if django else "",
+        why="not installed",
+    )
+    yield Result(
+        name="export vcard",
+        against="SELECT from a plaintext table and vobject",
+        unit="x",
+        figure=vobject and rate["vcard"] / vobject,
+        goal=Goal(40),
+        ours=f"{rate['vcard']:,.0f} /s",
+        reference=f"{vobject:,.0f} /s" if vobject else "",
+        why="not installed",
+    )
+    yield Result(
+        name="export",
+        against="memory that exporting adds to the process",
+        unit="MiB",
+        figure=growth,
+        goal=Goal(32, at_most=True),
+    )
+
+
+def _written(rig: Rig, write: Writer) -> int:
+    return sum(len(piece) for piece in export_contacts(rig.holding, CALL, write))
+
+
+def _json(plain: sqlite3.Connection) -> int:
+    cursor = plain.execute("SELECT * FROM contact")
+    names = [column[0] for column in cursor.description]
+    return sum(len(orjson.dumps(dict(zip(names, row, strict=True)))) for row in cursor)
+
+
+def _csv(plain: sqlite3.Connection) -> int:
+    block = io.StringIO()
+    table = plain_csv.writer(block)
+    for row in plain.execute("SELECT * FROM contact"):
+        table.writerow(row)
+    return block.tell()
+
+
+def _vobject(plain: sqlite3.Connection, count: int) -> float:
+    import vobject
+
+    def write() -> None:
+        for row in plain.execute("SELECT * FROM contact LIMIT ?", (count,)):
+            card = vobject.vCard()
+            card.add("n").value = vobject.vcard.Name(family=row[2], given=row[1])
+            card.add("fn").value = f"{row[1]} {row[2]}"
+            card.add("org").value = [row[3]]
+            card.add("title").value = row[4]
+            card.add("email").value = row[5]
+            card.add("tel").value = row[6]
+            card.serialize()
+
+    return count / spent(write).cpu
+
+
+def _most_memory() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

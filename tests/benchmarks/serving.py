@@ -1,0 +1,106 @@
+"""GetContact over mutual TLS against a bare echo of the same message, by the processor time of the server."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import attrs
+import grpc
+
+from capsule_api.contacts.v1 import contacts_pb2 as pb
+from capsule_api.contacts.v1.contacts_pb2_grpc import ContactsServiceStub
+from capsule_services.runtime.certificates import Credential
+from capsule_services.runtime.channels import open_channel
+from tests.benchmarks.measuring import Goal, Result, Scale, Spent, interleaved, ratio
+from tests.benchmarks.served import ECHO
+
+__all__ = ["serving"]
+
+_ROOT = Path(__file__).parents[2]
+
+
+@attrs.frozen
+class _Process:
+    """The process that serves, and what it said."""
+
+    process: subprocess.Popen[str]
+    said: dict[str, Any]
+
+    def cpu(self) -> float:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return float(json.loads(self.process.stdout.readline())["cpu"])
+
+    def channel(self, side: str) -> grpc.Channel:
+        credential = Credential(**{name: Path(path) for name, path in self.said["credential"].items()})
+        return open_channel(self.said[side], service="contacts", credential=credential, token=self.said["token"])
+
+
+def serving(scale: Scale, folder: Path) -> Iterator[Result]:
+    """Get contacts one after the other, and by many clients at once."""
+    with _serving(folder, max(scale.clients, 50)) as process:
+        for clients, least in ((1, 65), (scale.clients, 45)):
+            with contextlib.ExitStack() as stack:
+                echo = [_getter(process, "echo", stack) for _ in range(clients)]
+                ours = [_getter(process, "service", stack) for _ in range(clients)]
+                names = process.said["names"]
+                sides = {
+                    "echo": lambda _, echo=echo: _called(process, echo, names, scale.calls),
+                    "ours": lambda _, ours=ours: _called(process, ours, names, scale.calls),
+                }
+                for side in sides.values():
+                    side(0)
+                taken = interleaved(sides, scale.rounds)
+            each = {name: min(side.cpu for side in found) * 1e6 for name, found in taken.items()}
+            yield Result(
+                name="get contact",
+                against=f"a bare echo of the message by server CPU; {clients} client{'s' * (clients > 1)}, 8 threads",
+                unit="%",
+                figure=100 * ratio(taken["echo"], taken["ours"], "cpu"),
+                goal=Goal(least),
+                ours=f"{each['ours']:.0f} us",
+                reference=f"{each['echo']:.0f} us",
+            )
+
+
+@contextlib.contextmanager
+def _serving(folder: Path, contacts: int) -> Iterator[_Process]:
+    command = [sys.executable, "-m", "tests.benchmarks.served", str(folder), str(contacts)]
+    with subprocess.Popen(
+        command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin and process.stdout
+        try:
+            yield _Process(process, json.loads(process.stdout.readline()))
+        finally:
+            process.stdin.close()
+            process.wait(30)
+
+
+def _getter(process: _Process, side: str, stack: contextlib.ExitStack) -> Callable[[pb.GetContactRequest], Any]:
+    channel = stack.enter_context(process.channel(side))
+    if side == "service":
+        get: Callable[[pb.GetContactRequest], Any] = ContactsServiceStub(channel).GetContact
+        return get
+    return channel.unary_unary(
+        ECHO, request_serializer=pb.GetContactRequest.SerializeToString, response_deserializer=pb.Contact.FromString
+    )
+
+
+def _called(process: _Process, getters: list[Callable[[Any], Any]], names: list[str], calls: int) -> Spent:
+    def client(place: int) -> None:
+        for number in range(calls):
+            getters[place](pb.GetContactRequest(name=names[(number + place) % len(names)]))
+
+    before = process.cpu()
+    with ThreadPoolExecutor(len(getters)) as pool:
+        list(pool.map(client, range(len(getters))))
+    return Spent(process.cpu() - before, 1.0).each(calls * len(getters))
