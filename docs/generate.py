@@ -146,7 +146,6 @@ WAITING = {
     "L7": "no test yet; comes with backup and restore",
     "L10": "no test yet; comes with retention policies",
     "L11": "no test yet; comes with consent",
-    "L14": "no test yet; comes with more than one path that removes users",
     "L15": "no test yet; comes with requests that take days",
 }
 

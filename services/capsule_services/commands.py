@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 import tempfile
-import threading
+import time
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -92,16 +92,16 @@ def up(
     Prints one line of JSON when all of them report SERVING: every address, the CA, the client certificate, and how to
     connect. A service that ends by itself ends them all, with exit code 1.
     """
-    stopped = threading.Event()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, lambda *_: stopped.set())
+    _end_on_signals()
     ports = {"contacts": contacts_port, "identity": identity_port, "privacy": privacy_port}
     try:
         with running(data, Options(dev=dev, region=region.upper(), ports=ports)) as deployment:
             typer.echo(json.dumps(deployment.connection()))
-            while not stopped.wait(0.2):
-                if (ended := deployment.failed()) is not None:
-                    _refuse(f"{ended} ended by itself; see {data}/logs/{ended}.log", code=1)
+            while (ended := deployment.failed()) is None:
+                time.sleep(0.2)
+            _refuse(f"{ended} ended by itself; see {data}/logs/{ended}.log", code=1)
+    except KeyboardInterrupt:
+        return
     except StartRefused as error:
         _refuse(str(error))
 
@@ -158,12 +158,13 @@ def put_ahead(
 
 
 def _end_on_signals() -> None:
-    """End as on Ctrl-C, so that every process that was started is stopped."""
+    """End on Ctrl-C and SIGTERM alike, also where a shell made us ignore them, so that every process is stopped."""
 
     def end(*_: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, end)
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, end)
 
 
 def _refuse(sentence: str, *, code: int = _REFUSED) -> NoReturn:

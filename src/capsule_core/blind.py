@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable
+from functools import cached_property
 from hashlib import blake2b
 from typing import Final
 
@@ -23,6 +24,8 @@ __all__ = ["LONGEST_PREFIX", "SIGNATURE_BITS", "TenantKeys", "commitment", "deri
 SIGNATURE_BITS: Final = 256
 LONGEST_PREFIX: Final = 10
 _BITS_A_PREFIX: Final = 3
+_BLOCK: Final = 16
+_ONE: Final = ord("1")
 
 
 @attrs.frozen(kw_only=True, repr=False)
@@ -34,6 +37,11 @@ class TenantKeys:
     surrogates: bytes
     leaves: bytes
     answers: bytes
+
+    @cached_property
+    def prefix_cipher(self) -> Cipher[ECB]:
+        """A keyed pseudo-random function on blocks of 16 bytes: nothing is ever decrypted."""
+        return Cipher(AES(self.prefixes), ECB())  # noqa: S305
 
 
 def derive(secret: bytes) -> TenantKeys:
@@ -72,18 +80,22 @@ def signature(keys: TenantKeys, words: Iterable[str]) -> bytes:
 
     A record can only contain a word beginning with a query's words if its signature contains the query's.
     """
-    blocks = [_block(word[:end]) for word in set(words) for end in range(1, min(len(word), LONGEST_PREFIX) + 1)]
-    if not blocks:
+    beginnings = {word[:end] for word in words for end in range(1, min(len(word), LONGEST_PREFIX) + 1)}
+    if not beginnings:
         return bytes(SIGNATURE_BITS // 8)
-    # AES on single padded blocks is a keyed pseudo-random function here, not encryption: nothing is ever decrypted.
-    chosen = Cipher(AES(keys.prefixes), ECB()).encryptor().update(b"".join(blocks))  # noqa: S305
-    bits = 0
-    for start in range(0, len(chosen), 16):
-        for place in chosen[start : start + _BITS_A_PREFIX]:
-            bits |= 1 << place
-    return bits.to_bytes(SIGNATURE_BITS // 8, "big")
+    chosen = keys.prefix_cipher.encryptor().update(_blocks(beginnings))
+    bits = bytearray(b"0" * SIGNATURE_BITS)
+    for nth in range(_BITS_A_PREFIX):
+        for place in chosen[nth::_BLOCK]:
+            bits[~place] = _ONE
+    return int(bits, 2).to_bytes(SIGNATURE_BITS // 8, "big")
+
+
+def _blocks(beginnings: Iterable[str]) -> bytes:
+    padded = "".join([beginning.ljust(_BLOCK, "\0") for beginning in beginnings])
+    return padded.encode() if padded.isascii() else b"".join(map(_block, beginnings))
 
 
 def _block(prefix: str) -> bytes:
     raw = prefix.encode()
-    return raw.ljust(16, b"\0") if len(raw) <= 16 else blake2b(raw, digest_size=16).digest()
+    return raw.ljust(_BLOCK, b"\0") if len(raw) <= _BLOCK else blake2b(raw, digest_size=_BLOCK).digest()

@@ -87,32 +87,48 @@ class Eraser:
             return finished
         if self.plan(plan.erasure).digest != plan.digest:
             raise PlanStale
-        receipt = None if plan.guarded else self.erase(plan.erasure, now=now)
-        if receipt is None:
+        if plan.guarded:
             raise SubjectHeld
-        return receipt
+        return self.erase(plan.erasure, now=now)
 
-    def erase(self, erasure: Erasure, *, now: datetime, expects: tuple[Expected, ...] = ()) -> Receipt | None:
-        """Erase those of the subjects that nothing guards; None if that leaves nobody.
+    def erase(self, erasure: Erasure, *, now: datetime, expects: tuple[Expected, ...] = ()) -> Receipt:
+        """Erase all of the subjects that are known here, or none of them.
 
         The erasure may have been begun before: what is done is not done again, and a finished one gives its receipt.
 
         Raises:
             ResourceMissing: none of the subjects is known here.
+            SubjectErased: other erasures have left nothing of them to erase.
+            SubjectHeld: one of them is guarded, or is being erased by another erasure; nothing was destroyed.
             VersionMismatch: what was expected does not hold.
             Unavailable: the read-back still found something; trying again goes on from there.
         """
         finished = self.receipt(erasure.tenant, erasure.id, now=now)
         if finished is not None:
             return finished
-        if not any(self._store.subjects(erasure.tenant, erasure.subjects)):
+        self._fence(erasure, now=now, expects=expects)
+        receipt = self._finish(erasure, now=now)
+        if receipt is None:
+            raise SubjectHeld
+        return receipt
+
+    def _fence(self, erasure: Erasure, *, now: datetime, expects: tuple[Expected, ...]) -> None:
+        known = [subject for subject in self._store.subjects(erasure.tenant, erasure.subjects) if subject is not None]
+        if not known:
             raise ResourceMissing("subject")
-        self._store.mark(
-            self._reasons(erasure, Mark.FENCED, now),
+        mine = {subject.key for subject in self._fenced(erasure)[0]}
+        left = [subject.key for subject in known if not subject.marks & Mark.ERASED and subject.key not in mine]
+        if not left and not mine:
+            raise SubjectErased
+        if not left:
+            return  # an earlier attempt fenced them all
+        fenced = self._store.mark(
+            self._reasons(attrs.evolve(erasure, subjects=tuple(left)), Mark.FENCED, now),
             admits=erasure.admits,
-            act=story.fence_act(erasure, self._vault, now=now, expects=expects),
+            act=story.fence_act(erasure, self._vault, now=now, expects=expects, whole=len(left)),
         )
-        return self._finish(erasure, now=now)
+        if not fenced:
+            raise SubjectHeld
 
     def resume(self, *, now: datetime) -> list[Receipt]:
         """Lead every erasure that was begun and not finished to its end."""
@@ -120,7 +136,7 @@ class Eraser:
         for tenant, reason in self._store.unfinished():
             begun.setdefault((tenant, reason.id), []).append(reason.subject)
         erasures = [self._begun(tenant, name, tuple(subjects)) for (tenant, name), subjects in begun.items()]
-        receipts = [self._finish(erasure, now=now) for erasure in erasures]
+        receipts = [self._finish(erasure, now=now) for erasure in erasures if erasure is not None]
         return [receipt for receipt in receipts if receipt is not None]
 
     def receipt(self, tenant: TenantId, erasure: str, *, now: datetime) -> Receipt | None:
@@ -227,9 +243,12 @@ class Eraser:
     def _recalled(self, tenant: TenantId, request: Request) -> bytes | None:
         return answers.recall(self._store, self._vault, tenant, request)
 
-    def _begun(self, tenant: TenantId, name: str, subjects: tuple[SubjectKey, ...]) -> Erasure:
-        """Learn from its fence's leaf what an interrupted erasure was."""
-        fence = next(leaf for _, _, leaf in story.backwards(self._ledger, tenant, name) if leaf.act == story.FENCE)
+    def _begun(self, tenant: TenantId, name: str, subjects: tuple[SubjectKey, ...]) -> Erasure | None:
+        """Learn from its fence's leaf what an interrupted erasure was; None for a fence that no erasure put there."""
+        leaves = (leaf for _, _, leaf in story.backwards(self._ledger, tenant, name))
+        fence = next((leaf for leaf in leaves if leaf.act == story.FENCE), None)
+        if fence is None:
+            return None
         return Erasure(
             tenant=tenant,
             id=name,

@@ -14,7 +14,7 @@ import attrs
 
 from capsule_core import codec
 from capsule_core.erasure import Eraser
-from capsule_core.errors import InvalidField, ResourceMissing
+from capsule_core.errors import InvalidField, ResourceMissing, SubjectErased, SubjectHeld
 from capsule_core.index import query_token
 from capsule_core.names import ActorRef, RecordId, SubjectKey, SubjectRef, TenantId
 from capsule_core.personal import Form, Personal
@@ -104,7 +104,8 @@ class Holder(Protocol):
     H4. ``apply`` says of each subject whether it was reached or is unknown; repeating it changes nothing.
     H5. After FENCE, or once ``erase`` began, nothing is written for the subject.
     H6. ``erase`` says ERASED only with a receipt, after which ``locate`` and ``collect`` find nothing; NOTHING_HELD if
-        the subject was never known; repeating it gives the same receipt. What is held is not erased.
+        the subject was never known; repeating it gives the same receipt. While something keeps one of
+        the subjects, none is erased, and it says None.
     H7. ``sweep`` destroys what is due at the time given and nothing else.
     """
 
@@ -134,7 +135,7 @@ class Holder(Protocol):
         ...
 
     def erase(self, erasure: Erasure, *, now: datetime) -> Done:
-        """Erase the subjects that are known."""
+        """Erase all of the subjects that are known, or none of them while something keeps one."""
         ...
 
     def sweep(self, tenant: TenantId, *, now: datetime) -> Swept:
@@ -225,10 +226,11 @@ class RecordHolder:
     def erase(self, erasure: Erasure, *, now: datetime) -> Done:
         """Erase the subjects that are known."""
         try:
-            receipt = self._eraser.erase(erasure, now=now)
-        except ResourceMissing:
+            return Done(Outcome.ERASED, self._eraser.erase(erasure, now=now))
+        except (ResourceMissing, SubjectErased):
             return Done(Outcome.NOTHING_HELD, None)
-        return Done(None if receipt is None else Outcome.ERASED, receipt)
+        except SubjectHeld:
+            return Done(None, None)
 
     def sweep(self, tenant: TenantId, *, now: datetime) -> Swept:
         """Destroy what is due."""

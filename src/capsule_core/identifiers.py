@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
+from functools import cache
 from typing import Final
 
 import attrs
 import phonenumbers
+from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
 
 from capsule_core.personal import Form
 
@@ -121,12 +123,40 @@ def _canonical_email(text: str) -> str | None:
 
 
 def _canonical_phone(text: str, region: str | None) -> str | None:
+    if plain := _already_international(text):
+        return plain
     try:
         parsed = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
         digits = "".join(str(unicodedata.decimal(sign)) for sign in text if sign.isdecimal())
         return digits if len(digits) >= _FEWEST_DIGITS else None
     return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+
+
+_INTERNATIONAL = re.compile(r"\+[1-9][0-9 ().-]{6,30}")
+_BETWEEN_DIGITS: Final = str.maketrans("", "", " ().-")
+_LONGEST_PHONE: Final = 15
+
+
+def _already_international(text: str) -> str | None:
+    """Return the digits of a number that its country code begins and no national prefix follows: no need to parse it."""
+    if not _INTERNATIONAL.fullmatch(text):
+        return None
+    number = text.translate(_BETWEEN_DIGITS)
+    code = next((int(number[1:end]) for end in (2, 3, 4) if int(number[1:end]) in COUNTRY_CODE_TO_REGION_CODE), 0)
+    national = number[len(str(code)) + 1 :]
+    if not code or national.startswith("0") or not _FEWEST_DIGITS <= len(national) <= _LONGEST_PHONE - len(str(code)):
+        return None
+    prefix = _national_prefix(code)
+    return None if prefix is not None and prefix.match(national) else number
+
+
+@cache
+def _national_prefix(code: int) -> re.Pattern[str] | None:
+    region = phonenumbers.region_code_for_country_code(code)
+    metadata = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(code, region)
+    prefix = metadata and metadata.national_prefix_for_parsing
+    return re.compile(prefix) if prefix else None
 
 
 _CANONICAL: Final[dict[Form, Callable[[str], str | None]]] = {Form.TEXT: _canonical_text, Form.EMAIL: _canonical_email}

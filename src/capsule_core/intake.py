@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
 import attrs
 
 from capsule_core.guards import refuse_card_numbers
-from capsule_core.personal import Category, Exact, Form, Kind, Personal
+from capsule_core.personal import Category, Declaration, Exact, Form, Kind, Personal, kind_of
 
 __all__ = ["refuse_cards"]
+
+_SHORTEST: Final = 13
+"""Fewer characters hold no card number."""
 
 
 def refuse_cards(kind: Kind, content: Any) -> None:
@@ -18,22 +22,34 @@ def refuse_cards(kind: Kind, content: Any) -> None:
     Raises:
         CardNumberFound: naming the field (``custom[1].value``).
     """
-    for name, declared in kind.fields.items():
-        if isinstance(declared, Personal) and not _is_no_text(declared):
-            _refuse(name, getattr(content, name))
+    for name in _texts_of(kind.model):
+        _refuse(name, getattr(content, name))
 
 
-def _is_no_text(declared: Personal) -> bool:
-    search = declared.search
-    return declared.category is Category.IMAGE or (isinstance(search, Exact) and search.form is Form.PHONE)
+@cache
+def _texts_of(model: type[Any]) -> tuple[str, ...]:
+    return tuple(name for name, declared in kind_of(model).fields.items() if _is_text(declared))
+
+
+@cache
+def _parts_of(model: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in attrs.fields(model)) if attrs.has(model) else ()
+
+
+def _is_text(declared: Declaration) -> bool:
+    if not isinstance(declared, Personal) or declared.category is Category.IMAGE:
+        return False
+    return not (isinstance(declared.search, Exact) and declared.search.form is Form.PHONE)
 
 
 def _refuse(path: str, value: Any) -> None:
     if isinstance(value, str):
-        refuse_card_numbers(path, value)
+        if len(value) >= _SHORTEST:
+            refuse_card_numbers(path, value)
     elif isinstance(value, (tuple, list)):
         for place, item in enumerate(value):
             _refuse(f"{path}[{place}]", item)
-    elif attrs.has(type(value)):
-        for field in attrs.fields(type(value)):
-            _refuse(f"{path}.{field.name}", getattr(value, field.name))
+    else:
+        for name in _parts_of(type(value)):
+            if held := getattr(value, name):
+                _refuse(f"{path}.{name}", held)

@@ -99,7 +99,7 @@ def _keys(subjects: Sequence[str]) -> tuple[SubjectKey, ...]:
 class Destruction:
     """One holder's part in an erasure.
 
-    *records* counts what was destroyed by kind, *pages* are the ids of the destroyed page keys in hex, *mirrors* is the
+    *records* counts what was destroyed by kind, *pages* name the key pages and the ids of the keys they are sealed under now, *mirrors* is the
     number of key store copies that confirmed it, *verified_at* the moment when the holder read back and found nothing.
     """
 

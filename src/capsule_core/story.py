@@ -11,6 +11,7 @@ import attrs
 
 from capsule_core import answers
 from capsule_core.answers import Request
+from capsule_core.errors import SubjectHeld
 from capsule_core.ledger import Leaf, LedgerStore
 from capsule_core.names import ActorRef, SubjectKey, TenantId
 from capsule_core.receipts import Statement
@@ -54,10 +55,16 @@ class Erasure:
     admits: Mark = Mark.NONE
 
 
-def fence_act(erasure: Erasure, vault: Vault, *, now: datetime, expects: tuple[Expected, ...]) -> Act:
-    """Make the act that begins an erasure; its leaf commits to whom it meant, under salts that will die."""
+def fence_act(erasure: Erasure, vault: Vault, *, now: datetime, expects: tuple[Expected, ...], whole: int) -> Act:
+    """Make the act that begins an erasure; its leaf commits to whom it meant, under salts that will die.
 
-    def detail(_: Sequence[Touched]) -> dict[str, str]:
+    It refuses to be witnessed unless it fences the *whole* number of subjects: what is guarded is found out here, in the
+    transaction that decides, and then nobody is fenced.
+    """
+
+    def detail(touched: Sequence[Touched]) -> dict[str, str]:
+        if len(touched) < whole:
+            raise SubjectHeld
         return {"ground": erasure.ground, "requested": erasure.requested.isoformat()}
 
     return _act(erasure, FENCE, vault, now=now, detail=detail, expects=expects)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
 import attrs
 
 from capsule_core.erasure import Eraser
-from capsule_core.errors import VersionMismatch
+from capsule_core.errors import SubjectErased, SubjectHeld, VersionMismatch
 from capsule_core.names import ActorRef, TenantId
 from capsule_core.personal import Kind
 from capsule_core.receipts import Receipt
@@ -52,42 +52,51 @@ class Sweep:
         A trashed person is erased with everything there is of them; a trashed record of a living person is cleared.
         """
         receipts: list[Receipt] = []
-        while (receipt := self._erase_some(tenant, now=now, erasure=new_erasure())) is not None:
-            receipts.append(receipt)
+        for due in self._pages_due(tenant, now=now, admits=_ADMITTED):
+            receipts.extend(self._erase(tenant, due, now=now, new_erasure=new_erasure))
         cleared = self._clear(tenant, now=now)
         destroyed = sum(sum(part.records.values()) for r in receipts for part in r.statement.destructions)
         return Swept(
             records=destroyed + cleared,
             subjects=sum(len(receipt.statement.subjects) for receipt in receipts),
-            guarded=len(self._due(tenant, now=now, admits=~Mark.NONE)),
+            guarded=sum(len(due) for due in self._pages_due(tenant, now=now, admits=~Mark.NONE)),
             receipts=tuple(receipts),
         )
 
-    def _due(self, tenant: TenantId, *, now: datetime, admits: Mark = _ADMITTED) -> tuple[Sealed, ...]:
+    def _pages_due(self, tenant: TenantId, *, now: datetime, admits: Mark) -> Iterator[Sequence[Sealed]]:
         """Find people whose own record is due in the trash."""
         persons = tuple(name for name, kind in self._kinds.items() if kind.is_root)
-        where = Where(tenant=tenant, shelf=Shelf.TRASHED, due=now, kinds=persons)
-        return self._store.select(where, admits=admits, limit=_AT_ONCE).records
-
-    def _erase_some(self, tenant: TenantId, *, now: datetime, erasure: str) -> Receipt | None:
+        where, after = Where(tenant=tenant, shelf=Shelf.TRASHED, due=now, kinds=persons), None
         while True:
-            due = self._due(tenant, now=now)
-            if not due:
-                return None
-            # Whoever was taken back since must not be fenced: each is expected in the very trash it was found in.
-            expects = tuple(Expected(id=r.id, batch=r.trash.batch) for r in due if r.trash is not None)
-            wanted = Erasure(
-                tenant=tenant,
-                id=erasure,
-                subjects=tuple(dict.fromkeys(record.subject for record in due)),
-                ground=GROUND,
-                by=CLOCK,
-                requested=now,
-            )
-            try:
-                return self._eraser.erase(wanted, now=now, expects=expects)
-            except VersionMismatch:
-                continue
+            page = self._store.select(where, admits=admits, limit=_AT_ONCE, after=after)
+            if page.records:
+                yield page.records
+            after = page.after
+            if after is None:
+                return
+
+    def _erase(
+        self, tenant: TenantId, due: Sequence[Sealed], *, now: datetime, new_erasure: Callable[[], str]
+    ) -> list[Receipt]:
+        """Erase all of these people at once; if one of them may not be, halve the group until that one is left out."""
+        # Whoever was taken back since must not be fenced: each is expected in the very trash it was found in.
+        expects = tuple(Expected(id=r.id, batch=r.trash.batch) for r in due if r.trash is not None)
+        wanted = Erasure(
+            tenant=tenant,
+            id=new_erasure(),
+            subjects=tuple(dict.fromkeys(record.subject for record in due)),
+            ground=GROUND,
+            by=CLOCK,
+            requested=now,
+        )
+        try:
+            return [self._eraser.erase(wanted, now=now, expects=expects)]
+        except (VersionMismatch, SubjectHeld, SubjectErased):
+            if len(due) == 1:
+                return []  # taken back, held or erased by somebody else since it was found
+        middle = len(due) // 2
+        halves = (due[:middle], due[middle:])
+        return [receipt for half in halves for receipt in self._erase(tenant, half, now=now, new_erasure=new_erasure)]
 
     def _clear(self, tenant: TenantId, *, now: datetime) -> int:
         rest = tuple(name for name, kind in self._kinds.items() if not kind.is_root)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
+from capsule_core.names import from_micros, micros
 from capsule_core.records import Trash
 
 __all__ = ["PERIOD", "is_due", "thrown"]
@@ -15,7 +16,8 @@ PERIOD: Final = timedelta(hours=30 * 24)
 
 def thrown(batch: str, *, now: datetime) -> Trash:
     """Put what is deleted together at *now* into the trash, until exactly :data:`PERIOD` has passed."""
-    return Trash(batch=batch, at=now, until=now + PERIOD)
+    at = from_micros(micros(now))  # in UTC: added in another zone, 30 days may be an hour short
+    return Trash(batch=batch, at=at, until=at + PERIOD)
 
 
 def is_due(trash: Trash, *, now: datetime) -> bool:

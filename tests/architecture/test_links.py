@@ -95,3 +95,16 @@ def test_the_tables_of_the_reference_are_those_that_the_sources_make() -> None:
     command = [sys.executable, str(DOCS / "generate.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_step_of_the_demo_that_the_readme_cites_is_played() -> None:
+    played = "".join(
+        path.read_text(encoding="utf-8") for path in (REPOSITORY / "services/capsule_services/demo").glob("*.py")
+    )
+    cited = [
+        step
+        for cites in re.findall(r"demo, ([^|;]+)", text(REPOSITORY / "README.md"))
+        for step in re.findall(r'"([^"]+)"', cites)
+    ]
+    assert cited
+    assert [step for step in cited if f'("{step}", ' not in played] == []

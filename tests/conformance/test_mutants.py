@@ -53,7 +53,7 @@ STORES = [
 PAGES = [(mutants.AddsAPageOverAnother, "P1"), (mutants.TakesAnOlderPage, "P2"), (mutants.GivesANumberTwice, "P3")]
 KEYSTORES = [(mutants.KeepsTheOldKey, "C2"), (mutants.ClosesNobody, "C4"), (mutants.LeavesTheOldKeyInAFile, "C3")]
 JOURNALS = [(mutants.LosesOrder, "C2"), (mutants.FindsTheFirstPage, "C3")]
-LEDGERS = [(mutants.DropsALeaf, "C6"), (mutants.RewritesALeaf, "C5"), (mutants.ForgetsTheCheckpoint, "C7")]
+LEDGERS = [(mutants.DropsALeaf, "C1"), (mutants.RewritesALeaf, "C5"), (mutants.ForgetsTheCheckpoint, "C7")]
 HOLDERS = [
     (mutants.SaysErasedAndFindsStill, "H6"),
     (mutants.ErasedWithoutReceipt, "H6"),

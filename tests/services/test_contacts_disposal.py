@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -213,11 +213,11 @@ class Stumbling(MemoryKeystore):
 
     failing: bool = False
 
-    def replace(self, tenant: TenantId, fresh: PageKey) -> None:
+    def replace(self, keys: Sequence[tuple[bytes, PageKey]]) -> None:
         if self.failing:
             self.failing = False
             raise Unavailable
-        super().replace(tenant, fresh)
+        super().replace(keys)
 
 
 @pytest.mark.law("L9")

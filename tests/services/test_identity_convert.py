@@ -29,8 +29,7 @@ from capsule_core.tenancy import (
 )
 from capsule_core.testing.strategies import email_addresses, lines
 from capsule_services.identity.documents import DOCUMENTS
-from capsule_services.identity.fields import without_passwords
-from capsule_services.identity.invitations.convert import invitation_from, invitation_to
+from capsule_services.identity.invitations.convert import invitation_from, invitation_to, without_password
 from capsule_services.identity.names import check_tenant, parsed_user
 from capsule_services.identity.tenants import convert as tenants
 from capsule_services.identity.users.convert import role_from, role_to, user_from, user_to
@@ -187,10 +186,10 @@ def test_what_is_no_name_is_refused(name: str) -> None:
 
 def test_a_request_is_recognised_without_its_passwords() -> None:
     request = sign_up_request(password="one of two passwords")
-    again = without_passwords(request)
+    again = tenants.without_password(request)
     assert b"one of two" not in again.SerializeToString()
     again.super_administrator.password = "one of two passwords"
     assert again == request
-    assert without_passwords(pb.AcceptInvitationRequest(token="t", password="p")) == pb.AcceptInvitationRequest(
+    assert without_password(pb.AcceptInvitationRequest(token="t", password="p")) == pb.AcceptInvitationRequest(
         token="t"
     )

@@ -58,7 +58,7 @@ class Settings:
         None, converter=_number, help="inherited descriptor; the service ends when it closes"
     )
     metrics: int | None = environ.var(None, converter=_number, help="port of the loopback to serve metrics at")
-    phone_region: str = environ.var("US", converter=_region, help="country of phone numbers without a country code")
+    phone_region: str = environ.var("GB", converter=_region, help="country of phone numbers without a country code")
 
     @property
     def credential(self) -> Credential:

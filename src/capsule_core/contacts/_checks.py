@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime
 from functools import cache
 from operator import attrgetter
@@ -104,8 +104,11 @@ def check(value: attrs.AttrsInstance) -> None:
 
 
 def _fault(value: attrs.AttrsInstance) -> tuple[str, str] | None:
-    fields, read = _table(type(value))
-    for (name, rule, may_be_empty), held in zip(fields, read(value), strict=True):
+    shape = _shape(type(value))
+    # Single lines are looked at all together, and one by one only if that is no good.
+    fields = shape.others if _are_lines(shape.lines(value)) else shape.fields
+    for name, rule, may_be_empty in fields:
+        held = getattr(value, name)
         if not held and may_be_empty:
             continue
         if isinstance(held, str):
@@ -116,6 +119,14 @@ def _fault(value: attrs.AttrsInstance) -> tuple[str, str] | None:
         elif fault := _fault_of_items(held, rule):
             return name + fault[0], fault[1]
     return None
+
+
+def _are_lines(texts: tuple[Any, ...]) -> bool:
+    try:
+        together = "".join(texts)
+    except TypeError:
+        return False
+    return len(together) <= _LINE and together.isprintable()
 
 
 def _fault_of_items(items: tuple[Any, ...], rule: Rule) -> tuple[str, str] | None:
@@ -133,18 +144,34 @@ def _fault_of_items(items: tuple[Any, ...], rule: Rule) -> tuple[str, str] | Non
 
 
 def _is_blank(item: attrs.AttrsInstance) -> bool:
-    _, read = _table(type(item))
-    return not any(read(item))
+    return not any(getattr(item, name) for name, _, _ in _shape(type(item)).fields)
 
 
 _Field = tuple[str, Rule, bool]
 
 
+@attrs.frozen
+class _Shape:
+    """The fields of a model in order, those among them that hold more than any one line, and what reads the rest."""
+
+    fields: tuple[_Field, ...]
+    others: tuple[_Field, ...]
+    lines: Callable[[object], tuple[object, ...]]
+
+
 @cache
-def _table(model: type[attrs.AttrsInstance]) -> tuple[list[_Field], Callable[[object], tuple[object, ...]]]:
+def _shape(model: type[attrs.AttrsInstance]) -> _Shape:
     hints = get_type_hints(model, include_extras=True)
-    names = [field.name for field in attrs.fields(model) if hints[field.name] is not bool]
-    return [_field(name, hints[name]) for name in names], attrgetter(*names)
+    fields = tuple(_field(f.name, hints[f.name]) for f in attrs.fields(model) if hints[f.name] is not bool)
+    singles = [name for name, rule, _ in fields if rule is line and Ellipsis not in _parts(hints[name])]
+    others = tuple(field for field in fields if field[0] not in singles)
+    return _Shape(fields, others, _reader(singles))
+
+
+def _reader(names: Sequence[str]) -> Callable[[object], tuple[object, ...]]:
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda value: tuple(getattr(value, name) for name in names)
 
 
 def _field(name: str, hint: object) -> _Field:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final
 
 from capsule_api.contacts.v1 import contacts_pb2 as pb
+from capsule_core.contacts import Person
 from capsule_core.errors import InvalidField
 from capsule_core.export import csv, google, json, outlook, vcard
 from capsule_services.contacts.names import parsed_user
@@ -30,10 +31,14 @@ def incoming_from(header: pb.ImportContactsRequest.Header, *, owner: str, run: s
     """Read what an import begins with; *owner* and *run* stand in for what it leaves out.
 
     Raises:
-        InvalidField: the layout is none that can be read.
+        InvalidField: the layout is none that can be read, or no contact could have the tags.
     """
     if header.layout not in _READERS:
         raise InvalidField("header.layout", "must be GOOGLE_CSV, OUTLOOK_CSV or VCARD")
+    try:
+        Person(id="", given_name="anybody", tags=tuple(header.tags))
+    except InvalidField as error:
+        raise InvalidField(f"header.{error.field}", error.problem) from None
     return Incoming(
         owner=parsed_user(header.owner, field="header.owner") or owner,
         tags=tuple(header.tags),

@@ -43,11 +43,7 @@ def import_contacts(holding: Holding, call: Call, incoming: Incoming, chunks: It
     report = Report()
     rows = _until_unreadable(incoming.read(chunks, new_id=lambda number: _row_id(holding, call, incoming, number)))
     while batch := list(islice(rows, BATCH)):
-        for row in batch:
-            if isinstance(row, Refused):
-                report.refuse(row)
-        taken = [_owned(row, incoming) for row in batch if isinstance(row, Row)]
-        _take(holding, call, taken, report)
+        _take(holding, call, _admitted(batch, incoming, report), report)
     return report
 
 
@@ -59,8 +55,8 @@ def _until_unreadable(rows: Iterator[Row | Refused]) -> Iterator[Row | Refused]:
             number = row.number
             yield row
     except InvalidField as error:
-        if number == 0:
-            raise
+        if number == 0 or error.field != "file":
+            raise  # nothing could be read, or it is not the file that is at fault but how it is sent
         yield refused(number + 1, error)
 
 
@@ -76,9 +72,8 @@ def print_contact(holding: Holding, call: Call, contact: str) -> Iterator[bytes]
     return _pieces(html.write(exported))
 
 
-def _take(holding: Holding, call: Call, rows: Sequence[Row], report: Report) -> None:
-    """Keep the rows that are new; others are here already, belong to somebody erased, or hold what may not be kept."""
-    rows = [row for row in rows if _admitted(row, report)]
+def _take(holding: Holding, call: Call, rows: list[Row], report: Report) -> None:
+    """Keep the rows that are new; others are here already, or belong to somebody erased."""
     while rows:
         fresh = _fresh(holding, call, rows, report)
         drafts = [draft for row in fresh for draft in _drafts(row)]
@@ -91,13 +86,18 @@ def _take(holding: Holding, call: Call, rows: Sequence[Row], report: Report) -> 
         return
 
 
-def _admitted(row: Row, report: Report) -> bool:
-    try:
-        refuse_cards(kind_of(type(row.contact)), row.contact)
-    except CapsuleError as error:
-        report.refuse(refused(row.number, error))
-        return False
-    return True
+def _admitted(batch: Sequence[Row | Refused], incoming: Incoming, report: Report) -> list[Row]:
+    """Return the rows that may be kept, as what they become; the others are on the report."""
+    rows: list[Row] = []
+    for row in batch:
+        try:
+            if isinstance(row, Row):
+                rows.append(_owned(row, incoming))
+            else:
+                report.refuse(row)
+        except CapsuleError as error:
+            report.refuse(refused(row.number, error))
+    return rows
 
 
 def _fresh(holding: Holding, call: Call, rows: list[Row], report: Report) -> list[Row]:
@@ -126,7 +126,9 @@ def _drafts(row: Row) -> Iterator[Draft]:
 def _owned(row: Row, incoming: Incoming) -> Row:
     contact = row.contact
     tags = (*contact.tags, *(tag for tag in incoming.tags if tag not in contact.tags))
-    return attrs.evolve(row, contact=attrs.evolve(contact, owner=incoming.owner, tags=tags, source="import"))
+    contact = attrs.evolve(contact, owner=incoming.owner, tags=tags, source="import")
+    refuse_cards(kind_of(type(contact)), contact)
+    return attrs.evolve(row, contact=contact)
 
 
 def _row_id(holding: Holding, call: Call, incoming: Incoming, number: int) -> str:

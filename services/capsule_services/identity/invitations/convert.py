@@ -11,7 +11,7 @@ from capsule_services.identity.fields import carried_in, refuse_cards
 from capsule_services.identity.names import invitation_name
 from capsule_services.identity.users.convert import granted_from, role_from, role_to
 
-__all__ = ["invitation_from", "invitation_to"]
+__all__ = ["invitation_from", "invitation_to", "without_password"]
 
 
 def invitation_from(message: pb.Invitation, *, field: str = "invitation") -> Invitation:
@@ -46,3 +46,11 @@ def invitation_to(kept: Kept[Invitation]) -> pb.Invitation:
     message.create_time.FromDatetime(kept.created)
     message.expire_time.FromDatetime(datetime.fromisoformat(invitation.expires_at))
     return message
+
+
+def without_password(request: pb.AcceptInvitationRequest) -> pb.AcceptInvitationRequest:
+    """Return what a repeated request is recognised by: even a digest of a password would be a quick way to guess it."""
+    kept = pb.AcceptInvitationRequest()
+    kept.CopyFrom(request)
+    kept.ClearField("password")
+    return kept

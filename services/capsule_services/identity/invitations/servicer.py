@@ -6,9 +6,8 @@ import attrs
 import grpc
 
 from capsule_api.identity.v1 import identity_pb2 as pb
-from capsule_services.identity.fields import without_passwords
 from capsule_services.identity.invitations import handlers
-from capsule_services.identity.invitations.convert import invitation_from, invitation_to
+from capsule_services.identity.invitations.convert import invitation_from, invitation_to, without_password
 from capsule_services.identity.names import check_tenant
 from capsule_services.identity.passwords import Passwords
 from capsule_services.identity.users.convert import user_to
@@ -32,7 +31,7 @@ class InvitationsServicer:
         return pb.InviteUserResponse(invitation=invitation_to(invited.invitation), token=invited.token)
 
     def AcceptInvitation(self, request: pb.AcceptInvitationRequest, _: grpc.ServicerContext) -> pb.User:
-        call, known = current_call(), self.holding.recognised(current_call(), without_passwords(request))
+        call, known = current_call(), self.holding.recognised(current_call(), without_password(request))
         user = handlers.accept_invitation(
             self.holding, call, request.token, request.password, known, passwords=self.passwords
         )

@@ -14,7 +14,16 @@ from capsule_services.identity.fields import carried_in, refuse_cards
 from capsule_services.identity.names import tenant_name, user_name
 from capsule_services.runtime.etags import etag
 
-__all__ = ["accepted_from", "account_from", "document_to", "payment_from", "payment_to", "tenant_to", "user_from"]
+__all__ = [
+    "accepted_from",
+    "account_from",
+    "document_to",
+    "payment_from",
+    "payment_to",
+    "tenant_to",
+    "user_from",
+    "without_password",
+]
 
 
 def account_from(request: pb.SignUpRequest) -> TenantAccount:
@@ -86,6 +95,14 @@ def document_to(document: Document) -> pb.Document:
     )
     message.effective_time.FromDatetime(document.effective)
     return message
+
+
+def without_password(request: pb.SignUpRequest) -> pb.SignUpRequest:
+    """Return what a repeated request is recognised by: even a digest of a password would be a quick way to guess it."""
+    kept = pb.SignUpRequest()
+    kept.CopyFrom(request)
+    kept.super_administrator.ClearField("password")
+    return kept
 
 
 def _acceptance_to(acceptance: Acceptance, tenant: TenantId) -> pb.Acceptance:

@@ -7,7 +7,6 @@ import grpc
 
 from capsule_api.identity.v1 import identity_pb2 as pb
 from capsule_core.tenancy import Document
-from capsule_services.identity.fields import without_passwords
 from capsule_services.identity.names import check_tenant
 from capsule_services.identity.passwords import Passwords
 from capsule_services.identity.tenants import convert, handlers
@@ -29,7 +28,7 @@ class TenantsServicer:
     documents: tuple[Document, ...]
 
     def SignUp(self, request: pb.SignUpRequest, _: grpc.ServicerContext) -> pb.SignUpResponse:
-        call, known = current_call(), self.holding.recognised(current_call(), without_passwords(request))
+        call, known = current_call(), self.holding.recognised(current_call(), convert.without_password(request))
         wanted = _application_from(request)
         opened = handlers.sign_up(self.holding, call, wanted, known, passwords=self.passwords, documents=self.documents)
         return pb.SignUpResponse(tenant=convert.tenant_to(opened.account), user=user_to(opened.user))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Iterable
+from typing import Final
 
 import attrs
 
 from capsule_core.answers import Request
-from capsule_core.errors import RequestReused, ResourceMissing
+from capsule_core.errors import RequestReused, ResourceMissing, SubjectHeld
 from capsule_core.kept import Kept, Listing
 from capsule_core.names import SubjectRef, encoded
 from capsule_core.records import Expected, Where
@@ -31,9 +32,10 @@ from capsule_services.runtime.etags import Etag
 from capsule_services.runtime.holding import Holding
 from capsule_services.runtime.paging import Window
 
-__all__ = ["change_role", "get", "list_users", "remove", "update"]
+__all__ = ["GROUND", "change_role", "get", "list_users", "remove", "update"]
 
-GROUND = "removal"
+GROUND: Final = "removal"
+"""Why a user who is removed is erased."""
 
 
 def get(holding: Holding, call: Call, user: str) -> Kept[User]:
@@ -132,9 +134,12 @@ def remove(holding: Holding, call: Call, user: str, *, etag: Etag | None, reques
             raise RequestReused
         return
     ended = settled(lambda: _ended(holding, call, user, etag))
-    if holding.eraser.erase(erasure, now=holding.now()) is None and ended.trash is None:
+    try:
+        holding.eraser.erase(erasure, now=holding.now())
+    except SubjectHeld:
         # A hold keeps the data, not the user: it goes with the trash once nothing holds it.
-        holding.repository.trash(ended, holding.new_id("b"), act=holding.act(call))
+        if ended.trash is None:
+            holding.repository.trash(ended, holding.new_id("b"), act=holding.act(call))
 
 
 def _ended(holding: Holding, call: Call, user: str, etag: Etag | None) -> Kept[User]:

@@ -279,7 +279,7 @@ class AboutResponse(_message.Message):
     display_name: _builtins.str
     """display_name is what humans call it."""
     signing_key: _builtins.bytes
-    """signing_key is the Ed25519 public key, 32 bytes, that its receipts are checked with."""
+    """signing_key is the public key that its receipts are checked with, as the text of a C2SP vkey."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """kinds are the kinds of records it keeps, for example `person`."""
@@ -324,7 +324,7 @@ class Identifier(_message.Message):
         PHONE: Identifier._Kind.ValueType  # 2
         """PHONE is a phone number in any format."""
         REFERENCE: Identifier._Kind.ValueType  # 3
-        """REFERENCE is the resource name of a subject at any holder."""
+        """REFERENCE is what the holder itself calls a subject: its kind, a slash and its id."""
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """Kind is what an identifier is."""
@@ -336,7 +336,7 @@ class Identifier(_message.Message):
     PHONE: Identifier.Kind.ValueType  # 2
     """PHONE is a phone number in any format."""
     REFERENCE: Identifier.Kind.ValueType  # 3
-    """REFERENCE is the resource name of a subject at any holder."""
+    """REFERENCE is what the holder itself calls a subject: its kind, a slash and its id."""
 
     KIND_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int

@@ -149,7 +149,8 @@ def reasons(marks: tuple[Mark, ...]) -> st.SearchStrategy[list[Reason]]:
             since=st.sampled_from(MOMENTS),
             record=records,
         )
-        return st.lists(one, min_size=1, max_size=2, unique_by=lambda reason: (reason.subject, reason.id))
+        apart = (lambda reason: reason.subject) if whole else (lambda reason: (reason.subject, reason.id))
+        return st.lists(one, min_size=1, max_size=2, unique_by=apart)
 
     return st.sampled_from(marks).flatmap(of)
 

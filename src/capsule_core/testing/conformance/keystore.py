@@ -57,13 +57,13 @@ def run_keystore_conformance(
     Raises:
         ClauseBroken: a clause does not hold; its id begins the message.
     """
+    run_state_machine_as_test(lambda: _Keys(make, capabilities), settings=settings or Settings())
     if capabilities.concurrent:
         under = make()
         try:
             _one_replaces(under.store)
         finally:
             under.close()
-    run_state_machine_as_test(lambda: _Keys(make, capabilities), settings=settings or Settings())
     return lacking(capabilities, [("concurrent", "C2"), ("durable", "C3"), ("readable", "C3")])
 
 

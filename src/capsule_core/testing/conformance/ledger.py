@@ -46,13 +46,13 @@ def run_ledger_store_conformance(
     Raises:
         ClauseBroken: a clause does not hold; its id begins the message.
     """
+    run_state_machine_as_test(lambda: _Leaves(make, capabilities), settings=settings or Settings())
     if capabilities.concurrent:
         under = make()
         try:
             _many_append(under.store)
         finally:
             under.close()
-    run_state_machine_as_test(lambda: _Leaves(make, capabilities), settings=settings or Settings())
     return lacking(capabilities, [("durable", "C1"), ("durable", "C7"), ("concurrent", "C6")])
 
 

@@ -57,6 +57,11 @@ def run_record_store_conformance(
     Raises:
         ClauseBroken: a clause does not hold; its id begins the message.
     """
+    machine = RecordsMachine(make, capabilities)
+    try:
+        Walk(machine).go()
+    finally:
+        machine.teardown()
     if capabilities.concurrent:
         for race in (_one_version, _one_claim, _one_answer):
             under = make()
@@ -64,11 +69,6 @@ def run_record_store_conformance(
                 race(under)
             finally:
                 under.close()
-    machine = RecordsMachine(make, capabilities)
-    try:
-        Walk(machine).go()
-    finally:
-        machine.teardown()
     run_state_machine_as_test(lambda: RecordsMachine(make, capabilities), settings=settings or Settings())
     return lacking(capabilities, [("durable", "C2"), ("concurrent", "C5"), ("concurrent", "C7"), ("concurrent", "C12")])
 
