@@ -16,7 +16,7 @@ from capsule_core.names import SubjectKey, TenantId
 from capsule_core.personal import Plain, kind
 from capsule_core.receipts import Destruction, Method, Outcome, Receipt, Statement
 
-__all__ = ["ABOUT", "Case", "Confirmation", "closed", "confirm", "opened", "pending", "statement_of"]
+__all__ = ["ABOUT", "Case", "Confirmation", "believable", "closed", "confirm", "opened", "pending", "statement_of"]
 
 ABOUT: Final = "register"
 """Whose records cases are: nobody's. They hold surrogates only and go when the tenant's keys do."""
@@ -62,6 +62,16 @@ def opened(report: Receipt, *, holders: Collection[str], now: datetime) -> Case:
         opened_at=now.isoformat(),
     )
     return confirm(case, statement.service, Outcome.ERASED, report, now=now)
+
+
+def believable(case: Case, holder: str, outcome: Outcome, receipt: Receipt | None) -> bool:
+    """Tell whether a holder's answer is one to this case: who says "erased" shows a receipt of its own about it."""
+    if outcome is not Outcome.ERASED:
+        return receipt is None
+    if receipt is None:
+        return False
+    told = receipt.statement
+    return (told.service, told.erasure) == (holder, case.id) and set(told.subjects) <= set(case.subjects)
 
 
 def confirm(case: Case, holder: str, outcome: Outcome, receipt: Receipt | None, *, now: datetime) -> Case:

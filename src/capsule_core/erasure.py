@@ -140,9 +140,12 @@ class Eraser:
         return [receipt for receipt in receipts if receipt is not None]
 
     def receipt(self, tenant: TenantId, erasure: str, *, now: datetime) -> Receipt | None:
-        """Return the receipt of a finished erasure; None if there is none of that name."""
+        """Return the receipt of a finished erasure, made now if a crash left it unmade; None if none has finished."""
         kept = self._recalled(tenant, story.receipt_request(erasure, now=now))
-        return None if kept is None else Receipt.from_json(kept)
+        if kept is not None:
+            return Receipt.from_json(kept)
+        committed = self._recalled(tenant, story.statement_request(erasure, now=now)) is not None
+        return self._issue(tenant, erasure, now=now) if committed else None
 
     def _known(self, erasure: Erasure) -> list[Subject]:
         known = [subject for subject in self._store.subjects(erasure.tenant, erasure.subjects) if subject is not None]
@@ -182,7 +185,7 @@ class Eraser:
             statement = self._statement(erasure, pages, since=since, now=now)
             act = story.commit_act(erasure, self._vault, statement, now=now)
             self._store.mark(self._reasons(erasure, Mark.ERASED, now), admits=_EVERY, act=act)
-        return self._issue(erasure, now=now)
+        return self._issue(erasure.tenant, erasure.id, now=now)
 
     def _destroy(self, erasure: Erasure, fenced: Sequence[Subject], *, now: datetime) -> Mapping[int, str]:
         """Shred the keys, delete the rows, and look again past every cache."""
@@ -220,14 +223,14 @@ class Eraser:
             remaining=(),
         )
 
-    def _issue(self, erasure: Erasure, *, now: datetime) -> Receipt:
+    def _issue(self, tenant: TenantId, erasure: str, *, now: datetime) -> Receipt:
         """Make the receipt from what was committed, and from nothing else."""
         index, leaf = next(
             (index, data)
-            for index, data, leaf in story.backwards(self._ledger, erasure.tenant, erasure.id)
+            for index, data, leaf in story.backwards(self._ledger, tenant, erasure)
             if leaf.act == story.COMMIT
         )
-        statement = self._recalled(erasure.tenant, story.statement_request(erasure.id, now=now))
+        statement = self._recalled(tenant, story.statement_request(erasure, now=now))
         receipt = issue(
             Statement.decode(statement or b""),
             leaf=leaf,
@@ -236,8 +239,8 @@ class Eraser:
             signer=self._signer,
         )
         self._ledger.keep(receipt.checkpoint)
-        request = story.receipt_request(erasure.id, now=now)
-        self._store.keep(answers.seal(receipt.to_json(), self._vault, erasure.tenant, request))
+        request = story.receipt_request(erasure, now=now)
+        self._store.keep(answers.seal(receipt.to_json(), self._vault, tenant, request))
         return receipt
 
     def _recalled(self, tenant: TenantId, request: Request) -> bytes | None:

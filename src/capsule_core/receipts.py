@@ -99,8 +99,9 @@ def _keys(subjects: Sequence[str]) -> tuple[SubjectKey, ...]:
 class Destruction:
     """One holder's part in an erasure.
 
-    *records* counts what was destroyed by kind, *pages* name the key pages and the ids of the keys they are sealed under now, *mirrors* is the
-    number of key store copies that confirmed it, *verified_at* the moment when the holder read back and found nothing.
+    *records* counts what was destroyed by kind, *pages* name key pages and the keys they are sealed under now,
+    *mirrors* is the number of key store copies that confirmed it, *verified_at* the moment when the holder read back
+    and found nothing.
     """
 
     holder: str = attrs.field(validator=_line)

@@ -58,8 +58,8 @@ class Erasure:
 def fence_act(erasure: Erasure, vault: Vault, *, now: datetime, expects: tuple[Expected, ...], whole: int) -> Act:
     """Make the act that begins an erasure; its leaf commits to whom it meant, under salts that will die.
 
-    It refuses to be witnessed unless it fences the *whole* number of subjects: what is guarded is found out here, in the
-    transaction that decides, and then nobody is fenced.
+    It refuses to be witnessed unless it fences the *whole* number of subjects: whether one is guarded is found out in
+    the transaction that decides, and then nobody is fenced.
     """
 
     def detail(touched: Sequence[Touched]) -> dict[str, str]:

@@ -119,7 +119,11 @@ class SqlStore:
         return changed
 
     def destroy(self, where: Where, *, admits: Mark, act: Act) -> Sequence[Touched]:
-        """Delete what is meant for good."""
+        """Delete what is meant for good, from the file and from its log.
+
+        Raises:
+            Unavailable: the rows are gone, but not yet from the log; doing it again finishes that.
+        """
 
         def body(connection: sqlite3.Connection) -> Sequence[Touched]:
             found = Meant.find(connection, where, refused=GUARDED & ~admits)
@@ -128,7 +132,9 @@ class SqlStore:
             found.destroy()
             return witnessed
 
-        return self._database.write(body)
+        destroyed = self._database.write(body)
+        self._database.checkpoint()
+        return destroyed
 
     def subjects(self, tenant: TenantId, keys: Sequence[SubjectKey]) -> Sequence[Subject | None]:
         """Return what is known of the subjects, in order."""

@@ -157,7 +157,7 @@ class LineLost(Exception):
 
 
 @pytest.mark.law("L9")
-@pytest.mark.parametrize("cut", [0, 1, 40, 9_000, 17_000])
+@pytest.mark.parametrize("cut", [0, 1, 40, 9_000, 14_000])
 def test_a_file_whose_sending_broke_off_goes_on_where_it_ended_when_it_is_sent_again(desk: Desk, cut: int) -> None:
     named, content = fresh_id(), google(*people(2 * BATCH + 7))
     whole = import_messages(desk, content, GOOGLE, piece=512, request_id=named)
@@ -371,7 +371,7 @@ def test_every_format_reads_back_to_the_same_contacts(here: Office, desk: Desk, 
 
 
 def _some_of(file: sample.File) -> bytes:
-    end = b"END:VCARD" if file.endswith(".vcf") else b"\r\n"
+    end = b"END:VCARD" if file.endswith(".vcf") else b"\n"
     return end.join(sample.read(file).split(end)[:40]) + end
 
 

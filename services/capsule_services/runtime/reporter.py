@@ -15,7 +15,7 @@ import attrs
 from structlog.typing import FilteringBoundLogger
 
 from capsule_core import story
-from capsule_core.errors import CapsuleError
+from capsule_core.errors import CapsuleError, Unavailable
 from capsule_core.ledger import Leaf
 from capsule_core.receipts import Receipt
 from capsule_services.runtime.holding import Holding
@@ -74,24 +74,35 @@ class Reporter:
         while leaves := self._holding.ledger.read(position, _AT_ONCE):
             for index, data in enumerate(leaves, start=position):
                 leaf = Leaf.decode(data)
-                if leaf.act == story.COMMIT and (receipt := self._receipt(leaf)) is not None:
+                if leaf.act == story.COMMIT:
+                    receipt = self._receipt(leaf)
+                    if receipt is None:
+                        return index  # its answers are not to be seen yet; it is looked at again
                     self._waiting[index] = receipt
             position += len(leaves)
         return position
 
     def _tell(self) -> None:
-        """Report what waits; what is not done everywhere yet waits on, and holds up nothing else."""
+        """Report what waits; what is refused or not done everywhere yet waits on, and holds up nothing else."""
         for index, receipt in list(self._waiting.items()):
-            if self._report(receipt):
-                del self._waiting[index]
+            try:
+                if self._report(receipt):
+                    del self._waiting[index]
+            except Unavailable:
+                raise  # nobody is there to tell the others to
+            except CapsuleError as error:
+                self._log.info("report_postponed", reason=error.reason)
 
     def _receipt(self, leaf: Leaf) -> Receipt | None:
-        """Return the receipt of a commit; None in the moment between the commit and its receipt."""
+        """Return the receipt of a commit; None while there is none."""
         now = self._holding.now()
         return self._holding.eraser.receipt(leaf.tenant, leaf.detail["erasure"], now=now)
 
     def _position(self) -> int:
-        return int(self._cursor.read_text(encoding="ascii")) if self._cursor.exists() else 0
+        try:
+            return int(self._cursor.read_text(encoding="ascii"))
+        except (FileNotFoundError, ValueError):
+            return 0  # whatever was reported before is taken once all the same
 
     def _remember(self, position: int) -> None:
         fresh = self._cursor.with_suffix(".new")

@@ -49,5 +49,8 @@ class Sweeper:
     def _sweep(self) -> None:
         now = self._holding.now()
         for tenant in self._holding.repository.store.due(now):
-            if self._holding.holder.sweep(tenant, now=now).subjects:
-                self._swept()
+            try:
+                if self._holding.holder.sweep(tenant, now=now).subjects:
+                    self._swept()
+            except CapsuleError as error:  # what cannot be swept in one tenant waits, and holds up no other
+                self._log.info("sweep_postponed", reason=error.reason)

@@ -34,7 +34,11 @@ def report(holding: Holding, call: Call, told: Receipt, holders: Mapping[str, Ho
     if kept is None:
         case = cases.opened(told, holders=holders.keys(), now=holding.now())
         kept = holding.repository.add([Draft(case)], act=holding.act(call))[0]
-    return kept if kept.content.closed_at else _lead(holding, call, kept, holders, signer)
+    if not kept.content.closed_at:
+        kept = _lead(holding, call, kept, holders)
+    if kept.content.closed_at:
+        _prove(holding, tenant, kept.content, signer)
+    return kept
 
 
 def get(holding: Holding, call: Call, erasure: str) -> Kept[Case]:
@@ -71,13 +75,13 @@ def _case(holding: Holding, tenant: TenantId, erasure: str) -> Kept[Case] | None
     return holding.repository.read(tenant, [RecordId(erasure)], use=Use.ADMINISTER)[0]
 
 
-def _lead(holding: Holding, call: Call, kept: Kept[Case], holders: Mapping[str, Holder], signer: Signer) -> Kept[Case]:
+def _lead(holding: Holding, call: Call, kept: Kept[Case], holders: Mapping[str, Holder]) -> Kept[Case]:
     case = kept.content
     for name in cases.pending(case):
         case = _erase_at(holding, call, case, name, holders[name])
     if cases.pending(case) or _still_found(call.within(), case, holders):
         return kept if case == kept.content else holding.repository.change(kept, case, act=holding.act(call))
-    return _close(holding, call, kept, cases.closed(case, now=holding.now()), signer)
+    return _close(holding, call, kept, cases.closed(case, now=holding.now()))
 
 
 def _erase_at(holding: Holding, call: Call, case: Case, name: str, holder: Holder) -> Case:
@@ -94,7 +98,7 @@ def _erase_at(holding: Holding, call: Call, case: Case, name: str, holder: Holde
         done = holder.erase(wanted, now=now)
     except CapsuleError:
         return case  # it stays pending, and is asked again when the report comes again
-    if done.outcome is None:
+    if done.outcome is None or not cases.believable(case, name, done.outcome, done.receipt):
         return case
     return cases.confirm(case, name, done.outcome, done.receipt, now=now)
 
@@ -108,19 +112,24 @@ def _still_found(tenant: TenantId, case: Case, holders: Mapping[str, Holder]) ->
         return True
 
 
-def _close(holding: Holding, call: Call, kept: Kept[Case], case: Case, signer: Signer) -> Kept[Case]:
-    """Commit that it is done everywhere, then make the receipt of what was committed."""
-    tenant = call.within()
-    statement = cases.statement_of(case, tenant=tenant, service=holding.service)
+def _close(holding: Holding, call: Call, kept: Kept[Case], case: Case) -> Kept[Case]:
+    """Commit that it is done everywhere."""
+    statement = cases.statement_of(case, tenant=call.within(), service=holding.service)
     detail = {"erasure": case.id, "statement": statement.digest()}
-    closed = holding.repository.change(kept, case, act=holding.act(call, detail=detail))
+    return holding.repository.change(kept, case, act=holding.act(call, detail=detail))
+
+
+def _prove(holding: Holding, tenant: TenantId, case: Case, signer: Signer) -> None:
+    """Make the receipt of a closed case from what was committed, unless it is there: a crash may have come between."""
+    if holding.eraser.receipt(tenant, case.id, now=holding.now()) is not None:
+        return
+    statement = cases.statement_of(case, tenant=tenant, service=holding.service)
     index, leaf = next(
         (index, data)
         for index, data, leaf in story.backwards(holding.ledger, tenant, case.id)
-        if leaf.detail.get("statement") == detail["statement"]
+        if leaf.detail.get("statement") == statement.digest()
     )
     proof = issue(statement, leaf=leaf, frontier=holding.ledger.at(index + 1), origin=holding.service, signer=signer)
     holding.ledger.keep(proof.checkpoint)
     wanted = story.receipt_request(case.id, now=holding.now())
     holding.repository.store.keep(answers.seal(proof.to_json(), holding.vault, tenant, wanted))
-    return closed

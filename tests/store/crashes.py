@@ -1,0 +1,218 @@
+"""Die at every step there is, and tell what the next process finds: run as ``python crashes.py SCENARIO FOLDER``.
+
+A process of its own, because only one that never started a thread may fork. For step 1, 2, 3, ... a child opens a copy of the
+same files, works, and kills itself there; a second child opens what is left, goes on, and says in one line of JSON what it found.
+The last line is of the child that came through.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from capsule_core.contacts import Email, Person
+from capsule_core.ledger import audit
+from capsule_core.names import SubjectKey
+from capsule_core.receipts import verify
+from capsule_core.records import Mark, Sealed, Shelf, Where
+from capsule_sql.database import Database, open_database
+from capsule_sql.journals import SqlJournal
+from capsule_sql.keystores import SqlKeystore
+from capsule_sql.ledgers import SqlLedger
+from capsule_sql.migration import Role
+from capsule_sql.records import SqlStore
+from tests.core.desk import ACME, NOON, Desk, note, person
+
+ROWS, BATCH = 600, 200
+FILES = {"data": Role.DATA, "keys": Role.KEYSTORE, "keys2": Role.KEYSTORE, "log": Role.JOURNAL, "log2": Role.JOURNAL}
+ANN, BO = ("c" + letter * 26 for letter in "ab")
+
+
+@attrs.define
+class Steps:
+    """Counts what is done, and ends the process at the step *last*; never, if it is 0."""
+
+    last: int = 0
+    taken: int = 0
+
+    def step(self) -> None:
+        self.taken += 1
+        if self.taken == self.last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def around(self, part: Any, *methods: str) -> Any:
+        return Stepping(part, self, methods)
+
+
+class Stepping:
+    """Any part, with a step before and after each call of its methods, or of those that are named."""
+
+    def __init__(self, part: Any, steps: Steps, methods: tuple[str, ...]) -> None:
+        self._part, self._steps, self._methods = part, steps, methods
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._part, name)
+        if not callable(found) or (self._methods and name not in self._methods):
+            return found
+
+        def stepping(*args: Any, **kwargs: Any) -> Any:
+            self._steps.step()
+            result = found(*args, **kwargs)
+            self._steps.step()
+            return result
+
+        return stepping
+
+
+def opened(folder: Path, steps: Steps) -> tuple[Desk, list[Database]]:
+    """Open everything, with a step around every call of a port and every commit of a file."""
+    databases = [open_database(folder / name, role) for name, role in FILES.items()]
+    data, keys, keys2, log, log2 = (steps.around(each, "write", "checkpoint") for each in databases)
+    journal = steps.around(SqlJournal(log, log2))
+    keystore = steps.around(SqlKeystore(keys, bytes(range(32)), os.urandom, keys2))
+    store, ledger = steps.around(SqlStore(data, journal)), steps.around(SqlLedger(data))
+    return Desk(store, keystore, journal, ledger), databases
+
+
+def prepare_people(desk: Desk) -> None:
+    desk.add(
+        person("Ann", id=ANN, email="ann@example.org"),
+        *(note(ANN) for _ in range(3)),
+        person("Bo", id=BO),
+    )
+
+
+def erase(desk: Desk) -> None:
+    desk.erase(ANN, id="e1")
+
+
+def finish_erasing(desk: Desk) -> dict[str, Any]:
+    """Resume as a starting service does, then ask for the same erasure again, twice."""
+    begun = desk.store.subjects(ACME, [SubjectKey(ANN)])[0]
+    resumed = desk.eraser.resume(now=NOON)
+    after = desk.store.subjects(ACME, [SubjectKey(ANN)])[0]
+    assert begun is not None
+    assert after is not None
+    readable = not begun.marks and desk.get(ANN).content.given_name == "Ann"
+    first, second = desk.erase(ANN, id="e1"), desk.erase(ANN, id="e1")
+    assert first is not None
+    verify(first, desk.signer.verifier.text())
+    gone = desk.store.select(Where(tenant=ACME, subjects=(SubjectKey(ANN),), shelf=Shelf.ANY), admits=~Mark.NONE, limit=9)
+    return {
+        "begun": bool(begun.marks),
+        "untouched": readable,
+        "erased by resuming": bool(after.marks & Mark.ERASED),
+        "resumed": len(resumed),
+        "same receipt": first == second,
+        "destroyed": dict(first.statement.destructions[0].records),
+        "deleted": [leaf.records for leaf in desk.leaves() if leaf.act == "erasure.delete"],
+        "acts": [leaf.act for leaf in desk.leaves()],
+        "records left": len(gone.records),
+        "keys left": len(desk.vault.remaining(ACME, [after.slot])),
+        "others": desk.get(BO).content.given_name,
+        "whole": audit(desk.ledger) == desk.ledger.head(),
+        "in the journal": [
+            int(reason.mark) for _, entry in desk.journal.since(0) for reason in getattr(entry, "reasons", ())
+        ],
+    }
+
+
+def batches() -> Iterator[list[Person]]:
+    for start in range(0, ROWS, BATCH):
+        yield [
+            Person(id=f"c{number:026d}", given_name=f"P{number}", emails=(Email(f"p{number}@example.org"),))
+            for number in range(start, start + BATCH)
+        ]
+
+
+def import_rows(desk: Desk) -> None:
+    """Keep what is not known yet, batch by batch, as the import does."""
+    for batch in batches():
+        known = desk.store.subjects(ACME, [SubjectKey(each.id) for each in batch])
+        fresh = [each for each, subject in zip(batch, known, strict=True) if subject is None]
+        if fresh:
+            desk.add(*fresh)
+
+
+def finish_importing(desk: Desk) -> dict[str, Any]:
+    before = [leaf.records for leaf in desk.leaves()]
+    import_rows(desk)
+    import_rows(desk)
+    names = [each.id for batch in batches() for each in batch]
+    records = desk.store.read(ACME, names, admits=Mark.NONE)
+    whole = [record for record in records if isinstance(record, Sealed)]
+    return {
+        "before": before,
+        "leaves": [leaf.records for leaf in desk.leaves()],
+        "rows": len(whole),
+        "all": len(desk.store.select(Where(tenant=ACME), admits=Mark.NONE, limit=2 * ROWS).records),
+        "readable": len(desk.repository.open(whole)),
+        "versions": sorted({record.version for record in whole}),
+        "slots": len({record.slot for record in whole}),
+        "whole": audit(desk.ledger) == desk.ledger.head(),
+    }
+
+
+SCENARIOS: dict[str, tuple[Callable[[Desk], None], Callable[[Desk], None], Callable[[Desk], dict[str, Any]]]] = {
+    "erasure": (prepare_people, erase, finish_erasing),
+    "import": (lambda _: None, import_rows, finish_importing),
+}
+
+
+def forked(work: Callable[[], Any]) -> int:
+    """Do *work* in a child; return 0, or the signal that ended it."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+            sys.stdout.flush()
+            os._exit(0)
+        finally:
+            sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+            os._exit(1)
+    status = os.waitpid(child, 0)[1]
+    if os.WIFSIGNALED(status):
+        return os.WTERMSIG(status)
+    assert os.WEXITSTATUS(status) == 0, "a child failed"
+    return 0
+
+
+def worked(folder: Path, steps: Steps, work: Callable[[Desk], Any]) -> Any:
+    desk, databases = opened(folder, steps)
+    steps.taken = 0
+    found = work(desk)
+    for database in databases:
+        database.close()
+    return found
+
+
+def main(scenario: str, folder: Path) -> None:
+    prepare, work, finish = SCENARIOS[scenario]
+    original = folder / "original"
+    original.mkdir()
+    assert forked(lambda: worked(original, Steps(), prepare)) == 0
+    for last in count(1):
+        copy = folder / "copy"
+        shutil.copytree(original, copy)
+        ended = forked(lambda copy=copy, last=last: worked(copy, Steps(last), work))
+
+        def tell(copy: Path = copy, last: int = last, ended: int = ended) -> None:
+            print(json.dumps({"step": last, "killed": ended, **worked(copy, Steps(), finish)}))
+
+        assert forked(tell) == 0
+        shutil.rmtree(copy)
+        if ended == 0:
+            return
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -1,0 +1,66 @@
+"""Killed between any two steps, an erasure and an import end as if nothing had happened, and every act has one leaf."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+CRASHES = Path(__file__).with_name("crashes.py")
+
+
+def told_of(scenario: str, folder: Path) -> list[dict[str, Any]]:
+    """Run the matrix of a scenario in a process that may fork, and return what each survivor told."""
+    path = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, str(CRASHES), scenario, str(folder)],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def assert_killed_everywhere(told: list[dict[str, Any]], at_least: int) -> None:
+    assert [each["step"] for each in told] == list(range(1, len(told) + 1))
+    assert {each["killed"] for each in told[:-1]} == {signal.SIGKILL}
+    assert told[-1]["killed"] == 0
+    assert len(told) > at_least
+
+
+@pytest.mark.law("L6", "L8")
+def test_an_erasure_killed_at_any_step_is_not_begun_or_leads_to_its_one_end(tmp_path: Path) -> None:
+    told = told_of("erasure", tmp_path)
+    assert_killed_everywhere(told, at_least=50)
+    assert {True, False} == {each["begun"] for each in told}
+    for each in told:
+        assert each["untouched"] != each["begun"], each
+        assert each["erased by resuming"] == each["begun"], each
+        assert each["acts"] == ["try", "erasure.fence", "erasure.delete", "erasure.commit"], each
+        assert each["deleted"] == [4], each
+        assert each["destroyed"] == {"person": 1, "entry": 3}, each
+        assert (each["records left"], each["keys left"], each["others"]) == (0, 0, "Bo"), each
+        assert each["same receipt"], each
+        assert each["whole"], each
+        assert list(dict.fromkeys(each["in the journal"])) == [16, 32], each
+
+
+@pytest.mark.law("L8", "L9")
+def test_an_import_killed_at_any_step_has_every_row_once_when_it_is_sent_again(tmp_path: Path) -> None:
+    told = told_of("import", tmp_path)
+    assert_killed_everywhere(told, at_least=50)
+    assert {0, 1, 2, 3} == {len(each["before"]) for each in told}
+    for each in told:
+        assert each["leaves"] == [200, 200, 200], each
+        assert (each["rows"], each["all"], each["readable"], each["slots"]) == (600, 600, 600, 600), each
+        assert each["versions"] == [1], each
+        assert each["whole"], each
