@@ -44,7 +44,7 @@ def seal(
     return Answer(
         tenant=tenant,
         key=key,
-        digest=request.digest,
+        digest=_digest(vault, tenant, request),
         until=request.until,
         subject=subject,
         slot=slot,
@@ -63,12 +63,17 @@ def recall(store: Answers, vault: Vault, tenant: TenantId, request: Request) -> 
     answer = store.answered(tenant, key)
     if answer is None:
         return None
-    if not hmac.compare_digest(answer.digest, request.digest):
+    if not hmac.compare_digest(answer.digest, _digest(vault, tenant, request)):
         raise RequestReused
     if answer.body is None:
         raise SubjectErased
     sealing_key = _sealing_key(vault, tenant, answer.slot)
     return open_bytes(answer.body, key=sealing_key, bound=b"answer\0" + key, what="answer")
+
+
+def _digest(vault: Vault, tenant: TenantId, request: Request) -> bytes:
+    """Key the digest: it outlives the answer's body, and nobody shall guess from it what was said."""
+    return hmac.digest(vault.tenant(tenant).answers, b"digest\0" + request.digest, "sha256")
 
 
 def _key(vault: Vault, tenant: TenantId, request: Request) -> bytes:

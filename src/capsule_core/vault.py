@@ -57,7 +57,11 @@ class Vault:
     _opened: OrderedDict[tuple[TenantId, int], OpenPage] = attrs.field(factory=OrderedDict, init=False, repr=False)
     _secrets: dict[TenantId, TenantKeys] = attrs.field(factory=dict, init=False, repr=False)
     _next: dict[TenantId, Slot] = attrs.field(factory=dict, init=False)
-    _lock: threading.RLock = attrs.field(factory=threading.RLock, init=False, repr=False)
+    # Whoever writes holds the store's lock and then asks for keys: so nothing may wait for the store under the lock of the
+    # cache, and what does wait for it has locks of its own.
+    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
+    _issuing: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
+    _shredding: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
 
     @property
     def mirrors(self) -> int:
@@ -78,7 +82,7 @@ class Vault:
     def issue(self, tenant: TenantId, count: int) -> list[Slot]:
         """Give out places for *count* new subjects; a place is never given out twice."""
         issued: list[Slot] = []
-        with self._lock:
+        with self._issuing:
             while len(issued) < count:
                 slot = self._next.get(tenant)
                 if slot is None or slot.index >= PLACES:
@@ -107,13 +111,12 @@ class Vault:
         for slot in slots:
             places[slot.page].add(slot.index)
         while True:
-            with self._lock:
+            with self._shredding:
                 try:
                     return self._reseal(tenant, places)
                 except KeyMoved:
-                    self._forget(
-                        tenant, places
-                    )  # another process re-sealed one of the pages: begin again from its result
+                    # Another process re-sealed one of the pages: begin again from its result.
+                    self._forget(tenant, places)
 
     def remaining(self, tenant: TenantId, slots: Sequence[Slot]) -> list[Slot]:
         """Read back from the stores, past every cache, which of *slots* still hold a key."""
@@ -213,5 +216,6 @@ class Vault:
                 self._opened.popitem(last=False)
 
     def _forget(self, tenant: TenantId, numbers: Mapping[int, set[int]]) -> None:
-        for number in numbers:
-            self._opened.pop((tenant, number), None)
+        with self._lock:
+            for number in numbers:
+                self._opened.pop((tenant, number), None)

@@ -65,13 +65,16 @@ def append(connection: sqlite3.Connection, leaves: Sequence[bytes]) -> Frontier:
     connection.executemany("INSERT INTO leaves (no, data) VALUES (?, ?)", numbered)
     rest = list(leaves)
     while rest:
-        room = _STEP - frontier.size % _STEP
-        if frontier.size % _STEP:
-            connection.execute("DELETE FROM frontiers WHERE size = ?", (frontier.size,))
+        before = frontier.size
+        room = _STEP - before % _STEP
         frontier = frontier.append(rest[:room])
         rest = rest[room:]
-        insert = "INSERT INTO frontiers (size, frontier) VALUES (?, ?)"
-        connection.execute(insert, (frontier.size, frontier.encode()))
+        if before % _STEP:
+            update = "UPDATE frontiers SET size = ?, frontier = ? WHERE size = ?"
+            connection.execute(update, (frontier.size, frontier.encode(), before))
+        else:
+            insert = "INSERT INTO frontiers (size, frontier) VALUES (?, ?)"
+            connection.execute(insert, (frontier.size, frontier.encode()))
     return frontier
 
 

@@ -17,6 +17,7 @@ from tests.benchmarks.rig import plain_notes, plain_row
 
 __all__ = ["casbin", "django_csv", "effaced", "safedelete"]
 
+_APP = "benchmarks"
 _COLUMNS = ("id", "given_name", "family_name", "organisation_name", "job_title", "email", "phone", "tag", "owner")
 
 
@@ -35,7 +36,7 @@ def safedelete(path: Path, count: int, children: int) -> dict[str, float] | None
         name = models.CharField(max_length=200)
 
         class Meta:
-            app_label = "bench"
+            app_label = _APP
 
     class SafeNote(SafeDeleteModel):
         _safedelete_policy = SOFT_DELETE_CASCADE
@@ -43,20 +44,21 @@ def safedelete(path: Path, count: int, children: int) -> dict[str, float] | None
         body = models.TextField()
 
         class Meta:
-            app_label = "bench"
+            app_label = _APP
 
     with connection.schema_editor() as editor:
         editor.create_model(SafeContact)
         editor.create_model(SafeNote)
     kept = [SafeContact.objects.create(name=person(n).given_name) for n in range(count)]
     SafeNote.objects.bulk_create([SafeNote(contact=each, body="asked") for each in kept for _ in range(children)])
-    with CaptureQueriesContext(connection, ) as caught:
+    with CaptureQueriesContext(connection) as caught:
         kept[0].delete()
+    statements = len(caught.captured_queries)
     kept[0].undelete()
     trash = spent(lambda: [each.delete() for each in kept]).each(count).cpu
     restore = spent(lambda: [each.undelete() for each in kept]).each(count).cpu
     connection.close()
-    return {"trash": trash, "restore": restore, "statements": len(caught)}
+    return {"trash": trash, "restore": restore, "statements": statements}
 
 
 def django_csv(path: Path, count: int) -> float | None:
@@ -67,7 +69,7 @@ def django_csv(path: Path, count: int) -> float | None:
     from django.db import connection, models
 
     fields = {name: models.CharField(max_length=200) for name in _COLUMNS[1:]}
-    meta = type("Meta", (), {"app_label": "bench"})
+    meta = type("Meta", (), {"app_label": _APP})
     model = type("PlainContact", (models.Model,), {**fields, "Meta": meta, "__module__": __name__})
     with connection.schema_editor() as editor:
         editor.create_model(model)
@@ -92,7 +94,11 @@ def _django(path: Path) -> None:
 
     if not settings.configured:
         database = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path)}
-        settings.configure(DATABASES={"default": database}, DEFAULT_AUTO_FIELD="django.db.models.BigAutoField")
+        settings.configure(
+            DATABASES={"default": database},
+            DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+            INSTALLED_APPS=[__package__],  # or else Django finds no children to go along
+        )
         django.setup()
     connections["default"].close()
     connections["default"].settings_dict["NAME"] = str(path)

@@ -23,7 +23,9 @@ from tests.conformance import mutants, worlds
 from tests.conformance.worlds import InMemory
 
 # The same walk on every run, ended at the first fault: what is asked is whether it is found, not how small it is.
-FINDING = settings(max_examples=200, derandomize=True, database=None, phases=[Phase.generate], report_multiple_bugs=False)
+FINDING = settings(
+    max_examples=200, derandomize=True, database=None, phases=[Phase.generate], report_multiple_bugs=False
+)
 IN_MEMORY = Capabilities(durable=False, readable=False)
 
 STORES = [

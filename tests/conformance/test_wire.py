@@ -1,6 +1,6 @@
 """A holder at the other end of a real connection keeps the same contract as one in this process.
 
-What differs is said by the capability it lacks: across the wire, who acts and what time it is are the other side's to say.
+What differs is the capability it lacks: across the wire, who acts and what time it is are the other side's to say.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import attrs
 import pytest
@@ -75,9 +74,7 @@ def _nobody(_: str) -> None:
 def test_a_remote_holder_keeps_its_contract(remote: Held) -> None:
     usual = settings()
     fewer = settings(usual, max_examples=max(10, usual.max_examples // 3))
-    untried = run_holder_conformance(
-        lambda: held_again(remote), capabilities=Capabilities(given=False), settings=fewer
-    )
+    untried = run_holder_conformance(lambda: held_again(remote), capabilities=Capabilities(given=False), settings=fewer)
     assert untried == ("H7: not given",)
 
 

@@ -12,14 +12,15 @@ from capsule_core.errors import CapsuleError, RequestReused, SubjectErased, Subj
 from capsule_core.ledger import audit, leaf_hash
 from capsule_core.names import RecordId
 from capsule_core.records import Act, Mark, Shelf, Where
+from capsule_core.repository import Draft
 from capsule_core.story import COMMIT, DELETE, FENCE
 from capsule_core.testing.conformance.clauses import at_once
 from capsule_core.uses import Use, admits
-from tests.core.desk import ACME, NOON, USER, in_memory, note, person, asked
+from tests.core.desk import ACME, NOON, USER, asked, in_memory, note, person
 from tests.core.test_laws_trash import DAYS
 
 WAYS = {
-    "add": lambda desk, name: desk.add(person("New")),
+    "add": lambda desk, _: desk.add(person("New")),
     "note": lambda desk, name: desk.add(note(name), note(name)),
     "change": lambda desk, name: desk.rename(name, "changed"),
     "trash": lambda desk, name: desk.trash(name),
@@ -27,7 +28,7 @@ WAYS = {
     "hold": lambda desk, name: desk.mark(name, Mark.HELD),
     "release": lambda desk, name: desk.mark(name, Mark.HELD, lift=True),
     "erase": lambda desk, name: desk.erase(name),
-    "sweep": lambda desk, name: desk.sweep(now=NOON + DAYS),
+    "sweep": lambda desk, _: desk.sweep(now=NOON + DAYS),
 }
 SILENT_AGAIN = {"hold", "release", "erase", "sweep"}
 """Done twice they change nothing the second time, and say so without an error."""
@@ -89,13 +90,13 @@ def test_the_same_request_has_one_effect_and_one_answer(name: str, again: int) -
 
 
 @pytest.mark.law("L9")
-@pytest.mark.parametrize("round_", range(10))
-def test_one_request_sent_many_times_at_once_has_one_effect(round_: int) -> None:
+@pytest.mark.parametrize("name", [f"r{number}" for number in range(10)])
+def test_one_request_sent_many_times_at_once_has_one_effect(name: str) -> None:
     desk = in_memory()
     (ann,) = desk.add(person("Ann"))
 
     def send(_: int) -> object:
-        request = asked("r1")
+        request = asked(name)
         return desk.repository.answered(ACME, request) or desk.add(note(ann.id), request=request)
 
     results = at_once(send)
@@ -144,7 +145,9 @@ def test_a_subject_is_touched_only_for_uses_that_its_marks_admit(use: Use, mark:
     (ann, bo) = desk.add(person("Ann"), person("Bo"))
     if mark:
         desk.mark(ann.id, mark)
-    refused = (mark is Mark.RESTRICTED and use not in RESTRICTED_USES) or (mark is Mark.OBJECTED and use is Use.MARKETING)
+    refused = (mark is Mark.RESTRICTED and use not in RESTRICTED_USES) or (
+        mark is Mark.OBJECTED and use is Use.MARKETING
+    )
     listed = desk.repository.select(Where(tenant=ACME), use=use, limit=9).records
     assert {kept.id for kept in listed} == ({bo.id} if refused else {ann.id, bo.id})
     stale = desk.get(ann.id, use=Use.STORE if mark is not Mark.OBJECTED else Use.DISPLAY)
@@ -178,8 +181,6 @@ def test_an_act_without_a_declared_use_or_a_witness_changes_nothing() -> None:
     desk = in_memory()
     content = Person(id="c1", given_name="Ann")
     nameless = Act(tenant=ACME, actor=USER, verb="try", use="curiosity", at=NOON)
-    from capsule_core.repository import Draft
-
     with pytest.raises(ValueError, match="curiosity"):
         desk.repository.add([Draft(content)], act=nameless)
     with pytest.raises(RuntimeError, match="without a witness"):

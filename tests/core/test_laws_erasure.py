@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from capsule_core.errors import CapsuleError
-from tests.core.desk import NOON, in_memory, person
+from capsule_core.records import Mark
+from tests.core.desk import NOON, in_memory, note, person
 from tests.core.siege import Traces, besiege, values_reachable_from
 
 SEEDS = range(20)
@@ -47,6 +48,17 @@ def test_after_a_receipt_no_plaintext_key_or_token_can_be_reached_from_the_store
     del ann
     assert traces.left_among(values_reachable_from(desk)) == set()
     assert desk.get(bo.id).content.given_name == "Bo"
+
+
+@pytest.mark.law("L5")
+def test_a_fence_that_waits_for_its_erasure_survives_a_restart_and_keeps_writers_out() -> None:
+    desk = in_memory()
+    (ann,) = desk.add(person("Ann"))
+    desk.mark(ann.id, Mark.FENCED)
+    assert desk.eraser.resume(now=NOON) == []
+    with pytest.raises(CapsuleError):
+        desk.add(note(ann.id))
+    assert desk.erase(ann.id, id="why") is not None, "the erasure in whose name it was fenced"
 
 
 @pytest.mark.law("L6")

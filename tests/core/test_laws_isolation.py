@@ -27,7 +27,7 @@ def everything_of(desk: Desk, tenant: str) -> dict[str, object]:
 
 
 WAYS = {
-    "add": lambda desk, name: desk.add(person("New", email="same@example.org"), tenant=ACME),
+    "add": lambda desk, _: desk.add(person("New", email="same@example.org"), tenant=ACME),
     "note": lambda desk, name: desk.add(note(name), tenant=ACME),
     "change": lambda desk, name: desk.rename(name, "changed"),
     "trash": lambda desk, name: desk.trash(name),
@@ -35,8 +35,8 @@ WAYS = {
     "hold": lambda desk, name: desk.mark(name, Mark.HELD),
     "release": lambda desk, name: desk.mark(name, Mark.HELD, lift=True),
     "erase": lambda desk, name: desk.erase(name),
-    "sweep": lambda desk, name: desk.sweep(now=NOON + DAYS),
-    "close": lambda desk, name: desk.keystore.close(ACME),
+    "sweep": lambda desk, _: desk.sweep(now=NOON + DAYS),
+    "close": lambda desk, _: desk.keystore.close(ACME),
 }
 
 

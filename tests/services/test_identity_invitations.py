@@ -125,11 +125,12 @@ def test_of_many_threads_that_accept_one_succeeds(seed: int) -> None:
             except CapsuleError as error:
                 outcomes.append(type(error).__name__)
 
-        threads = [threading.Thread(target=run) for _ in range(4)]
+        threads = [threading.Thread(target=run, daemon=True) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            thread.join(timeout=30)
+        assert not any(thread.is_alive() for thread in threads), "they wait for each other"
         assert sorted(outcomes) == ["Unauthenticated"] * 3 + [BEN]
         assert len(premises.roster(tenant.owner.tenant)) == 2
 

@@ -354,13 +354,14 @@ def test_the_tenant_is_controlled_when_all_turn_on_each_other_at_once(seed: int,
             return run
 
         threads = [
-            threading.Thread(target=turn_on((place + 1 + seed % PEOPLE) % len(people), place))
+            threading.Thread(target=turn_on((place + 1 + seed % PEOPLE) % len(people), place), daemon=True)
             for place in range(len(people))
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            thread.join(timeout=30)
+        assert not any(thread.is_alive() for thread in threads), "they wait for each other"
         controlled(premises, people)
 
 

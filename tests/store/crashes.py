@@ -1,8 +1,8 @@
 """Die at every step there is, and tell what the next process finds: run as ``python crashes.py SCENARIO FOLDER``.
 
-A process of its own, because only one that never started a thread may fork. For step 1, 2, 3, ... a child opens a copy of the
-same files, works, and kills itself there; a second child opens what is left, goes on, and says in one line of JSON what it found.
-The last line is of the child that came through.
+A process of its own, because only one that never started a thread may fork. For step 1, 2, 3, ... a child opens a copy
+of the same files, works, and kills itself there; a second child opens what is left, goes on, and says in one line of
+JSON what it found. The last line is of the child that came through.
 """
 
 from __future__ import annotations
@@ -102,16 +102,20 @@ def finish_erasing(desk: Desk) -> dict[str, Any]:
     after = desk.store.subjects(ACME, [SubjectKey(ANN)])[0]
     assert begun is not None
     assert after is not None
+    receipt = desk.eraser.receipt(ACME, "e1", now=NOON)
     readable = not begun.marks and desk.get(ANN).content.given_name == "Ann"
     first, second = desk.erase(ANN, id="e1"), desk.erase(ANN, id="e1")
     assert first is not None
     verify(first, desk.signer.verifier.text())
-    gone = desk.store.select(Where(tenant=ACME, subjects=(SubjectKey(ANN),), shelf=Shelf.ANY), admits=~Mark.NONE, limit=9)
+    gone = desk.store.select(
+        Where(tenant=ACME, subjects=(SubjectKey(ANN),), shelf=Shelf.ANY), admits=~Mark.NONE, limit=9
+    )
     return {
         "begun": bool(begun.marks),
         "untouched": readable,
         "erased by resuming": bool(after.marks & Mark.ERASED),
         "resumed": len(resumed),
+        "receipt after resuming": receipt is not None,
         "same receipt": first == second,
         "destroyed": dict(first.statement.destructions[0].records),
         "deleted": [leaf.records for leaf in desk.leaves() if leaf.act == "erasure.delete"],

@@ -45,6 +45,7 @@ def test_an_erasure_killed_at_any_step_is_not_begun_or_leads_to_its_one_end(tmp_
     for each in told:
         assert each["untouched"] != each["begun"], each
         assert each["erased by resuming"] == each["begun"], each
+        assert each["receipt after resuming"] == each["begun"], each
         assert each["acts"] == ["try", "erasure.fence", "erasure.delete", "erasure.commit"], each
         assert each["deleted"] == [4], each
         assert each["destroyed"] == {"person": 1, "entry": 3}, each

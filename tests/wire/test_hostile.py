@@ -69,6 +69,7 @@ class Town:
     entry: str
     their_contact: str
     their_entry: str
+    spare: str
 
     def channel(self, service: str) -> grpc.Channel:
         return self.channels[service]
@@ -83,7 +84,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
             tenant, _ = sign_up(deployment, f"Company {letter}", "Ada Quill", f"{letter}@example.org")
             chiefs.append(sign_in(deployment, tenant, f"{letter}@example.org"))
         stub = identity_pb2.SignInRequest(tenant=chiefs[0].tenant, email="a@example.org", password=PASSWORD)
-        token = chiefs[0].identity.SignIn(stub).token
+        token, leaving = chiefs[0].identity.SignIn(stub).token, chiefs[0].identity.SignIn(stub).token
         credentials = prepared(folder / "tls", ORDER, now=wall_time())
         channels = {
             name: stack.enter_context(
@@ -94,11 +95,16 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         channels["holder"] = stack.enter_context(
             open_channel(deployment.addresses["contacts"], service="contacts", credential=credentials["privacy"])
         )
+        channels["leaving"] = stack.enter_context(
+            open_channel(
+                deployment.addresses["identity"], service="identity", credential=deployment.credential, token=leaving
+            )
+        )
         channels["reports"] = stack.enter_context(
             open_channel(deployment.addresses["privacy"], service="privacy", credential=credentials["contacts"])
         )
-        (ours, our_entry), (theirs, their_entry) = map(_furnished, chiefs)
-        yield Town(deployment, chiefs[0], chiefs[1], channels, ours, our_entry, theirs, their_entry)
+        (ours, our_entry), (theirs, their_entry), (spare, _) = map(_furnished, (*chiefs, chiefs[0]))
+        yield Town(deployment, *chiefs, channels, ours, our_entry, theirs, their_entry, spare)
 
 
 def _furnished(desk: Desk) -> tuple[str, str]:
@@ -118,6 +124,8 @@ def declared(method: MethodDescriptor) -> policy_pb2.Policy:
 def channel_for(town: Town, service: str, method: MethodDescriptor) -> grpc.Channel:
     if service == "privacy" and declared(method).callers == policy_pb2.SERVICES:
         return town.channel("reports")
+    if method.name == "SignOut":
+        return town.channel("leaving")  # the session of the others must go on
     return town.channel(service)
 
 
@@ -137,7 +145,7 @@ def named_in(town: Town, field: FieldDescriptor, *, tenant: str = "") -> str:
         "Invitation": owner,
         "Erasure": owner if child else f"{owner}/erasures/e1",
         "Receipt": f"{owner}/erasures/e1/receipt",
-        "*": f"{owner}/subjects/{town.contact.rpartition('/')[2]}",
+        "*": f"{owner}/subjects/{town.spare.rpartition('/')[2]}",
     }
     if not wanted:
         return {"Contact": town.contact, "Entry": town.entry, "User": town.chief.user}.get(
@@ -338,7 +346,7 @@ def _stretch(message: Any, value: int) -> None:
 NAMING = [
     (service, method)
     for service, method in METHODS
-    if declared(SERVICES[service].methods_by_name[method]).callers == policy_pb2.USERS
+    if declared(SERVICES[service].methods_by_name[method]).callers == policy_pb2.USERS and method != "SignOut"
 ]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future
 from typing import Final, Self
 
 import attrs
@@ -16,19 +15,26 @@ __all__ = ["ReadLog"]
 _PATIENCE: Final = 30.0
 
 
+@attrs.define(eq=False)
+class _Pending:
+    """A leaf, and whether it was kept; None while nobody has tried."""
+
+    leaf: bytes
+    kept: bool | None = None
+
+
 @attrs.define
 class ReadLog:
-    """Appends leaves to *ledger*; whoever asks waits until theirs is durable. No leaf, no answer."""
+    """Appends leaves to *ledger*; whoever asks waits until theirs is durable. No leaf, no answer.
+
+    There is no writer: of those who wait, the first writes for all.
+    """
 
     ledger: LedgerStore
-    _waiting: list[tuple[bytes, Future[None]]] = attrs.field(factory=list, init=False, repr=False)
-    _changed: threading.Condition = attrs.field(factory=threading.Condition, init=False, repr=False)
+    _waiting: list[_Pending] = attrs.field(factory=list, init=False, repr=False)
+    _joining: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
+    _writing: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
     _closed: bool = attrs.field(default=False, init=False)
-    _writer: threading.Thread = attrs.field(init=False, repr=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._writer = threading.Thread(target=self._write, name="reads", daemon=True)
-        self._writer.start()
 
     def record(self, leaf: bytes) -> None:
         """Return when *leaf* is durable.
@@ -36,23 +42,27 @@ class ReadLog:
         Raises:
             Unavailable: it is not; nothing that was read may be answered.
         """
-        done: Future[None] = Future()
-        with self._changed:
+        ours = _Pending(leaf)
+        with self._joining:
             if self._closed:
                 raise Unavailable
-            self._waiting.append((leaf, done))
-            self._changed.notify()
+            self._waiting.append(ours)
+        if not self._writing.acquire(timeout=_PATIENCE):
+            raise Unavailable
         try:
-            done.result(timeout=_PATIENCE)
-        except TimeoutError:
-            raise Unavailable from None
+            if ours.kept is None:
+                self._write()
+        finally:
+            self._writing.release()
+        if not ours.kept:
+            raise Unavailable
 
     def close(self) -> None:
-        """Write what is waiting, and take nothing more."""
-        with self._changed:
+        """Take nothing more, and return when what was taken is written."""
+        with self._joining:
             self._closed = True
-            self._changed.notify()
-        self._writer.join()
+        with self._writing:
+            self._write()
 
     def __enter__(self) -> Self:
         return self
@@ -61,18 +71,14 @@ class ReadLog:
         self.close()
 
     def _write(self) -> None:
-        while batch := self._taken():
-            try:
-                self.ledger.append([leaf for leaf, _ in batch])
-            except Exception:  # noqa: BLE001  every waiting caller must hear of it, whatever it was
-                for _, done in batch:
-                    done.set_exception(Unavailable())
-            else:
-                for _, done in batch:
-                    done.set_result(None)
-
-    def _taken(self) -> list[tuple[bytes, Future[None]]]:
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
+        with self._joining:
             batch, self._waiting = self._waiting, []
-            return batch
+        try:
+            if batch:
+                self.ledger.append([each.leaf for each in batch])
+        except Exception:  # noqa: BLE001  every waiting caller must hear of it, whatever it was
+            kept = False
+        else:
+            kept = True
+        for each in batch:
+            each.kept = kept

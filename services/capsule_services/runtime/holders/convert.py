@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from capsule_api.holder.v1 import holder_pb2 as pb
 from capsule_core.errors import InvalidField
@@ -24,6 +27,7 @@ __all__ = [
     "identifier_to",
     "match_from",
     "match_to",
+    "moment_from",
     "order_from",
     "order_to",
     "parsed_erasure",
@@ -80,6 +84,18 @@ def parsed_erasure(name: str, field: str = "erasure") -> tuple[TenantId, str]:
 def reason_name(tenant: TenantId, reason: str) -> str:
     """Name the reason of an order."""
     return f"tenants/{tenant}/reasons/{reason}"
+
+
+def moment_from(message: Timestamp, field: str) -> datetime:
+    """Read a moment.
+
+    Raises:
+        InvalidField: it lies outside the calendar.
+    """
+    try:
+        return message.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise InvalidField(field, "must lie between the years 1 and 9999") from None
 
 
 def order_from(value: int) -> Order:

@@ -72,6 +72,6 @@ class HolderServicer(holder_pb2_grpc.HolderServiceServicer):
 
     def Sweep(self, request: pb.SweepRequest, context: grpc.ServicerContext) -> pb.SweepResponse:
         now = self.holding.now()
-        due = min(now, request.due_time.ToDatetime(tzinfo=UTC)) if request.HasField("due_time") else now
+        due = min(now, convert.moment_from(request.due_time, "due_time")) if request.HasField("due_time") else now
         swept = self.holding.holder.sweep(current_call().within(), now=due)
         return pb.SweepResponse(destroyed=swept.records, subjects=swept.subjects, held=swept.guarded)

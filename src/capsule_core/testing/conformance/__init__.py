@@ -1,1 +1,1 @@
-"""The conformance suites: one function per port, which an adapter calls with what makes it (docs/reference/ports.md)."""
+"""The conformance suites: a function per port, called with what makes an adapter (docs/reference/ports.md)."""

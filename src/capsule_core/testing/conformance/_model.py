@@ -1,4 +1,4 @@
-"""What a record store must hold, in dictionaries: the pure functions of the port, and the reasons for which it may refuse."""
+"""What a record store must hold, in dictionaries, and the reasons for which it may refuse."""
 
 from __future__ import annotations
 

@@ -276,7 +276,7 @@ class RecordsMachine(RuleBasedStateMachine):
         allowed = [*(error for _, error in obstacles), *([_Broken] if manner.breaks else [])]
         try:
             self.touched = list(change(act=attrs.evolve(act, witness=self.witness)))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  any error is judged here, and named by its clause
             founded = isinstance(error, tuple(allowed))
             require(founded, self._unfounded(error), f"refused without a reason: {type(error).__name__}")
             self._same_state("C2", "C2", "C2")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import attrs
+import hypothesis
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
-__all__ = ["Capabilities", "ClauseBroken", "at_once", "lacking", "raised", "require"]
+__all__ = ["Capabilities", "ClauseBroken", "at_once", "explore", "lacking", "raised", "require"]
 
 THREADS: Final = 8
 _PATIENCE: Final = 60.0
@@ -60,8 +62,14 @@ def lacking(capabilities: Capabilities, clauses: Sequence[tuple[_Capability, str
     return tuple(f"{clause}: not {name}" for name, clause in clauses if not getattr(capabilities, name))
 
 
+def explore(machine: Callable[[], RuleBasedStateMachine], settings: hypothesis.settings | None) -> None:
+    """Let Hypothesis walk through machines that *machine* makes; *settings* are those of the profile if None."""
+    made = cast("type[RuleBasedStateMachine]", machine)
+    run_state_machine_as_test(made, settings=settings or hypothesis.settings())
+
+
 def at_once(call: Callable[[int], Any], count: int = THREADS) -> list[Any]:
-    """Call *count* times from as many threads, let loose together; return what each returned, or the error it raised."""
+    """Call *count* times from as many threads, let loose together; return what each returned, or its error."""
     results: list[Any] = [None] * count
     together = threading.Barrier(count)
 

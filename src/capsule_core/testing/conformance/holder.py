@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 import attrs
-from hypothesis import settings as Settings
+import hypothesis
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from capsule_core.errors import CapsuleError
 from capsule_core.holder import Done, Holder, Identifier, Order
@@ -17,7 +17,7 @@ from capsule_core.names import ActorRef, SubjectKey, TenantId
 from capsule_core.personal import Form
 from capsule_core.receipts import Outcome
 from capsule_core.story import Erasure
-from capsule_core.testing.conformance.clauses import Capabilities, lacking, raised, require
+from capsule_core.testing.conformance.clauses import Capabilities, explore, lacking, raised, require
 
 __all__ = ["HolderUnderTest", "run_holder_conformance"]
 
@@ -72,7 +72,7 @@ def run_holder_conformance(
     make: Callable[[], HolderUnderTest],
     *,
     capabilities: Capabilities = Capabilities(),  # noqa: B008  frozen
-    settings: Settings | None = None,
+    settings: hypothesis.settings | None = None,
 ) -> tuple[str, ...]:
     """Check that *make* makes holders that keep H1-H7 (docs/reference/ports.md).
 
@@ -87,7 +87,7 @@ def run_holder_conformance(
         _walk(machine)
     finally:
         machine.teardown()
-    run_state_machine_as_test(lambda: _People(make, capabilities), settings=settings or Settings())
+    explore(lambda: _People(make, capabilities), settings)
     return lacking(capabilities, [("given", "H7")])
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Final, Protocol
 
-from hypothesis import settings as Settings
+import hypothesis
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from capsule_core.journal import Entry, Journal, Marked, PageResealed, SealedPage
 from capsule_core.names import RecordId, SubjectKey, TenantId
 from capsule_core.records import Mark, Reason
-from capsule_core.testing.conformance.clauses import Capabilities, at_once, lacking, require
+from capsule_core.testing.conformance.clauses import Capabilities, at_once, explore, lacking, require
 
 __all__ = ["JournalUnderTest", "run_journal_conformance"]
 
@@ -42,7 +43,7 @@ def run_journal_conformance(
     make: Callable[[], JournalUnderTest],
     *,
     capabilities: Capabilities = Capabilities(),  # noqa: B008  frozen
-    settings: Settings | None = None,
+    settings: hypothesis.settings | None = None,
 ) -> tuple[str, ...]:
     """Check that *make* makes empty journals that keep C1-C3 (docs/reference/ports.md).
 
@@ -52,7 +53,7 @@ def run_journal_conformance(
     Raises:
         ClauseBroken: a clause does not hold; its id begins the message.
     """
-    run_state_machine_as_test(lambda: _Entries(make, capabilities), settings=settings or Settings())
+    explore(lambda: _Entries(make, capabilities), settings)
     if capabilities.concurrent:
         under = make()
         try:
@@ -146,4 +147,4 @@ def _many_append(journal: Journal) -> None:
 
 
 def _grow(positions: Sequence[int]) -> bool:
-    return all(before < after for before, after in zip(positions, positions[1:], strict=False))
+    return all(before < after for before, after in pairwise(positions))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from hypothesis import settings as Settings
+import hypothesis
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from capsule_core.names import TenantId
 from capsule_core.pages import KeyMoved, Keystore, PageKey
-from capsule_core.testing.conformance.clauses import Capabilities, at_once, lacking, raised, require
+from capsule_core.testing.conformance.clauses import Capabilities, at_once, explore, lacking, raised, require
 
 __all__ = ["KeystoreUnderTest", "run_keystore_conformance"]
 
@@ -45,7 +45,7 @@ def run_keystore_conformance(
     make: Callable[[], KeystoreUnderTest],
     *,
     capabilities: Capabilities = Capabilities(),  # noqa: B008  frozen
-    settings: Settings | None = None,
+    settings: hypothesis.settings | None = None,
 ) -> tuple[str, ...]:
     """Check that *make* makes empty keystores that keep C1-C4 (docs/reference/ports.md).
 
@@ -57,7 +57,7 @@ def run_keystore_conformance(
     Raises:
         ClauseBroken: a clause does not hold; its id begins the message.
     """
-    run_state_machine_as_test(lambda: _Keys(make, capabilities), settings=settings or Settings())
+    explore(lambda: _Keys(make, capabilities), settings)
     if capabilities.concurrent:
         under = make()
         try:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from hypothesis import settings as Settings
+import hypothesis
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from capsule_core.ledger import Frontier, LedgerStore
-from capsule_core.testing.conformance.clauses import Capabilities, at_once, lacking, require
+from capsule_core.testing.conformance.clauses import Capabilities, at_once, explore, lacking, require
 
 __all__ = ["LedgerUnderTest", "run_ledger_store_conformance"]
 
@@ -36,7 +36,7 @@ def run_ledger_store_conformance(
     make: Callable[[], LedgerUnderTest],
     *,
     capabilities: Capabilities = Capabilities(),  # noqa: B008  frozen
-    settings: Settings | None = None,
+    settings: hypothesis.settings | None = None,
 ) -> tuple[str, ...]:
     """Check that *make* makes empty ledger stores that keep C1-C7 (docs/reference/ports.md).
 
@@ -46,7 +46,7 @@ def run_ledger_store_conformance(
     Raises:
         ClauseBroken: a clause does not hold; its id begins the message.
     """
-    run_state_machine_as_test(lambda: _Leaves(make, capabilities), settings=settings or Settings())
+    explore(lambda: _Leaves(make, capabilities), settings)
     if capabilities.concurrent:
         under = make()
         try:

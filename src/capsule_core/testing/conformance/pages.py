@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from hypothesis import settings as Settings
+import hypothesis
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from capsule_core.journal import SealedPage
 from capsule_core.names import TenantId
 from capsule_core.pages import KeyMoved, PageStore
-from capsule_core.testing.conformance.clauses import Capabilities, lacking, raised, require
+from capsule_core.testing.conformance.clauses import Capabilities, explore, lacking, raised, require
 
 __all__ = ["PagesUnderTest", "run_page_store_conformance"]
 
@@ -41,7 +41,7 @@ def run_page_store_conformance(
     make: Callable[[], PagesUnderTest],
     *,
     capabilities: Capabilities = Capabilities(),  # noqa: B008  frozen
-    settings: Settings | None = None,
+    settings: hypothesis.settings | None = None,
 ) -> tuple[str, ...]:
     """Check that *make* makes empty page stores that keep P1-P3 (docs/reference/ports.md).
 
@@ -51,7 +51,7 @@ def run_page_store_conformance(
     Raises:
         ClauseBroken: a clause does not hold; its id begins the message.
     """
-    run_state_machine_as_test(lambda: _Pages(make, capabilities), settings=settings or Settings())
+    explore(lambda: _Pages(make, capabilities), settings)
     return lacking(capabilities, [("durable", "P1"), ("durable", "P2")])
 
 

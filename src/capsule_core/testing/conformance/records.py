@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import attrs
-from hypothesis import settings as Settings
-from hypothesis.stateful import run_state_machine_as_test
+import hypothesis
 
 from capsule_core.errors import IdentifierTaken, RequestInFlight, VersionMismatch
 from capsule_core.ledger import LedgerStore
@@ -16,7 +15,7 @@ from capsule_core.records import Act, Answer, Mark, Slot, Store
 from capsule_core.testing.conformance import _cases as cases
 from capsule_core.testing.conformance._records import RecordsMachine, Witness
 from capsule_core.testing.conformance._walk import Walk
-from capsule_core.testing.conformance.clauses import Capabilities, at_once, lacking, raised, require
+from capsule_core.testing.conformance.clauses import Capabilities, at_once, explore, lacking, raised, require
 
 __all__ = ["StoreUnderTest", "run_record_store_conformance"]
 
@@ -47,7 +46,7 @@ def run_record_store_conformance(
     make: Callable[[], StoreUnderTest],
     *,
     capabilities: Capabilities = Capabilities(),  # noqa: B008  frozen
-    settings: Settings | None = None,
+    settings: hypothesis.settings | None = None,
 ) -> tuple[str, ...]:
     """Check that *make* makes empty stores that keep C1-C12, A1-A2 and B1-B3 (docs/reference/ports.md).
 
@@ -69,7 +68,7 @@ def run_record_store_conformance(
                 race(under)
             finally:
                 under.close()
-    run_state_machine_as_test(lambda: RecordsMachine(make, capabilities), settings=settings or Settings())
+    explore(lambda: RecordsMachine(make, capabilities), settings)
     return lacking(capabilities, [("durable", "C2"), ("concurrent", "C5"), ("concurrent", "C7"), ("concurrent", "C12")])
 
 

@@ -1,0 +1,244 @@
+"""A deployment starts whole or not at all, ends with whoever started it, and overwrites nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from capsule_services.runtime.deployment import ORDER, Options, running
+from capsule_services.runtime.faults import StartRefused
+
+CAPSULE = [sys.executable, "-c", "import sys; from capsule_services.cli import main; sys.exit(main())"]
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A deployment that ran once."""
+    folder = tmp_path_factory.mktemp("used") / "deployment"
+    with running(folder, Options(dev=True)) as deployment:
+        assert set(deployment.addresses) == set(ORDER)
+        assert deployment.failed() is None
+        processes = dict(deployment.processes)
+    assert [process.poll() for process in processes.values()] == [0, 0, 0]
+    return folder
+
+
+@pytest.fixture
+def copied(used: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "copy"
+    shutil.copytree(used, folder)
+    return folder
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Hash what must not change when a start is refused: everything but the logs and what a running service writes."""
+    return {
+        str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not {"logs", "addresses"} & set(path.relative_to(folder).parts)
+    }
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+def up(folder: Path, *more: str) -> subprocess.Popen[str]:
+    command = [*CAPSULE, "up", "--data", str(folder), *more]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def assert_one_sentence(err: str) -> None:
+    assert err.startswith("capsule: ")
+    assert len(err.strip().splitlines()) == 1, err
+    assert "Traceback" not in err
+    assert len(err.strip()) > len("capsule: ") + 20
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    process = up(tmp_path / "d", "--dev")
+    try:
+        yield process, tmp_path / "d"
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=30)
+
+
+def listening(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def gone(addresses: list[str]) -> None:
+    """Return when nobody listens at *addresses* any more."""
+    import select
+
+    for _ in range(200):
+        if not any(map(listening, addresses)):
+            return
+        select.select([], [], [], 0.1)
+    raise AssertionError("a process outlived the deployment")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_service_outlives_whoever_started_it_however_that_ends(
+    serving: tuple[subprocess.Popen[str], Path], how: signal.Signals
+) -> None:
+    process, _ = serving
+    assert process.stdout is not None
+    said = json.loads(process.stdout.readline())
+    assert set(said["addresses"]) == set(ORDER)
+    assert Path(said["ca"]).is_file()
+    addresses = list(said["addresses"].values())
+    assert all(map(listening, addresses))
+    process.send_signal(how)
+    code, _, err = ended(process)
+    assert code == (-how if how is signal.SIGKILL else 0)
+    assert err == ""
+    gone(addresses)
+
+
+def test_a_service_that_ends_by_itself_ends_them_all(serving: tuple[subprocess.Popen[str], Path]) -> None:
+    process, folder = serving
+    assert process.stdout is not None
+    addresses = list(json.loads(process.stdout.readline())["addresses"].values())
+    os.kill(_listener(addresses[list(ORDER).index("contacts")], process.pid), signal.SIGKILL)
+    code, _, err = ended(process)
+    assert code == 1
+    assert_one_sentence(err)
+    assert "contacts" in err
+    gone(addresses)
+    assert (folder / "logs").is_dir()
+
+
+def _listener(_: str, parent: int) -> int:
+    """Find the contacts service among the children of *parent*."""
+    for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+        if b"capsule_services.contacts" in Path(f"/proc/{child}/cmdline").read_bytes():
+            return int(child)
+    raise AssertionError("there is no such child")
+
+
+def test_a_folder_that_is_in_use_is_refused_and_its_user_goes_on(used: Path) -> None:
+    with running(used, Options()) as deployment:
+        code, out, err = ended(up(used))
+        assert (code, out) == (2, "")
+        assert_one_sentence(err)
+        assert "another capsule is running" in err
+        assert deployment.failed() is None
+        assert all(map(listening, deployment.addresses.values()))
+
+
+def test_a_port_that_is_in_use_is_refused_and_nothing_stays_behind(copied: Path) -> None:
+    before = hashes(copied)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, out, err = ended(up(copied, "--contacts-port", str(taken.getsockname()[1])))
+    assert (code, out) == (2, "")
+    assert_one_sentence(err)
+    assert f"127.0.0.1:{taken.getsockname()[1]}" in err if taken.fileno() >= 0 else "cannot listen" in err
+    assert _stable(hashes(copied)) == _stable(before)
+
+
+def _stable(found: dict[str, str]) -> dict[str, str]:
+    """Leave out what a database may write when it is opened and closed in order; nothing of it is content."""
+    return {name: digest for name, digest in found.items() if not name.endswith(("-wal", "-shm", "lock"))}
+
+
+def test_a_folder_that_cannot_be_made_or_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/capsule")):
+        code, out, err = ended(up(folder))
+        assert (code, out) == (2, "")
+        assert_one_sentence(err)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def newer_schema(folder: Path) -> None:
+    with sqlite3.connect(folder / "contacts" / "data.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = 'data_9999'")
+    database.close()
+
+
+def keystore_of_another(folder: Path) -> None:
+    for name in ("keystore.db", "mirror/keystore.db"):
+        shutil.copyfile(folder / "identity" / name, folder / "contacts" / name)
+
+
+def keystore_alone_of_another(folder: Path) -> None:
+    shutil.copyfile(folder / "identity" / "keystore.db", folder / "contacts" / "keystore.db")
+
+
+def root_key_missing(folder: Path) -> None:
+    (folder / "contacts" / "root.key").unlink()
+
+
+def root_key_truncated(folder: Path) -> None:
+    (folder / "contacts" / "root.key").write_bytes(b"short")
+
+
+def a_database_that_is_none(folder: Path) -> None:
+    (folder / "contacts" / "data.db").write_bytes(b"not a database at all" * 500)
+
+
+def databases_swapped(folder: Path) -> None:
+    shutil.copyfile(folder / "contacts" / "journal.db", folder / "contacts" / "data.db")
+
+
+def authority_damaged(folder: Path) -> None:
+    for path in (folder / "tls").glob("ca*"):
+        path.write_text("nonsense")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        newer_schema,
+        keystore_of_another,
+        keystore_alone_of_another,
+        root_key_missing,
+        root_key_truncated,
+        a_database_that_is_none,
+        databases_swapped,
+        authority_damaged,
+    ],
+)
+def test_files_that_do_not_belong_together_are_refused_in_one_sentence_and_left_as_they_are(
+    copied: Path, damage: Callable[[Path], None]
+) -> None:
+    damage(copied)
+    before = _stable(hashes(copied))
+    with pytest.raises(StartRefused) as refused, running(copied, Options(dev=True)):
+        pass
+    sentence = str(refused.value)
+    assert len(sentence.splitlines()) == 1
+    assert len(sentence) > 20
+    assert "see logs" not in sentence
+    after = _stable(hashes(copied))
+    assert {name: after.get(name) for name in before} == before
+    assert not [process for process in _children() if "capsule_services" in process]
+
+
+def _children() -> list[str]:
+    own = os.getpid()
+    names = []
+    for child in Path(f"/proc/{own}/task/{own}/children").read_text().split():
+        names.append(Path(f"/proc/{child}/cmdline").read_bytes().decode(errors="replace"))
+    return names
