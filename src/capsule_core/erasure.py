@@ -26,7 +26,7 @@ from capsule_core.records import GUARDED, Expected, Mark, Reason, Sealed, Shelf,
 from capsule_core.story import Erasure
 from capsule_core.vault import Vault
 
-__all__ = ["BATCH", "Eraser", "Erasure", "Plan"]
+__all__ = ["BATCH", "Eraser", "Plan"]
 
 BATCH: Final = 500
 """Subjects whose rows are deleted in one transaction, so that no other writer waits long."""

@@ -19,7 +19,7 @@ __all__ = ["Index", "found_by_words", "index", "label", "query_signature", "quer
 
 @attrs.frozen
 class Index:
-    """The tokens, the claims among them, and the signature of one record."""
+    """The tokens, the claims among them, and the signature of one record; none if its kind is not found by words."""
 
     tokens: tuple[int, ...]
     claims: tuple[int, ...]
@@ -38,8 +38,9 @@ def index(kind: Kind, content: Any, *, keys: TenantKeys, region: str | None) -> 
                 tokens[token] = None
                 if search.unique:
                     claims[token] = None
-    texts = (getattr(content, name) for name in searched.by_words)
-    return Index(tuple(tokens), tuple(claims), blind.signature(keys, _all_words(texts)))
+    texts = [getattr(content, name) for name in searched.by_words]
+    signature = blind.signature(keys, _all_words(texts)) if texts else b""
+    return Index(tuple(tokens), tuple(claims), signature)
 
 
 def query_token(keys: TenantKeys, field: str, form: Form, value: str, *, region: str | None) -> int:

@@ -100,8 +100,7 @@ class Destruction:
     """One holder's part in an erasure.
 
     *records* counts what was destroyed by kind, *pages* name key pages and the keys they are sealed under now,
-    *mirrors* is the number of key store copies that confirmed it, *verified_at* the moment when the holder read back
-    and found nothing.
+    *mirrors* counts the key store copies that confirmed it; *verified_at* it was looked for again, and not found.
     """
 
     holder: str = attrs.field(validator=_line)
