@@ -14,9 +14,10 @@ def main() -> int:
     try:
         from capsule_services.commands import app  # noqa: PLC0415  the extra may be missing, and must be named if it is
     except ModuleNotFoundError as error:
-        if (error.name or "").startswith("capsule_"):
+        package = (error.name or "").partition(".")[0]
+        if package.startswith("capsule_"):
             raise
-        sys.stderr.write(_MISSING.format(error.name))
+        sys.stderr.write(_MISSING.format(package))
         return 2
     app()
     return 0

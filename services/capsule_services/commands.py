@@ -46,7 +46,7 @@ clock = typer.Typer(no_args_is_help=True, help="Move the clock of a deployment t
 app.add_typer(clock, name="clock")
 
 _REFUSED: Final = 2
-_SPAN: Final = re.compile(r"(\d{1,6})([smhdw])")
+_SPAN: Final = re.compile(r"([0-9]{1,6})([smhdw])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Folder to keep everything in.")]
@@ -154,6 +154,8 @@ def put_ahead(
         ahead = advance(data / "clock", timedelta(**{_UNITS[found[2]]: int(found[1])}))
     except (CapsuleError, OSError, OverflowError) as error:
         _refuse(str(error))
+    except ValueError:
+        _refuse(f"{data / 'clock'} is damaged: it must hold one number; put it back, or remove it")
     typer.echo(f"the clock is {ahead} ahead")
 
 

@@ -139,7 +139,7 @@ _LONGEST_PHONE: Final = 15
 
 
 def _already_international(text: str) -> str | None:
-    """Return the digits of a number that its country code begins and no national prefix follows: no need to parse it."""
+    """Return the digits of a number whose country code no national prefix follows: there is nothing to parse."""
     if not _INTERNATIONAL.fullmatch(text):
         return None
     number = text.translate(_BETWEEN_DIGITS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cache
 from typing import Any
 
 import attrs
@@ -12,7 +11,7 @@ from capsule_core import blind
 from capsule_core.blind import TenantKeys
 from capsule_core.errors import InvalidField
 from capsule_core.identifiers import canonical, words
-from capsule_core.personal import Exact, Form, Kind, Words, kind_of
+from capsule_core.personal import Exact, Form, Kind
 
 __all__ = ["Index", "found_by_words", "index", "label", "query_signature", "query_token"]
 
@@ -30,15 +29,14 @@ def index(kind: Kind, content: Any, *, keys: TenantKeys, region: str | None) -> 
     """Derive what *content* is found by; *region* is where national phone numbers are read (ISO 3166)."""
     tokens: dict[int, None] = {}
     claims: dict[int, None] = {}
-    searched = _searched(kind.model)
-    for name, search in searched.exactly:
+    for name, search in kind.exact:
         for value in _values(getattr(content, name), search):
             if spelling := canonical(search.form, value, region=region):
                 token = blind.token(keys, label(name, search.form), spelling)
                 tokens[token] = None
                 if search.unique:
                     claims[token] = None
-    texts = [getattr(content, name) for name in searched.by_words]
+    texts = [getattr(content, name) for name in kind.words]
     signature = blind.signature(keys, _all_words(texts)) if texts else b""
     return Index(tuple(tokens), tuple(claims), signature)
 
@@ -69,28 +67,13 @@ def query_signature(keys: TenantKeys, text: str) -> bytes:
 
 def found_by_words(kind: Kind, content: Any, text: str) -> bool:
     """Tell whether each word of *text* begins a word of *content*: what a signature only promises."""
-    held = list(_all_words(getattr(content, name) for name in _searched(kind.model).by_words))
+    held = list(_all_words(getattr(content, name) for name in kind.words))
     return all(any(word.startswith(wanted) for word in held) for wanted in words(text))
 
 
 def label(field: str, form: Form) -> str:
     """Name what a token is made of: e-mail addresses and phones match across fields, other texts within theirs."""
     return field if form is Form.TEXT else form.value
-
-
-@attrs.frozen
-class _Searched:
-    exactly: tuple[tuple[str, Exact], ...]
-    by_words: tuple[str, ...]
-
-
-@cache
-def _searched(model: type[Any]) -> _Searched:
-    declared = [(name, field.search) for name, field in kind_of(model).fields.items()]
-    return _Searched(
-        exactly=tuple((name, search) for name, search in declared if isinstance(search, Exact)),
-        by_words=tuple(name for name, search in declared if isinstance(search, Words)),
-    )
 
 
 def _values(value: Any, search: Exact) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import attrs
 
 from capsule_core.guards import refuse_card_numbers
-from capsule_core.personal import Category, Declaration, Exact, Form, Kind, Personal, kind_of
+from capsule_core.personal import Category, Declaration, Exact, Form, Kind, Personal
 
 __all__ = ["refuse_cards"]
 
@@ -22,13 +22,9 @@ def refuse_cards(kind: Kind, content: Any) -> None:
     Raises:
         CardNumberFound: naming the field (``custom[1].value``).
     """
-    for name in _texts_of(kind.model):
-        _refuse(name, getattr(content, name))
-
-
-@cache
-def _texts_of(model: type[Any]) -> tuple[str, ...]:
-    return tuple(name for name, declared in kind_of(model).fields.items() if _is_text(declared))
+    for name, declared in kind.fields.items():
+        if (held := getattr(content, name)) and _is_text(declared):
+            _refuse(name, held)
 
 
 @cache
@@ -50,6 +46,6 @@ def _refuse(path: str, value: Any) -> None:
         for place, item in enumerate(value):
             _refuse(f"{path}[{place}]", item)
     else:
-        for name in _parts_of(type(value)):
+        for name in _parts_of(value.__class__):
             if held := getattr(value, name):
                 _refuse(f"{path}.{name}", held)

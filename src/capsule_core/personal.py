@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, Final, TypeVar, get_args, get_type_hints
 
 import attrs
@@ -134,6 +135,17 @@ class Kind:
     def is_root(self) -> bool:
         """Whether a record of this kind is itself the subject's own record (a contact, not a note on one)."""
         return self.subject == "id"
+
+    @cached_property
+    def exact(self) -> tuple[tuple[str, Exact], ...]:
+        """The fields found by whole values, and how."""
+        declared = ((name, field.search) for name, field in self.fields.items())
+        return tuple((name, search) for name, search in declared if isinstance(search, Exact))
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """The fields found by the beginnings of their words."""
+        return tuple(name for name, field in self.fields.items() if isinstance(field.search, Words))
 
 
 _ATTRIBUTE: Final = "__capsule_kind__"

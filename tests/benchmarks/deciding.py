@@ -12,15 +12,15 @@ from tests.benchmarks.measuring import Goal, Result, Scale, spent
 __all__ = ["deciding"]
 
 
-def deciding(scale: Scale, folder: Path) -> Iterator[Result]:
+def deciding(scale: Scale, _: Path) -> Iterator[Result]:
     """Decide what every call has decided."""
     authority = Authority(Role.STANDARD)
 
     def decide() -> None:
-        for _ in range(scale.decisions):
+        for _number in range(scale.decisions):
             require(authority, "contacts.edit")
 
-    ours = min(spent(decide).cpu for _ in range(scale.rounds)) / scale.decisions
+    ours = min(spent(decide).cpu for _number in range(scale.rounds)) / scale.decisions
     theirs = peers.casbin(max(scale.decisions // 100, 1))
     yield Result(
         name="permission",

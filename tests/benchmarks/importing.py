@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Engine, event
 from sqlmodel import Field, Session, SQLModel, create_engine
 
-from capsule_core.uses import Use
 from capsule_core.repository import Draft
+from capsule_core.uses import Use
 from tests.benchmarks.measuring import Goal, Result, Scale, Spent, interleaved, ratio, spent
 from tests.benchmarks.people import person
 from tests.benchmarks.rig import act_of, insert_plain, plain_row, plain_table, raw, rigged

@@ -1,4 +1,4 @@
-"""What others do with the same people, where they are installed (dependency group ``peers``); None where they are not."""
+"""What others do with the same people, where they are installed (dependency group ``peers``); None where not."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import attrs
 from sqlalchemy import ForeignKey, create_engine, event
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship, sessionmaker
 
@@ -115,14 +116,14 @@ def effaced(folder: Path, count: int, children: int, *, erased: int = 20) -> dic
 
     class Contact(Base):
         __tablename__ = "contact"
-        __table_args__ = {"info": peer.subject_link("")}
+        __table_args__ = ({"info": peer.subject_link("")},)
         id: Mapped[str] = mapped_column(primary_key=True)
         name: Mapped[str] = mapped_column(info=peer.pii(peer.PiiCategory.IDENTITY))
         email: Mapped[str] = mapped_column(info=peer.pii(peer.PiiCategory.CONTACT), index=True)
 
     class Note(Base):
         __tablename__ = "note"
-        __table_args__ = {"info": peer.subject_link("contact")}
+        __table_args__ = ({"info": peer.subject_link("contact")},)
         id: Mapped[str] = mapped_column(primary_key=True)
         contact_id: Mapped[str] = mapped_column(ForeignKey("contact.id"), index=True)
         body: Mapped[str] = mapped_column(info=peer.pii(peer.PiiCategory.IDENTITY))
@@ -135,24 +136,35 @@ def effaced(folder: Path, count: int, children: int, *, erased: int = 20) -> dic
     people = [person(n) for n in range(count)]
     with Session(engine) as session:
         contacts = [(row[0], row[1], row[5]) for row in map(plain_row, people)]
-        session.execute(Contact.__table__.insert(), [dict(zip(("id", "name", "email"), c, strict=True)) for c in contacts])
+        session.execute(
+            Contact.__table__.insert(), [dict(zip(("id", "name", "email"), c, strict=True)) for c in contacts]
+        )
         notes = [note for n, each in enumerate(people) for note in plain_notes(each, n, children)]
         named = ("id", "contact_id", "body")
         session.execute(Note.__table__.insert(), [dict(zip(named, note, strict=True)) for note in notes])
         session.commit()
-    return _effaced(peer, Base, tables, engine, trail, [each.id for each in people], erased)
+    wired = _Wired(peer=peer, base=Base, tables=tables, engine=engine, trail=trail)
+    return _effaced(wired, [each.id for each in people], erased)
 
 
-def _effaced(
-    peer: Any, base: Any, tables: Any, engine: Any, trail: Any, people: list[str], erased: int
-) -> dict[str, Spent]:
-    data_map = peer.collect_data_map(base.metadata)
-    graph = peer.resolve_subject_graph(data_map, base.registry)
-    sink = peer.DatabaseAuditSink(sessionmaker(trail), tables.audit_events)
-    outbox = peer.Outbox(sessionmaker(engine), tables.outbox)
-    executor = peer.ErasureExecutor(base.metadata)
+@attrs.frozen(kw_only=True)
+class _Wired:
+    peer: Any
+    base: Any
+    tables: Any
+    engine: Any
+    trail: Any
+
+
+def _effaced(wired: _Wired, people: list[str], erased: int) -> dict[str, Spent]:
+    peer, metadata, engine = wired.peer, wired.base.metadata, wired.engine
+    data_map = peer.collect_data_map(metadata)
+    graph = peer.resolve_subject_graph(data_map, wired.base.registry)
+    sink = peer.DatabaseAuditSink(sessionmaker(wired.trail), wired.tables.audit_events)
+    outbox = peer.Outbox(sessionmaker(engine), wired.tables.outbox)
+    executor = peer.ErasureExecutor(metadata)
     planner = peer.ErasurePlanner(data_map, graph, executor=executor, outbox=outbox, audit_sink=sink)
-    exporter = peer.Exporter(data_map, graph, base.metadata, sink)
+    exporter = peer.Exporter(data_map, graph, metadata, sink)
 
     def export(name: str) -> None:
         with Session(engine) as session:
@@ -170,7 +182,7 @@ def _effaced(
         erase(people[0])
         taken["erase"] = spent(lambda: [erase(name) for name in gone]).each(len(gone))
     engine.dispose()
-    trail.dispose()
+    wired.trail.dispose()
     return taken
 
 

@@ -13,11 +13,28 @@ __all__ = ["FAMILY", "GIVEN", "NOW", "entry", "person", "photo_of"]
 
 NOW: Final = datetime(2026, 5, 4, 9, 30, tzinfo=UTC)
 
-_SYLLABLES: Final = ("ba", "dor", "el", "fin", "ga", "hel", "in", "jo", "kar", "lem", "mo", "nis", "or", "pe", "quil", "ru")
+_SYLLABLES: Final = (
+    "ba",
+    "dor",
+    "el",
+    "fin",
+    "ga",
+    "hel",
+    "in",
+    "jo",
+    "kar",
+    "lem",
+    "mo",
+    "nis",
+    "or",
+    "pe",
+    "quil",
+    "ru",
+)
 
 
 def _names(seed: int, count: int) -> tuple[str, ...]:
-    random, found = Random(seed), dict[str, None]()
+    random, found = Random(seed), dict[str, None]()  # noqa: S311  made up from a seed
     while len(found) < count:
         found["".join(random.choices(_SYLLABLES, k=random.randint(2, 4))).capitalize()] = None
     return tuple(found)
@@ -30,7 +47,7 @@ _PIXEL: Final = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9
 
 
 def _id(letter: str, number: int) -> str:
-    random = Random(f"{letter}{number}")
+    random = Random(f"{letter}{number}")  # noqa: S311  made up from a seed
     return made_id(letter, now=NOW + timedelta(milliseconds=number), randomness=random.randbytes(10))
 
 
@@ -55,8 +72,6 @@ def entry(contact: str, number: int) -> Entry:
     body = "Asked about the delivery of last week; wants to be called back in the morning."
     name = _id("n", number)
     return Entry(id=name, contact=contact, channel="note", occurred_at="2026-05-04T09:30:00Z", body=body)
-
-
 
 
 def photo_of(contact: str) -> Photo:

@@ -35,7 +35,8 @@ _BY = ActorRef("user", "u1")
 def purging(scale: Scale, folder: Path) -> Iterator[Result]:
     """Erase the same people with the same children, many at once and one by one."""
     share = scale.erased // (scale.rounds + 1)
-    order = Random(3).sample(range(scale.erased), scale.erased)  # so that each round meets every page of keys
+    # Shuffled, so that each round meets every page of keys.
+    order = Random(3).sample(range(scale.erased), scale.erased)  # noqa: S311  made up from a seed
     parts = [order[start * share : (start + 1) * share] for start in range(scale.rounds + 1)]
     with rigged(folder / "ours") as rig, raw(folder / "plain.db") as plain:
         fill(rig, range(scale.erased), notes=scale.children)
@@ -68,9 +69,7 @@ def purging(scale: Scale, folder: Path) -> Iterator[Result]:
     yield from _single(one, [_in_memory(n, scale.children) for n in range(scale.rounds * 4)], theirs)
 
 
-def _bulk(
-    scale: Scale, share: int, bulk: dict[str, list[Spent]], theirs: dict[str, Spent] | None
-) -> Iterator[Result]:
+def _bulk(scale: Scale, share: int, bulk: dict[str, list[Spent]], theirs: dict[str, Spent] | None) -> Iterator[Result]:
     each = {name: min(side.cpu for side in sides) / share * 1e6 for name, sides in bulk.items()}
     yield Result(
         name="purge",

@@ -16,6 +16,7 @@ from capsule_core.names import ActorRef, RecordId, TenantId
 from capsule_core.personal import kind_of
 from capsule_core.records import Act
 from capsule_core.repository import Draft
+from capsule_core.roles import EXPORT, Authority, Role
 from capsule_core.uses import Use
 from capsule_core.witness import bears_witness
 from capsule_services.runtime.callers import UserCaller
@@ -24,12 +25,26 @@ from capsule_services.runtime.clock import Clock
 from capsule_services.runtime.holding import Holding
 from capsule_services.runtime.opening import Opened, open_holding
 from capsule_services.runtime.process import Host
-from capsule_core.roles import EXPORT, Authority, Role
 from capsule_sql.database import Database
 from capsule_sql.records import SqlStore
 from tests.benchmarks.people import NOW, entry, person, photo_of
 
-__all__ = ["CALL", "KINDS", "TENANT", "Rig", "act_of", "fill", "opened", "plain_table", "raw", "rigged"]
+__all__ = [
+    "CALL",
+    "CALLER",
+    "KINDS",
+    "TENANT",
+    "Rig",
+    "act_of",
+    "fill",
+    "insert_plain",
+    "opened",
+    "plain_notes",
+    "plain_row",
+    "plain_table",
+    "raw",
+    "rigged",
+]
 
 TENANT: Final = TenantId("acme")
 KINDS: Final = [kind_of(model) for model in (Person, Organisation, Entry, Photo)]
@@ -121,7 +136,7 @@ def plain_table(connection: sqlite3.Connection) -> None:
 def insert_plain(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], notes: Sequence[Any] = ()) -> None:
     """Insert rows made by :func:`plain_row` in one transaction."""
     connection.execute("BEGIN IMMEDIATE")
-    connection.executemany(f"INSERT INTO contact ({_COLUMNS}) VALUES ({', '.join('?' * 10)})", rows)
+    connection.executemany("INSERT INTO contact VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
     connection.executemany("INSERT INTO note (id, contact, body) VALUES (?, ?, ?)", notes)
     connection.execute("COMMIT")
 
@@ -136,5 +151,3 @@ def plain_row(each: Person) -> tuple[Any, ...]:
 def plain_notes(each: Person, number: int, notes: int) -> list[tuple[str, str, str]]:
     """Write a person's notes as rows."""
     return [(made.id, each.id, made.body) for made in (entry(each.id, number * 1000 + n) for n in range(notes))]
-
-

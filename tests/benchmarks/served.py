@@ -47,7 +47,9 @@ def main(folder: Path, contacts: int) -> None:
         people = fill(rig, range(contacts))
         credentials = prepared(folder / "tls", ["contacts"], now=wall_time())
         key = made_key()
-        listening = stack.enter_context(_service(rig, credentials["contacts"], KeyRing(lambda: published(key), wall_time)))
+        listening = stack.enter_context(
+            _service(rig, credentials["contacts"], KeyRing(lambda: published(key), wall_time))
+        )
         kept = rig.holding.repository.get(TENANT, RecordId(people[0].id), use=Use.DISPLAY)
         echo = _echo(credentials["contacts"], contact_to(kept))
         _say(
@@ -63,7 +65,7 @@ def main(folder: Path, contacts: int) -> None:
 
 
 def _service(rig: Rig, credential: Credential, ring: KeyRing) -> Any:
-    log = made_log(open(os.devnull, "w"), service="contacts")  # noqa: SIM115  for as long as the process
+    log = made_log(Path(os.devnull).open("w"), service="contacts")  # noqa: SIM115  for as long as the process
     reporter = Reporter(rig.holding, lambda _: True, Path(os.devnull), threading.Event(), log)
     listening = server.opened(
         server.Served(
@@ -86,7 +88,7 @@ def _echo(credential: Credential, contact: pb.Contact) -> tuple[grpc.Server, int
     certificate, key, authority = credential.read()
     secured = grpc.ssl_server_credentials([(key, certificate)], authority, require_client_auth=True)
     handler = grpc.unary_unary_rpc_method_handler(
-        lambda request, context: contact,
+        lambda *_: contact,
         request_deserializer=pb.GetContactRequest.FromString,
         response_serializer=pb.Contact.SerializeToString,
     )

@@ -34,7 +34,8 @@ class _Process:
     said: dict[str, Any]
 
     def cpu(self) -> float:
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin
+        assert self.process.stdout
         self.process.stdin.write("\n")
         self.process.stdin.flush()
         return float(json.loads(self.process.stdout.readline())["cpu"])
@@ -48,17 +49,7 @@ def serving(scale: Scale, folder: Path) -> Iterator[Result]:
     """Get contacts one after the other, and by many clients at once."""
     with _serving(folder, max(scale.clients, 50)) as process:
         for clients, least in ((1, 65), (scale.clients, 45)):
-            with contextlib.ExitStack() as stack:
-                echo = [_getter(process, "echo", stack) for _ in range(clients)]
-                ours = [_getter(process, "service", stack) for _ in range(clients)]
-                names = process.said["names"]
-                sides = {
-                    "echo": lambda _, echo=echo: _called(process, echo, names, scale.calls),
-                    "ours": lambda _, ours=ours: _called(process, ours, names, scale.calls),
-                }
-                for side in sides.values():
-                    side(0)
-                taken = interleaved(sides, scale.rounds)
+            taken = _taken(process, scale, clients)
             each = {name: min(side.cpu for side in found) * 1e6 for name, found in taken.items()}
             yield Result(
                 name="get contact",
@@ -71,13 +62,25 @@ def serving(scale: Scale, folder: Path) -> Iterator[Result]:
             )
 
 
+def _taken(process: _Process, scale: Scale, clients: int) -> dict[str, list[Spent]]:
+    with contextlib.ExitStack() as stack:
+        getters = {side: [_getter(process, side, stack) for _ in range(clients)] for side in ("echo", "service")}
+        names = process.said["names"]
+        sides = {
+            "echo": lambda _: _called(process, getters["echo"], names, scale.calls),
+            "ours": lambda _: _called(process, getters["service"], names, scale.calls),
+        }
+        for side in sides.values():
+            side(0)
+        return interleaved(sides, scale.rounds)
+
+
 @contextlib.contextmanager
 def _serving(folder: Path, contacts: int) -> Iterator[_Process]:
     command = [sys.executable, "-m", "tests.benchmarks.served", str(folder), str(contacts)]
-    with subprocess.Popen(
-        command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdin and process.stdout
+    with subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
         try:
             yield _Process(process, json.loads(process.stdout.readline()))
         finally:

@@ -37,27 +37,27 @@ def trashing(scale: Scale, folder: Path) -> Iterator[Result]:
         notes = [note for n, each in enumerate(people) for note in plain_notes(each, n, scale.children)]
         insert_plain(plain, [plain_row(each) for each in people], notes)
         roots = tuple(RecordId(each.id) for each in people)
-        keys = [(each.id,) for each in people]
+        keys = [each.id for each in people]
 
-        def update(value: str | None) -> Callable[[int], Spent]:
+        def update(value: int | None) -> Callable[[int], Spent]:
             def body() -> None:
                 plain.execute("BEGIN IMMEDIATE")
-                plain.executemany(f"UPDATE contact SET trashed = {value or 'NULL'} WHERE id = ?", keys)
-                plain.executemany(f"UPDATE note SET trashed = {value or 'NULL'} WHERE contact = ?", keys)
+                plain.executemany("UPDATE contact SET trashed = ? WHERE id = ?", [(value, key) for key in keys])
+                plain.executemany("UPDATE note SET trashed = ? WHERE contact = ?", [(value, key) for key in keys])
                 plain.execute("COMMIT")
 
             return lambda _: spent(body)
 
         taken = interleaved(
             {
-                "raw trash": update("1"),
+                "raw trash": update(1),
                 "trash": lambda number: spent(lambda: _trash(rig, roots, f"b{number}")),
                 "raw restore": update(None),
                 "restore": lambda number: spent(lambda: _restore(rig, roots, f"b{number}")),
             },
             scale.rounds,
         )
-        counts = [_statements(rig, lambda roots=roots[:n]: _trash(rig, roots, f"s{n}")) for n in (1, len(roots))]
+        counts = [_statements(rig, roots[:1]), _statements(rig, roots[1:])]
     theirs = peers.safedelete(folder / "safedelete.db", scale.peers, scale.children)
     for act in ("trash", "restore"):
         own = min(side.cpu for side in taken[act]) / scale.trashed * 1e6
@@ -103,9 +103,9 @@ def _restore(rig: Rig, roots: tuple[RecordId, ...], batch: str) -> None:
     assert rig.holding.repository.store.move(where, Restore(batch), admits=admits(Use.EDIT), act=act)
 
 
-def _statements(rig: Rig, body: Callable[[], None]) -> int:
+def _statements(rig: Rig, roots: tuple[RecordId, ...]) -> int:
     seen: list[str] = []
     rig.database._writer.set_trace_callback(seen.append)
-    body()
+    _trash(rig, roots, f"s{len(roots)}")
     rig.database._writer.set_trace_callback(None)
     return len(seen)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import sys
 import unicodedata
 
+import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,6 +88,24 @@ def test_what_is_no_address_is_told_so(address: str) -> None:
 )
 def test_a_number_has_one_spelling_however_it_was_typed(number: str, region: str | None, spelling: str | None) -> None:
     assert canonical(Form.PHONE, number, region=region) == spelling
+
+
+@given(
+    code=st.sampled_from(sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)) | st.integers(1, 9999),
+    national=st.text("0123456789 ().-", min_size=4, max_size=18),
+    region=st.sampled_from([None, "GB", "US", "IT", "MX", "BR"]),
+)
+def test_a_number_that_needs_no_parsing_is_spelt_as_parsing_spells_it(
+    code: int, national: str, region: str | None
+) -> None:
+    text = f"+{code}{national}"
+    spelling = canonical(Form.PHONE, text, region=region)
+    try:
+        parsed = phonenumbers.parse(text, region)
+    except phonenumbers.NumberParseException:
+        assert spelling is None or spelling.isdecimal()
+    else:
+        assert spelling == phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
 
 
 @pytest.mark.parametrize(

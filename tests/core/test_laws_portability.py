@@ -52,7 +52,7 @@ def give_out(desk: Desk, tenant: TenantId) -> bytes:
 
 
 @pytest.mark.law("L12")
-@given(given=st.lists(exports(), max_size=4, unique_by=lambda each: each.contact.id))
+@given(given=st.lists(exports(), max_size=3, unique_by=lambda each: each.contact.id))
 def test_export_import_into_an_empty_tenant_export_is_byte_equal(given: list[Exported]) -> None:
     desk = in_memory()
     take_in(desk, ACME, given)

@@ -19,7 +19,7 @@ import attrs
 __all__ = ["Finding", "search", "variants"]
 
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{16,}={0,2}")
-_HEX: Final = re.compile(rb"(?:[0-9a-fA-F]{2}){8,}")
+_HEX: Final = re.compile(rb"[0-9a-fA-F]{16,}")
 _ZLIB: Final = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
 _GZIP: Final = re.compile(rb"\x1f\x8b\x08")
 _ZIP: Final = re.compile(rb"PK\x03\x04")
@@ -79,11 +79,12 @@ def _unwrapped(content: bytes) -> Iterator[tuple[str, bytes]]:
         plain = run.rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
         for shift in range(4):  # whatever stands before the run may have shifted its groups of four
             piece = plain[shift:]
-            piece = piece[: len(piece) - len(piece) % 4]
+            piece = piece[: len(piece) - (len(piece) % 4 == 1)]
             if len(piece) >= 12:
-                yield "base64", base64.b64decode(piece)
+                yield "base64", base64.b64decode(piece + b"=" * (-len(piece) % 4))
     for run in _HEX.findall(content):
-        yield "hexadecimal", binascii.unhexlify(run)
+        for shift in range(2):
+            yield "hexadecimal", binascii.unhexlify(run[shift : len(run) - (len(run) - shift) % 2])
     whole = memoryview(content)  # a slice of it copies nothing
     for name, pattern, window in (("zlib", _ZLIB, 15), ("gzip", _GZIP, 31)):
         for start in pattern.finditer(content):

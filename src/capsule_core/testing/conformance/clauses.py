@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 __all__ = ["Capabilities", "ClauseBroken", "at_once", "explore", "lacking", "raised", "require"]
 
-THREADS: Final = 8
+_THREADS: Final = 8
 _PATIENCE: Final = 60.0
 
 
@@ -68,7 +68,7 @@ def explore(machine: Callable[[], RuleBasedStateMachine], settings: hypothesis.s
     run_state_machine_as_test(made, settings=settings or hypothesis.settings())
 
 
-def at_once(call: Callable[[int], Any], count: int = THREADS) -> list[Any]:
+def at_once(call: Callable[[int], Any], count: int = _THREADS) -> list[Any]:
     """Call *count* times from as many threads, let loose together; return what each returned, or its error."""
     results: list[Any] = [None] * count
     together = threading.Barrier(count)

@@ -1,0 +1,158 @@
+"""The command line: it explains itself, refuses in one sentence, and its exit code says which."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from capsule_core.contacts import Person
+from capsule_core.names import ActorRef, SubjectRef, TenantId
+from capsule_core.privacy import Privacy
+from capsule_services.commands import app
+
+NOW = datetime(2026, 5, 4, 9, 30, tzinfo=UTC)
+BY = ActorRef("user", "u1")
+RUN = "import sys; from capsule_services.cli import main; sys.exit(main())"
+
+
+@pytest.fixture(scope="module")
+def proof(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A receipt and the key it is checked with."""
+    folder = tmp_path_factory.mktemp("proof")
+    privacy = Privacy.in_memory(kinds=[Person], service="contacts")
+    privacy.save("acme", Person(id="c1", given_name="Ada"), by=BY, now=NOW)
+    plan = privacy.erase.plan(SubjectRef(TenantId("acme"), "person", "c1"), by=BY, now=NOW)
+    (folder / "receipt.json").write_bytes(privacy.erase.run(plan, now=NOW).to_json())
+    (folder / "receipts.pub").write_text(privacy.public_key + "\n")
+    return folder / "receipt.json", folder / "receipts.pub"
+
+
+def told(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "120", "NO_COLOR": "1"})
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def refused(*arguments: str, code: int = 2) -> str:
+    given, out, err = told(*arguments)
+    assert (given, out) == (code, "")
+    assert err.startswith("capsule: ")
+    assert len(err.strip().splitlines()) == 1
+    return err
+
+
+def test_help_names_every_command_and_where_to_begin() -> None:
+    code, out, _ = told("--help")
+    assert code == 0
+    assert all(word in out for word in ("demo", "up", "verify", "clock", "Begin here", "capsule demo"))
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["demo"], ["--data", "--json", "Exit code 0"]),
+        (["up"], ["--data", "--dev", "--contacts-port", "--identity-port", "--privacy-port", "Ctrl-C"]),
+        (["verify"], ["RECEIPT", "--key", "offline", "Exit code 0"]),
+        (["clock"], ["advance"]),
+        (["clock", "advance"], ["SPAN", "30d", "--data"]),
+    ],
+)
+def test_every_command_explains_its_arguments_and_its_exit_codes(command: list[str], words: list[str]) -> None:
+    code, out, _ = told(*command, "--help")
+    assert code == 0
+    assert [word for word in words if word not in out] == []
+
+
+def test_a_valid_receipt_is_told_in_words_and_as_json(proof: tuple[Path, Path]) -> None:
+    receipt, key = map(str, proof)
+    code, out, _ = told("verify", receipt, "--key", key)
+    assert code == 0
+    assert "The receipt is valid" in out
+    code, out, _ = told("verify", receipt, "--key", Path(key).read_text().strip(), "--json")
+    assert code == 0
+    assert json.loads(out)["valid"] is True
+    assert json.loads(out)["receipt"]["subjects"] == ["c1"]
+
+
+def test_an_altered_receipt_fails_wherever_it_was_altered(proof: tuple[Path, Path], tmp_path: Path) -> None:
+    receipt, key = proof
+    document = receipt.read_bytes()
+    altered = tmp_path / "altered.json"
+    for place in range(0, len(document), max(1, len(document) // 40)):
+        flipped = bytearray(document)
+        flipped[place] ^= 1
+        altered.write_bytes(flipped)
+        refused("verify", str(altered), "--key", str(key), code=1)
+
+
+@pytest.mark.parametrize(
+    "document", [b"", b"nonsense", b"{}", b"[]", b"null", b"\xff\xfe\x00", b"[" * 200_000, b'{"statement": 1}']
+)
+def test_what_is_no_receipt_fails_in_one_sentence(proof: tuple[Path, Path], tmp_path: Path, document: bytes) -> None:
+    path = tmp_path / "receipt.json"
+    path.write_bytes(document)
+    refused("verify", str(path), "--key", str(proof[1]), code=1)
+
+
+def test_files_that_cannot_be_read_and_keys_that_are_none_are_refused_as_such(
+    proof: tuple[Path, Path], tmp_path: Path
+) -> None:
+    receipt, key = map(str, proof)
+    (tmp_path / "latin").write_bytes(b"\xe9\xff")
+    refused("verify", str(tmp_path / "missing"), "--key", key)
+    refused("verify", str(tmp_path), "--key", key)
+    refused("verify", receipt, "--key", str(tmp_path / "latin"))
+    for nonsense in ("nonsense", "", "x" * 10_000, "contacts+00000000+AAAA", "contacts.pub"):
+        refused("verify", receipt, "--key", nonsense)
+
+
+@pytest.mark.parametrize("span", ["30", "d", "30 days", "1.5d", "30x", "٣٠d", "", "30d12h", "99999999d"])
+def test_a_mistyped_span_moves_nothing(tmp_path: Path, span: str) -> None:
+    (tmp_path / "tls").mkdir()
+    assert "30d" in refused("clock", "advance", span, "--data", str(tmp_path))
+    assert not (tmp_path / "clock").exists()
+
+
+def test_a_clock_moves_forward_by_what_is_said_and_not_out_of_the_calendar(tmp_path: Path) -> None:
+    (tmp_path / "tls").mkdir()
+    for span, ahead in (("90s", "0:01:30"), ("15m", "0:16:30"), ("2w", "14 days, 0:16:30"), ("0d", "14 days, 0:16:30")):
+        code, out, _ = told("clock", "advance", span, "--data", str(tmp_path))
+        assert (code, out) == (0, f"the clock is {ahead} ahead\n")
+    before = (tmp_path / "clock").read_bytes()
+    refused("clock", "advance", "999999w", "--data", str(tmp_path))
+    assert (tmp_path / "clock").read_bytes() == before
+
+
+def test_a_clock_whose_file_is_damaged_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tls").mkdir()
+    (tmp_path / "clock").write_text("nonsense")
+    refused("clock", "advance", "1d", "--data", str(tmp_path))
+    assert (tmp_path / "clock").read_text() == "nonsense"
+
+
+def test_a_folder_without_a_deployment_has_no_clock(tmp_path: Path) -> None:
+    refused("clock", "advance", "1d", "--data", str(tmp_path))
+    refused("clock", "advance", "1d", "--data", str(tmp_path / "missing"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_takes_no_folder_that_holds_something_of_somebody(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("precious")
+    refused("demo", "--data", str(tmp_path))
+    refused("demo", "--data", str(tmp_path / "mine"))
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    assert (tmp_path / "mine").read_text() == "precious"
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich", "grpc"])
+def test_without_the_extra_one_sentence_says_what_to_install(missing: str) -> None:
+    blocked = f"import sys; sys.modules[{missing!r}] = None; {RUN}"
+    done = subprocess.run([sys.executable, "-c", blocked], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"capsule: {missing} is not installed; run: pip install 'capsule-core[services]'\n"
