@@ -7,9 +7,9 @@ from datetime import datetime
 
 import attrs
 
-from capsule_core.errors import RequestReused, SubjectErased
+from capsule_core.errors import CapsuleError, RequestReused, ResourceMissing, SubjectErased
 from capsule_core.names import SubjectKey, TenantId
-from capsule_core.records import Answer, Answers, Slot
+from capsule_core.records import Answer, Mark, Slot, Store
 from capsule_core.sealing import open_bytes, seal_bytes
 from capsule_core.vault import Vault
 
@@ -52,12 +52,13 @@ def seal(
     )
 
 
-def recall(store: Answers, vault: Vault, tenant: TenantId, request: Request) -> bytes | None:
+def recall(store: Store, vault: Vault, tenant: TenantId, request: Request) -> bytes | None:
     """Return what the same request was answered; None if it was not.
 
     Raises:
         RequestReused: the request id came with another request.
         SubjectErased: the answer spoke of a person who was erased since.
+        ResourceMissing: it spoke of a record that was destroyed since.
     """
     key = _key(vault, tenant, request)
     answer = store.answered(tenant, key)
@@ -66,9 +67,17 @@ def recall(store: Answers, vault: Vault, tenant: TenantId, request: Request) -> 
     if not hmac.compare_digest(answer.digest, _digest(vault, tenant, request)):
         raise RequestReused
     if answer.body is None:
-        raise SubjectErased
+        raise _emptied(store, answer)
     sealing_key = _sealing_key(vault, tenant, answer.slot)
     return open_bytes(answer.body, key=sealing_key, bound=b"answer\0" + key, what="answer")
+
+
+def _emptied(store: Store, answer: Answer) -> CapsuleError:
+    """Tell an answer about somebody who was erased from one about a record that was cleared."""
+    subject = None if answer.subject is None else store.subjects(answer.tenant, [answer.subject])[0]
+    if subject is not None and not subject.marks & (Mark.FENCED | Mark.ERASED):
+        return ResourceMissing("record")
+    return SubjectErased()
 
 
 def _digest(vault: Vault, tenant: TenantId, request: Request) -> bytes:

@@ -153,6 +153,11 @@ class MemoryStore:
         """Keep an answer that needs no act; one that is there stays."""
         self._answers.setdefault((answer.tenant, answer.key), answer)
 
+    def forget(self, now: datetime) -> None:
+        """Drop the answers that were to be kept until *now* or earlier."""
+        with self._lock:
+            self._answers = {key: answer for key, answer in self._answers.items() if answer.until > now}
+
     def due(self, now: datetime) -> Sequence[TenantId]:
         """Name the tenants that have trash whose time is over."""
         with self._lock:

@@ -341,6 +341,7 @@ class Answers(Protocol):
 
     A1. ``answered`` gives what an act or ``keep`` left under the key, in that tenant only; None if nothing was left.
     A2. After the subject of an answer is erased, the answer is there without its body.
+    A3. ``forget`` drops, in every tenant, the answers whose time is over, and no other.
     """
 
     def answered(self, tenant: TenantId, key: bytes) -> Answer | None:
@@ -349,6 +350,10 @@ class Answers(Protocol):
 
     def keep(self, answer: Answer) -> None:
         """Keep an answer that needs no act; one that is there stays."""
+        ...
+
+    def forget(self, now: datetime) -> None:
+        """Drop the answers that were to be kept until *now* or earlier."""
         ...
 
 

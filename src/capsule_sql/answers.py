@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import datetime
 
 from capsule_core.errors import RequestInFlight
 from capsule_core.names import SubjectKey, TenantId, from_micros, micros
 from capsule_core.records import Answer, Slot
 from capsule_sql.tenants import TENANT
 
-__all__ = ["answered", "give", "keep"]
+__all__ = ["answered", "forget", "give", "keep"]
 
 
 def answered(connection: sqlite3.Connection, tenant: TenantId, key: bytes) -> Answer | None:
@@ -47,3 +48,8 @@ def keep(connection: sqlite3.Connection, tenant: int, answer: Answer) -> bool:
     slot = (None, None) if answer.slot is None else (answer.slot.page, answer.slot.index)
     values = (tenant, answer.key, answer.digest, micros(answer.until), answer.subject, *slot, answer.body)
     return connection.execute(insert, values).rowcount == 1
+
+
+def forget(connection: sqlite3.Connection, now: datetime) -> None:
+    """Drop the answers whose time is over, in every tenant."""
+    connection.execute("DELETE FROM answers WHERE until <= ?", (micros(now),))

@@ -151,6 +151,10 @@ class SqlStore:
         """Keep an answer that needs no act; one that is there stays."""
         self._database.write(lambda connection: answers.keep(connection, numbered(connection, answer.tenant), answer))
 
+    def forget(self, now: datetime) -> None:
+        """Drop the answers that were to be kept until *now* or earlier."""
+        self._database.write(lambda connection: answers.forget(connection, now))
+
     def due(self, now: datetime) -> Sequence[TenantId]:
         """Name the tenants that have trash whose time is over."""
         over = "SELECT 1 FROM records r WHERE r.tenant_no = t.no AND r.trashed IS NOT NULL AND r.until <= ?"

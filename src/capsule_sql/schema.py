@@ -198,6 +198,7 @@ class AnswerRow(_Row, table=True):
     __table_args__ = (
         UniqueConstraint("tenant_no", "key"),
         Index("ix_answers_subject", "tenant_no", "subject", sqlite_where=_WITH_BODY, postgresql_where=_WITH_BODY),
+        Index("ix_answers_until", "until"),
     )
     no: int = Field(primary_key=True, sa_type=_Long)
     tenant_no: int = _long()

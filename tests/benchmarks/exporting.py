@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv as plain_csv
 import io
+import json as plain_json
 import resource
 import sqlite3
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-
-import orjson
 
 from capsule_core.export import csv, json, vcard
 from capsule_services.contacts.exchange.handlers import Writer, export_contacts
@@ -42,7 +41,7 @@ def exporting(scale: Scale, folder: Path) -> Iterator[Result]:
         django = peers.django_csv(folder / "django.db", scale.exported)
         vobject = _vobject(plain, scale.peers) if find_spec("vobject") else None
     rate = {name: scale.exported / min(side.cpu for side in each) for name, each in taken.items()}
-    for form, name in (("json", "orjson"), ("csv", "csv.writer")):
+    for form, name in (("json", "orjson" if find_spec("orjson") else "json"), ("csv", "csv.writer")):
         yield Result(
             name=f"export {form}",
             against=f"SELECT from a plaintext table and {name}",
@@ -86,9 +85,12 @@ def _written(rig: Rig, write: Writer) -> int:
 
 
 def _json(plain: sqlite3.Connection) -> int:
+    dumps: Callable[[object], str | bytes] = plain_json.dumps
+    if find_spec("orjson"):
+        from orjson import dumps
     cursor = plain.execute("SELECT * FROM contact")
     names = [column[0] for column in cursor.description]
-    return sum(len(orjson.dumps(dict(zip(names, row, strict=True)))) for row in cursor)
+    return sum(len(dumps(dict(zip(names, row, strict=True)))) for row in cursor)
 
 
 def _csv(plain: sqlite3.Connection) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
@@ -133,6 +133,16 @@ class AnswersWhatWasNotDone(MemoryStore):
 class ForgetsRequests(MemoryStore):
     def _expect(self, act: Act) -> None:
         super()._expect(attrs.evolve(act, answer=None))
+
+
+class ForgetsAnswersEarly(MemoryStore):
+    def forget(self, now: datetime) -> None:
+        super().forget(now + timedelta(seconds=1))
+
+
+class NeverForgetsAnswers(MemoryStore):
+    def forget(self, now: datetime) -> None:
+        return
 
 
 class ExpectsNothing(MemoryStore):

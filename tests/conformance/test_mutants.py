@@ -51,6 +51,8 @@ STORES = [
     (mutants.GivesASlotTwice, "C11"),
     (mutants.ListsAPageTwice, "C10"),
     (mutants.ForgetsAnErasureAtRestart, "B2"),
+    (mutants.ForgetsAnswersEarly, "A3"),
+    (mutants.NeverForgetsAnswers, "A3"),
 ]
 PAGES = [(mutants.AddsAPageOverAnother, "P1"), (mutants.TakesAnOlderPage, "P2"), (mutants.GivesANumberTwice, "P3")]
 KEYSTORES = [(mutants.KeepsTheOldKey, "C2"), (mutants.ClosesNobody, "C4"), (mutants.LeavesTheOldKeyInAFile, "C3")]

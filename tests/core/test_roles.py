@@ -1,4 +1,4 @@
-"""A role is a set of permissions: each has those of the one below, export comes with none, and nobody grants what they lack."""
+"""Each role has the permissions of the one below; export comes with none, and nobody grants what they lack."""
 
 from __future__ import annotations
 

@@ -155,9 +155,7 @@ class Desk:
         else:
             request = _copied(asked)
             tenant = interceptor._pass(rule, self.caller, request)
-        call = Call(
-            method=rule.method, permission=rule.permission, use=rule.use, caller=self.caller, tenant=tenant
-        )
+        call = Call(method=rule.method, permission=rule.permission, use=rule.use, caller=self.caller, tenant=tenant)
         before = CURRENT.set(call)
         try:
             answer = getattr(self.servicer, rule.method.rpartition("/")[2])(request, None)

@@ -378,9 +378,7 @@ def acting(desk: Desk, method: str) -> tuple[Callable[[str], Any], Callable[[str
             "DeleteContact": pb.DeleteContactRequest(name=contact.name),
             "UndeleteContact": pb.UndeleteContactRequest(name=contact.name),
             "PurgeContact": pb.PurgeContactRequest(name=contact.name, confirm=True),
-            "CreateEntry": pb.CreateEntryRequest(
-                parent=contact.name, entry=pb.Entry(kind=pb.Entry.NOTE, body=text)
-            ),
+            "CreateEntry": pb.CreateEntryRequest(parent=contact.name, entry=pb.Entry(kind=pb.Entry.NOTE, body=text)),
             "UpdateEntry": pb.UpdateEntryRequest(entry=pb.Entry(name=note.name, body=text)),
             "DeleteEntry": pb.DeleteEntryRequest(name=note.name),
             "UndeleteEntry": pb.UndeleteEntryRequest(name=note.name),
@@ -437,9 +435,7 @@ def test_a_request_id_means_something_else_from_somebody_else(here: Office, meth
 
 @pytest.mark.law("L9")
 @given(sent=st.lists(st.tuples(st.integers(1, 3), st.sampled_from(["Ada", "Bo"])), max_size=12))
-def test_however_requests_are_repeated_each_id_makes_one_contact(
-    here: Office, sent: list[tuple[int, str]]
-) -> None:
+def test_however_requests_are_repeated_each_id_makes_one_contact(here: Office, sent: list[tuple[int, str]]) -> None:
     desk, first = here.desk(), dict[int, tuple[str, Any]]()
     for number, given_name in sent:
         contact = pb.Contact(person=pb.Person(given_name=given_name))

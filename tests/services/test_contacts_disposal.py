@@ -113,7 +113,7 @@ def _stale(_: Office, desk: Desk, seen: pb.Contact) -> pb.PurgeContactRequest:
     return purging(seen, etag=seen.etag)
 
 
-def _unknown(_: Office, desk: Desk, seen: pb.Contact) -> pb.PurgeContactRequest:
+def _unknown(_: Office, desk: Desk, __: pb.Contact) -> pb.PurgeContactRequest:
     return purging(pb.Contact(name=f"{desk.tenant}/contacts/cunknown"))
 
 

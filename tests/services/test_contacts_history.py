@@ -35,9 +35,7 @@ def bodies(desk: Desk, contact: pb.Contact, *, size: int = 50, show_deleted: boo
     found, token = [], ""
     while True:
         page = desk.ListEntries(
-            pb.ListEntriesRequest(
-                parent=contact.name, page_size=size, page_token=token, show_deleted=show_deleted
-            )
+            pb.ListEntriesRequest(parent=contact.name, page_size=size, page_token=token, show_deleted=show_deleted)
         )
         found += [entry.body for entry in page.entries]
         token = page.next_page_token
@@ -102,8 +100,8 @@ def test_a_card_number_is_refused_when_it_is_written_and_when_it_is_edited_in(de
     with pytest.raises(CardNumberFound) as refused:
         note(desk, seen, "Pays with 4111-1111-1111-1111.")
     assert refused.value.field == "entry.body"
+    sent = pb.Entry(name=kept.name, subject_line="4111111111111111")
     with pytest.raises(CardNumberFound) as refused:
-        sent = pb.Entry(name=kept.name, subject_line="4111111111111111")
         desk.UpdateEntry(pb.UpdateEntryRequest(entry=sent))
     assert refused.value.field == "entry.subject_line"
     assert bodies(desk, seen) == ["Pays later."]

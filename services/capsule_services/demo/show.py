@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from capsule_core.errors import CapsuleError
 from capsule_services.demo.company import CheckFailed
 from capsule_services.demo.proof import PROOF
 from capsule_services.demo.story import WORK, Memory, Step
@@ -66,6 +67,8 @@ def _play(step: Step, memory: Memory) -> Played:
         held, told = False, str(failed)
     except grpc.RpcError as error:
         held, told = False, f"unexpectedly refused: {understood(error)}"
+    except CapsuleError as error:
+        held, told = False, f"unexpectedly: {error}"
     return Played(step=name, held=held, told=told, seconds=time.perf_counter() - began)
 
 

@@ -1,4 +1,4 @@
-"""The sweeper: destroys what has been in the trash for its time, in every tenant, as long as the service runs."""
+"""The sweeper: destroys what has been in the trash for its time, and forgets old answers, while the service runs."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ class Sweeper:
 
     def _sweep(self) -> None:
         now = self._holding.now()
+        self._holding.repository.store.forget(now)
         for tenant in self._holding.repository.store.due(now):
             try:
                 if self._holding.holder.sweep(tenant, now=now).subjects:

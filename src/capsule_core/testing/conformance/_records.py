@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -94,6 +94,14 @@ class RecordsMachine(RuleBasedStateMachine):
     def write(self, tenant: TenantId, sketches: list[cases.Sketch], admits: Mark, manner: cases.Manner) -> None:
         self._write(tenant, sketches, admits, manner)
 
+    @rule(over=st.booleans())
+    def forget(self, over: bool) -> None:
+        """Drop old answers: those of this machine are all to be kept until the same moment."""
+        self.under.store.forget(cases.START if over else cases.START - timedelta(microseconds=1))
+        if over:
+            self.model.answers.clear()
+        self._same_answers("A3")
+
     @rule(
         tenant=st.sampled_from(cases.TENANTS),
         selection=cases.selections(),
@@ -143,6 +151,14 @@ class RecordsMachine(RuleBasedStateMachine):
             self.model.lift(tenant, changed)
             self._agree(tenant, "C8", touched=[(reason.record, reason.subject) for reason in changed])
 
+    @rule(over=st.booleans())
+    def forget(self, over: bool) -> None:
+        """Drop old answers: those of this machine are all to be kept until the same moment."""
+        self.under.store.forget(cases.START if over else cases.START - timedelta(microseconds=1))
+        if over:
+            self.model.answers.clear()
+        self._same_answers("A3")
+
     @rule(
         tenant=st.sampled_from(cases.TENANTS),
         selection=cases.selections(),
@@ -181,6 +197,14 @@ class RecordsMachine(RuleBasedStateMachine):
         self.under.store.keep(answer)
         self.model.answers.setdefault((tenant, key), answer)
         self._same_answers("A1")
+
+    @rule(over=st.booleans())
+    def forget(self, over: bool) -> None:
+        """Drop old answers: those of this machine are all to be kept until the same moment."""
+        self.under.store.forget(cases.START if over else cases.START - timedelta(microseconds=1))
+        if over:
+            self.model.answers.clear()
+        self._same_answers("A3")
 
     @rule(
         tenant=st.sampled_from(cases.TENANTS),

@@ -92,6 +92,8 @@ class Walk:
             self.machine.keep(tenant=_ACME, key=cases.KEYS[2], subject=subject)
         self.destroy(_FOURTH)
         self.machine.erase_answers(tenant=_ACME, subject=_ONE)
+        self.machine.forget(over=False)
+        self.machine.forget(over=True)
         self.write(_RIVAL)
         self.mark(Mark.ERASED)
         self.machine.look_back(now=cases.START)

@@ -48,7 +48,7 @@ def run_record_store_conformance(
     capabilities: Capabilities = Capabilities(),  # noqa: B008  frozen
     settings: hypothesis.settings | None = None,
 ) -> tuple[str, ...]:
-    """Check that *make* makes empty stores that keep C1-C12, A1-A2 and B1-B3 (docs/reference/ports.md).
+    """Check that *make* makes empty stores that keep C1-C12, A1-A3 and B1-B3 (docs/reference/ports.md).
 
     Returns:
         the clauses that went untried because the adapter lacks a capability.

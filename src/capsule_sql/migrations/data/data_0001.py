@@ -28,6 +28,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("tenant_no", "key", name=op.f("uq_answers_tenant_no_key")),
     )
     with op.batch_alter_table("answers", schema=None) as batch_op:
+        batch_op.create_index("ix_answers_until", ["until"], unique=False)
         batch_op.create_index(
             "ix_answers_subject",
             ["tenant_no", "subject"],
