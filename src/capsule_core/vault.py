@@ -57,8 +57,8 @@ class Vault:
     _opened: OrderedDict[tuple[TenantId, int], OpenPage] = attrs.field(factory=OrderedDict, init=False, repr=False)
     _secrets: dict[TenantId, TenantKeys] = attrs.field(factory=dict, init=False, repr=False)
     _next: dict[TenantId, Slot] = attrs.field(factory=dict, init=False)
-    # Whoever writes holds the store's lock and then asks for keys: so nothing may wait for the store under the lock of the
-    # cache, and what does wait for it has locks of its own.
+    # Whoever writes holds the store's lock and then asks for keys: so nothing may wait for the store under the lock of
+    # the cache, and what does wait for it has locks of its own.
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
     _issuing: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
     _shredding: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)

@@ -19,7 +19,7 @@ _SYLLABLES: Final = (
     "el",
     "fin",
     "ga",
-    "hel",
+    "har",
     "in",
     "jo",
     "kar",

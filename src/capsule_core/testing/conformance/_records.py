@@ -94,14 +94,6 @@ class RecordsMachine(RuleBasedStateMachine):
     def write(self, tenant: TenantId, sketches: list[cases.Sketch], admits: Mark, manner: cases.Manner) -> None:
         self._write(tenant, sketches, admits, manner)
 
-    @rule(over=st.booleans())
-    def forget(self, over: bool) -> None:
-        """Drop old answers: those of this machine are all to be kept until the same moment."""
-        self.under.store.forget(cases.START if over else cases.START - timedelta(microseconds=1))
-        if over:
-            self.model.answers.clear()
-        self._same_answers("A3")
-
     @rule(
         tenant=st.sampled_from(cases.TENANTS),
         selection=cases.selections(),
@@ -150,14 +142,6 @@ class RecordsMachine(RuleBasedStateMachine):
         if self._attempt(change, act, [*self.model.against_act(act)], manner):
             self.model.lift(tenant, changed)
             self._agree(tenant, "C8", touched=[(reason.record, reason.subject) for reason in changed])
-
-    @rule(over=st.booleans())
-    def forget(self, over: bool) -> None:
-        """Drop old answers: those of this machine are all to be kept until the same moment."""
-        self.under.store.forget(cases.START if over else cases.START - timedelta(microseconds=1))
-        if over:
-            self.model.answers.clear()
-        self._same_answers("A3")
 
     @rule(
         tenant=st.sampled_from(cases.TENANTS),
