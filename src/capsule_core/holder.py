@@ -30,7 +30,10 @@ __all__ = ["About", "Applied", "Collected", "Done", "Holder", "Identifier", "Mat
 
 
 class Order(enum.Enum):
-    """What a holder can be told to do about a person."""
+    """What a holder can be told to do about a person.
+
+    FENCE begins an erasure: the reason it is given for is the id of the erasure that will follow.
+    """
 
     HOLD = "hold"
     RELEASE = "release"

@@ -5,13 +5,11 @@ from __future__ import annotations
 import sys
 from functools import cache, partial
 
-from capsule_api.holder.v1 import holder_pb2, holder_pb2_grpc
 from capsule_api.privacy.v1 import privacy_pb2, privacy_pb2_grpc
 from capsule_core.cases import Case
 from capsule_core.errors import ReceiptInvalid
 from capsule_core.personal import kind_of
 from capsule_services.privacy.servicer import PrivacyServicer
-from capsule_services.runtime.faults import telling
 from capsule_services.runtime.holders.client import RemoteHolder
 from capsule_services.runtime.keys import authenticator_of
 from capsule_services.runtime.opening import open_holding
@@ -26,18 +24,18 @@ def build(host: Host) -> Service:
     """Put the service together."""
     opened = open_holding(host, NAME, [kind_of(Case)])
 
+    holders = {name: RemoteHolder(name, partial(host.peers.channel, name)) for name in HOLDERS}
+
     @cache
     def key_of(holder: str) -> str:
-        if holder not in HOLDERS:
+        if holder not in holders:
             raise ReceiptInvalid("it is not the report of a holder that is known here")
-        with telling():
-            stub = holder_pb2_grpc.HolderServiceStub(host.peers.channel(holder))
-            return stub.About(holder_pb2.AboutRequest()).signing_key.decode()
+        return holders[holder].public_key()
 
     servicer = PrivacyServicer(
         holding=opened.holding,
         paging=opened.paging,
-        holders={name: RemoteHolder(name, partial(host.peers.channel, name)) for name in HOLDERS},
+        holders=holders,
         key_of=key_of,
         signer=opened.signer,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 
+from capsule_core import answers
 from capsule_core.answers import Request
 from capsule_core.errors import (
     ConfirmationRequired,
@@ -35,6 +36,9 @@ def purge(
         NotTrashed: it must be thrown away first.
         SubjectHeld: a hold, an obligation or a restriction keeps it.
     """
+    repository = holding.repository
+    if request and (before := answers.recall(repository.store, repository.vault, call.within(), request)):
+        return Receipt.from_json(before)
     erasure = _erasure_id(holding, call, request)
     done = holding.eraser.receipt(call.within(), erasure, now=holding.now())
     if done is not None:
@@ -51,7 +55,10 @@ def purge(
         by=call.actor,
         requested=holding.now(),
     )
-    return holding.eraser.erase(wanted, now=holding.now(), expects=expects)
+    receipt = holding.eraser.erase(wanted, now=holding.now(), expects=expects)
+    if request:
+        repository.store.keep(answers.seal(receipt.to_json(), repository.vault, call.within(), request))
+    return receipt
 
 
 def check_purge(holding: Holding, call: Call, contact: str, *, confirm: bool, etag: Etag | None) -> Expected:

@@ -12,8 +12,10 @@ from capsule_core.cases import Case
 from capsule_core.errors import InvalidField
 from capsule_core.kept import Kept
 from capsule_core.names import TenantId
+from capsule_core.receipts import Receipt
+from capsule_services.runtime.holders.convert import subject_name
 
-__all__ = ["erasure_name", "erasure_to", "parsed_erasure"]
+__all__ = ["erasure_name", "erasure_to", "parsed_erasure", "reported"]
 
 _ID: Final = r"([A-Za-z0-9][A-Za-z0-9_.-]{0,63})"
 _NAME: Final = re.compile(rf"tenants/{_ID}/erasures/{_ID}(?:/receipt)?")
@@ -52,3 +54,9 @@ def erasure_to(kept: Kept[Case]) -> pb.Erasure:
     if case.closed_at:
         message.done_time.FromDatetime(datetime.fromisoformat(case.closed_at))
     return message
+
+
+def reported(receipt: Receipt) -> tuple[str, ...]:
+    """Return what a report of *receipt* must name: the erasure's id, then its subjects."""
+    statement = receipt.statement
+    return (statement.erasure, *(subject_name(statement.tenant, subject) for subject in statement.subjects))

@@ -9,10 +9,11 @@ import grpc
 
 from capsule_api.privacy.v1 import privacy_pb2 as pb
 from capsule_core.checkpoints import Signer
+from capsule_core.errors import InvalidField
 from capsule_core.holder import Holder
 from capsule_core.receipts import Receipt, verify
 from capsule_services.privacy.erasures import handlers
-from capsule_services.privacy.erasures.convert import erasure_name, erasure_to, parsed_erasure
+from capsule_services.privacy.erasures.convert import erasure_name, erasure_to, parsed_erasure, reported
 from capsule_services.runtime.calls import current_call
 from capsule_services.runtime.holding import Holding
 from capsule_services.runtime.paging import Paging
@@ -32,6 +33,8 @@ class ErasuresServicer:
 
     def ReportErasure(self, request: pb.ReportErasureRequest, context: grpc.ServicerContext) -> pb.Erasure:
         told = Receipt.from_json(request.receipt)
+        if (parsed_erasure(request.name), *request.subjects) != reported(told):
+            raise InvalidField("receipt", "is not of the erasure and the subjects that are reported")
         verify(told, self.key_of(told.statement.service))
         return erasure_to(handlers.report(self.holding, current_call(), told, self.holders, self.signer))
 

@@ -12,6 +12,7 @@ from capsule_api.holder.v1 import holder_pb2 as pb
 from capsule_api.holder.v1 import holder_pb2_grpc
 from capsule_core.holder import About, Applied, Collected, Done, Identifier, Match, Order
 from capsule_core.names import ActorRef, SubjectKey, TenantId
+from capsule_core.receipts import verify
 from capsule_core.story import Erasure
 from capsule_core.sweeping import Swept
 from capsule_services.runtime.faults import telling
@@ -35,6 +36,11 @@ class RemoteHolder:
         """Say who it is."""
         with telling():
             return convert.about_from(self._stub().About(pb.AboutRequest()))
+
+    def public_key(self) -> str:
+        """Return the key that its receipts are checked with, as the text of a C2SP vkey."""
+        with telling():
+            return self._stub().About(pb.AboutRequest()).signing_key.decode()
 
     def locate(self, tenant: TenantId, identifiers: Sequence[Identifier]) -> Sequence[Match]:
         """Find whom the identifiers name."""
@@ -77,7 +83,10 @@ class RemoteHolder:
         name = f"tenants/{erasure.tenant}/erasures/{erasure.id}"
         request = pb.EraseRequest(erasure=name, subjects=self._names(erasure.tenant, erasure.subjects))
         with telling():
-            return convert.done_from(self._stub().Erase(request))
+            done = convert.done_from(self._stub().Erase(request))
+        if done.receipt is not None:
+            verify(done.receipt, self.public_key())
+        return done
 
     def sweep(self, tenant: TenantId, *, now: datetime) -> Swept:
         """Destroy what is due."""

@@ -399,11 +399,11 @@ class Contact(_message.Message):
 
     @_builtins.property
     def emails(self) -> _containers.RepeatedCompositeFieldContainer[Global___Email]:
-        """emails are the e-mail addresses; at most one is primary."""
+        """emails are the e-mail addresses."""
 
     @_builtins.property
     def phones(self) -> _containers.RepeatedCompositeFieldContainer[Global___Phone]:
-        """phones are the phone numbers; at most one is primary."""
+        """phones are the phone numbers."""
 
     @_builtins.property
     def addresses(self) -> _containers.RepeatedCompositeFieldContainer[Global___PostalAddress]:
@@ -419,7 +419,7 @@ class Contact(_message.Message):
 
     @_builtins.property
     def custom_fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___CustomField]:
-        """custom_fields are the tenant's own fields; a key occurs once."""
+        """custom_fields are the tenant's own fields; a key may occur more than once."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
