@@ -39,6 +39,11 @@ class TenantKeys:
     answers: bytes
 
     @cached_property
+    def keyed_tokens(self) -> hmac.HMAC:
+        """HMAC with the key of tokens taken in: a copy of it is cheaper than to begin with the key each time."""
+        return hmac.new(self.tokens, digestmod="sha256")
+
+    @cached_property
     def prefix_cipher(self) -> Cipher[ECB]:
         """A keyed pseudo-random function on blocks of 16 bytes: nothing is ever decrypted."""
         return Cipher(AES(self.prefixes), ECB())  # noqa: S305
@@ -61,8 +66,9 @@ def derive(secret: bytes) -> TenantKeys:
 
 def token(keys: TenantKeys, label: str, canonical: str) -> int:
     """Hash a canonical value of a field or form named *label* to a signed 64-bit number."""
-    digest = hmac.digest(keys.tokens, f"{label}\0{canonical}".encode(), "sha256")
-    return int.from_bytes(digest[:8], "big", signed=True)
+    keyed = keys.keyed_tokens.copy()
+    keyed.update(f"{label}\0{canonical}".encode())
+    return int.from_bytes(keyed.digest()[:8], "big", signed=True)
 
 
 def surrogate(keys: TenantKeys, label: str, identity: str) -> str:

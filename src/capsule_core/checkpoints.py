@@ -11,7 +11,7 @@ import base64
 import binascii
 import hashlib
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 import attrs
@@ -51,7 +51,7 @@ def utc(at: datetime) -> datetime:
     Raises:
         InvalidField: it does not know its time zone.
     """
-    return from_micros(micros(at))
+    return at if at.tzinfo is UTC else from_micros(micros(at))
 
 
 def stamp(at: datetime) -> str:

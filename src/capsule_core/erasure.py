@@ -64,8 +64,9 @@ class Eraser:
             ResourceMissing: one of the subjects is not known here.
             SubjectErased: one of them was erased before.
         """
-        found = [f"{subject.key} {int(subject.marks)}" for subject in self._known(erasure)]
-        guarded = {subject.key for subject in self._known(erasure) if subject.marks & GUARDED & ~erasure.admits}
+        known = self._known(erasure)
+        found = [f"{subject.key} {int(subject.marks)}" for subject in known]
+        guarded = {subject.key for subject in known if subject.marks & GUARDED & ~erasure.admits}
         records: Counter[str] = Counter()
         for record in self._held(erasure.tenant, erasure.subjects):
             found.append(f"{record.id} {record.version} {record.trash is not None} {int(record.marks)}")
@@ -89,7 +90,7 @@ class Eraser:
             raise PlanStale
         if plan.guarded:
             raise SubjectHeld
-        return self.erase(plan.erasure, now=now)
+        return self._carry_out(plan.erasure, now=now)
 
     def erase(self, erasure: Erasure, *, now: datetime, expects: tuple[Expected, ...] = ()) -> Receipt:
         """Erase all of the subjects that are known here, or none of them.
@@ -106,6 +107,9 @@ class Eraser:
         finished = self.receipt(erasure.tenant, erasure.id, now=now)
         if finished is not None:
             return finished
+        return self._carry_out(erasure, now=now, expects=expects)
+
+    def _carry_out(self, erasure: Erasure, *, now: datetime, expects: tuple[Expected, ...] = ()) -> Receipt:
         self._fence(erasure, now=now, expects=expects)
         receipt = self._finish(erasure, now=now)
         if receipt is None:
@@ -116,7 +120,8 @@ class Eraser:
         known = [subject for subject in self._store.subjects(erasure.tenant, erasure.subjects) if subject is not None]
         if not known:
             raise ResourceMissing("subject")
-        mine = {subject.key for subject in self._fenced(erasure)[0]}
+        begun = any(subject.marks & Mark.FENCED for subject in known)
+        mine = {subject.key for subject in self._fenced(erasure)[0]} if begun else set()
         left = [subject.key for subject in known if not subject.marks & Mark.ERASED and subject.key not in mine]
         if not left and not mine:
             raise SubjectErased
@@ -184,17 +189,20 @@ class Eraser:
             pages = self._destroy(erasure, fenced, now=now)
             statement = self._statement(erasure, pages, since=since, now=now)
             act = story.commit_act(erasure, self._vault, statement, now=now)
-            self._store.mark(self._reasons(erasure, Mark.ERASED, now), admits=_EVERY, act=act)
+            if self._store.mark(self._reasons(erasure, Mark.ERASED, now), admits=_EVERY, act=act):
+                return self._issue(erasure.tenant, erasure.id, now=now, committed=statement)
         return self._issue(erasure.tenant, erasure.id, now=now)
 
     def _destroy(self, erasure: Erasure, fenced: Sequence[Subject], *, now: datetime) -> Mapping[int, str]:
         """Shred the keys, delete the rows, and look again past every cache."""
         slots = [subject.slot for subject in fenced]
         pages = self._vault.shred(erasure.tenant, slots)
-        for start in range(0, len(fenced), BATCH):
-            where = Where(tenant=erasure.tenant, subjects=erasure.subjects[start : start + BATCH], shelf=Shelf.ANY)
+        ordered = sorted(erasure.subjects)  # as time went: a batch then writes pages that no other batch does
+        for start in range(0, len(ordered), BATCH):
+            where = Where(tenant=erasure.tenant, subjects=tuple(ordered[start : start + BATCH]), shelf=Shelf.ANY)
             self._store.destroy(where, admits=_EVERY, act=story.delete_act(erasure, self._vault, now=now))
-        if self._vault.remaining(erasure.tenant, slots) or any(self._held(erasure.tenant, erasure.subjects)):
+        left = Where(tenant=erasure.tenant, subjects=erasure.subjects, shelf=Shelf.ANY)
+        if self._vault.remaining(erasure.tenant, slots) or self._store.select(left, admits=_EVERY, limit=1).records:
             raise Unavailable
         return pages
 
@@ -223,16 +231,17 @@ class Eraser:
             remaining=(),
         )
 
-    def _issue(self, tenant: TenantId, erasure: str, *, now: datetime) -> Receipt:
-        """Make the receipt from what was committed, and from nothing else."""
+    def _issue(self, tenant: TenantId, erasure: str, *, now: datetime, committed: Statement | None = None) -> Receipt:
+        """Make the receipt from what was *committed*, read back if it was not just now, and from nothing else."""
         index, leaf = next(
             (index, data)
             for index, data, leaf in story.backwards(self._ledger, tenant, erasure)
             if leaf.act == story.COMMIT
         )
-        statement = self._recalled(tenant, story.statement_request(erasure, now=now))
+        if committed is None:
+            committed = Statement.decode(self._recalled(tenant, story.statement_request(erasure, now=now)) or b"")
         receipt = issue(
-            Statement.decode(statement or b""),
+            committed,
             leaf=leaf,
             frontier=self._ledger.at(index + 1),
             origin=self._service,
@@ -240,7 +249,7 @@ class Eraser:
         )
         self._ledger.keep(receipt.checkpoint)
         request = story.receipt_request(erasure, now=now)
-        self._store.keep(answers.seal(receipt.to_json(), self._vault, tenant, request))
+        self._store.keep(answers.seal(receipt.to_json(None), self._vault, tenant, request))
         return receipt
 
     def _recalled(self, tenant: TenantId, request: Request) -> bytes | None:

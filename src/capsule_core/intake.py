@@ -8,7 +8,7 @@ from typing import Any, Final
 import attrs
 
 from capsule_core.guards import refuse_card_numbers
-from capsule_core.personal import Category, Declaration, Exact, Form, Kind, Personal
+from capsule_core.personal import Kind
 
 __all__ = ["refuse_cards"]
 
@@ -22,20 +22,14 @@ def refuse_cards(kind: Kind, content: Any) -> None:
     Raises:
         CardNumberFound: naming the field (``custom[1].value``).
     """
-    for name, declared in kind.fields.items():
-        if (held := getattr(content, name)) and _is_text(declared):
+    for name in kind.texts:
+        if held := getattr(content, name):
             _refuse(name, held)
 
 
 @cache
 def _parts_of(model: type[Any]) -> tuple[str, ...]:
     return tuple(field.name for field in attrs.fields(model)) if attrs.has(model) else ()
-
-
-def _is_text(declared: Declaration) -> bool:
-    if not isinstance(declared, Personal) or declared.category is Category.IMAGE:
-        return False
-    return not (isinstance(declared.search, Exact) and declared.search.form is Form.PHONE)
 
 
 def _refuse(path: str, value: Any) -> None:

@@ -246,7 +246,7 @@ class Leaf:
 
     def encode(self) -> bytes:
         """Write it in canonical JSON: the data of its leaf in the tree."""
-        told = attrs.asdict(self, recurse=False)
+        told = {name: getattr(self, name) for name in _NAMES}
         return canonical({**told, "at": stamp(self.at), "detail": dict(self.detail), "v": 1})
 
     @classmethod
@@ -269,6 +269,9 @@ class Leaf:
         if leaf.encode() != data:
             raise InvalidField("leaf", "is not in canonical form")
         return leaf
+
+
+_NAMES: Final = tuple(attrs.fields_dict(Leaf))
 
 
 class LedgerStore(Protocol):

@@ -114,6 +114,12 @@ Declaration = Personal | Plain
 """What a field declares."""
 
 
+def _is_text(declared: Declaration) -> bool:
+    if not isinstance(declared, Personal) or declared.category is Category.IMAGE:
+        return False
+    return not (isinstance(declared.search, Exact) and declared.search.form is Form.PHONE)
+
+
 @attrs.frozen(kw_only=True)
 class Kind:
     """What a model declares: its *name*, whose data it holds, and every field's declaration."""
@@ -141,6 +147,11 @@ class Kind:
         """The fields found by whole values, and how."""
         declared = ((name, field.search) for name, field in self.fields.items())
         return tuple((name, search) for name, search in declared if isinstance(search, Exact))
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """The personal fields that people write texts into: neither telephone numbers nor pictures."""
+        return tuple(name for name, field in self.fields.items() if _is_text(field))
 
     @cached_property
     def words(self) -> tuple[str, ...]:

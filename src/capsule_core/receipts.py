@@ -150,7 +150,7 @@ class Statement:
 
     def encode(self) -> bytes:
         """Write it in canonical JSON: the bytes that are digested and signed."""
-        return canonical(attrs.asdict(self, value_serializer=_written) | {"v": 1})
+        return canonical({**_plain(self), "destructions": [_plain(part) for part in self.destructions], "v": 1})
 
     @classmethod
     def decode(cls, data: bytes) -> Statement:
@@ -184,8 +184,8 @@ class Receipt:
     key: str
     signature: bytes
 
-    def to_json(self) -> bytes:
-        """Write it for files and people: indented JSON, the same bytes each time."""
+    def to_json(self, indent: int | None = 2) -> bytes:
+        """Write it for files and people: indented JSON, the same bytes each time; None for one line."""
         told = {
             "format": _FORMAT,
             "statement": json.loads(self.statement.encode()),
@@ -196,7 +196,7 @@ class Receipt:
             "key": self.key,
             "signature": self.signature.hex(),
         }
-        return json.dumps(told, indent=2, ensure_ascii=False).encode() + b"\n"
+        return json.dumps(told, indent=indent, ensure_ascii=False).encode() + b"\n"
 
     @classmethod
     def from_json(cls, data: bytes) -> Receipt:
@@ -296,10 +296,9 @@ def _committed(statement: Statement, told: bytes, leaf: bytes) -> None:
         raise ReceiptInvalid("its leaf is another tenant's")
 
 
-def _written(_: object, __: object, value: object) -> object:
-    if isinstance(value, datetime):
-        return stamp(value)
-    return value.value if isinstance(value, enum.Enum) else value
+def _plain(value: Statement | Destruction) -> dict[str, object]:
+    told = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}
+    return {name: stamp(it) if isinstance(it, datetime) else getattr(it, "value", it) for name, it in told.items()}
 
 
 def _read(data: bytes, read: Callable[[object], T], write: Callable[[T], bytes]) -> T:

@@ -16,6 +16,7 @@ import attrs
 from capsule_core import answers, codec
 from capsule_core.answers import Request
 from capsule_core.blind import surrogate
+from capsule_core.codec import Reading
 from capsule_core.errors import CapsuleError, ResourceMissing, VersionMismatch
 from capsule_core.index import found_by_words, index, query_signature
 from capsule_core.intake import refuse_cards
@@ -71,6 +72,10 @@ class Repository:
     vault: Vault
     kinds: Mapping[str, Kind] = attrs.field(converter=_by_name)
     region: str | None = None
+    _of_models: Mapping[type[Any], Kind] = attrs.field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._of_models = {kind.model: kind for kind in self.kinds.values()}
 
     def get(self, tenant: TenantId, name: RecordId, *, use: Use, resource: str = "record") -> Kept[Any]:
         """Return one record, in the trash or not.
@@ -122,6 +127,11 @@ class Repository:
             found.extend(kept for kept in opened if keeping is None or keeping(kept))
             if after is None or len(found) == limit:
                 return Listing(tuple(found), after)
+
+    def select_plain(self, where: Where, *, use: Use, limit: int, after: Cursor | None = None) -> Listing:
+        """Return records as :meth:`select` does, their contents as dictionaries: for whoever writes many of them."""
+        page = self.store.select(where, admits=admits(use), limit=limit, after=after)
+        return Listing(tuple(self.open(page.records, codec.decode_plain)), page.after)
 
     def add(self, drafts: Sequence[Draft], *, act: Act, request: Request | None = None) -> list[Kept[Any]]:
         """Keep new and changed contents, all or none.
@@ -216,18 +226,18 @@ class Repository:
             return RecordId(own_id)
         return RecordId(surrogate(self.vault.tenant(tenant), kind.name, own_id))
 
-    def open(self, records: Sequence[Sealed]) -> list[Kept[Any]]:
+    def open(self, records: Sequence[Sealed], reading: Reading = codec.decode) -> list[Kept[Any]]:
         """Open sealed records of one tenant, in order."""
         if not records:
             return []
         keys = self.vault.keys(records[0].tenant, [record.slot for record in records])
-        return [self._opened(record, key) for record, key in zip(records, keys, strict=True)]
+        return [self._opened(record, key, reading) for record, key in zip(records, keys, strict=True)]
 
-    def _opened(self, record: Sealed, key: bytes) -> Kept[Any]:
+    def _opened(self, record: Sealed, key: bytes, reading: Reading) -> Kept[Any]:
         kind = self.kinds[record.kind]
         identity = Identity(record.tenant, record.subject, record.kind, record.id, record.version)
         schema, contents = open_blob(record.blob, key=key, identity=identity, schema=kind.schema)
-        return kept_as(record, codec.decode(contents, kind, schema=schema))
+        return kept_as(record, reading(contents, kind, schema))
 
     def _sealed(self, drafts: Sequence[Draft], act: Act) -> list[Sealed]:
         subjects = [self._subject_of(act.tenant, draft.content) for draft in drafts]
@@ -309,10 +319,10 @@ class Repository:
         return answers.seal(body, self.vault, tenant, request, subject=owner.subject, slot=owner.slot)
 
     def _kind(self, content: Any) -> Kind:
-        for kind in self.kinds.values():
-            if kind.model is type(content):
-                return kind
-        raise ResourceMissing("kind")
+        kind = self._of_models.get(type(content))
+        if kind is None:
+            raise ResourceMissing("kind")
+        return kind
 
     def _subject_of(self, tenant: TenantId, content: Any) -> SubjectKey:
         kind = self._kind(content)

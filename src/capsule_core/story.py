@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Final
 
 import attrs
@@ -86,11 +87,12 @@ def commit_act(erasure: Erasure, vault: Vault, statement: Statement, *, now: dat
     The statement itself is kept with it, so that a receipt can always be made, of what was committed and of nothing
     else.
     """
+    told = statement.encode()
 
     def detail(_: Sequence[Touched]) -> dict[str, str]:
-        return {"statement": statement.digest()}
+        return {"statement": sha256(told).hexdigest()}
 
-    kept = answers.seal(statement.encode(), vault, erasure.tenant, statement_request(erasure.id, now=now))
+    kept = answers.seal(told, vault, erasure.tenant, statement_request(erasure.id, now=now))
     return attrs.evolve(_act(erasure, COMMIT, vault, now=now, detail=detail), answer=kept)
 
 
@@ -106,10 +108,12 @@ def receipt_request(erasure: str, *, now: datetime) -> Request:
 
 def backwards(ledger: LedgerStore, tenant: TenantId, erasure: str) -> Iterator[tuple[int, bytes, Leaf]]:
     """Walk the leaves of an erasure from the newest back to its fence."""
-    end = ledger.head().size
+    end, step, named = ledger.head().size, 4, erasure.encode()
     while end > 0:
-        start = max(0, end - 64)
+        start, step = max(0, end - step), 64  # the newest are most likely its own
         for index, data in reversed(list(enumerate(ledger.read(start, end - start), start=start))):
+            if named not in data:
+                continue
             leaf = Leaf.decode(data)
             if leaf.tenant == tenant and leaf.detail.get("erasure") == erasure:
                 yield index, data, leaf

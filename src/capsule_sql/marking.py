@@ -11,11 +11,13 @@ import attrs
 
 from capsule_core.names import RecordId, SubjectKey, TenantId, from_micros, micros
 from capsule_core.records import GUARDED, Mark, Reason, Slot, Touched
+from capsule_sql.rows import marks
 from capsule_sql.tenants import EACH, TENANT, listed
 
 __all__ = ["Marking", "all_reasons", "unfinished"]
 
 _OVER: Final = Mark.FENCED | Mark.ERASED
+_FENCED: Final = int(Mark.FENCED)
 _Key = tuple[int, str, int, str]
 
 
@@ -44,7 +46,8 @@ class Marking:
         if lift:
             return [reason for key, reason in keyed.items() if key in self._present]
         fresh = [reason for key, reason in keyed.items() if key not in self._present]
-        return [reason for reason in fresh if self._may_be_put(reason, admits)]
+        over, guarded = int(_OVER & ~admits), int((_OVER | GUARDED) & ~admits)
+        return [reason for reason in fresh if self._may_be_put(reason, guarded if reason.mark is Mark.FENCED else over)]
 
     def touched(self, reasons: Iterable[Reason]) -> list[Touched]:
         """Say who got a reason, or lost one."""
@@ -71,12 +74,11 @@ class Marking:
     def _key(self, reason: Reason) -> _Key:
         return self._people[reason.subject][0], reason.id, int(reason.mark), reason.record or ""
 
-    def _may_be_put(self, reason: Reason, admits: Mark) -> bool:
+    def _may_be_put(self, reason: Reason, barring: int) -> bool:
         *_, anywhere = self._people[reason.subject]
         if reason.mark is Mark.ERASED:
-            return bool(anywhere & Mark.FENCED)
-        barring = _OVER | GUARDED if reason.mark is Mark.FENCED else _OVER
-        return not anywhere & barring & ~admits
+            return bool(anywhere & _FENCED)
+        return not anywhere & barring
 
     def _carry(self, reasons: Iterable[Reason]) -> None:
         """Write down the unions again, for the subjects and records concerned."""
@@ -114,7 +116,7 @@ def _reason(row: Sequence[Any]) -> Reason:
     subject, name, mark, record, since = row
     return Reason(
         id=name,
-        mark=Mark(mark),
+        mark=marks(mark),
         subject=SubjectKey(subject),
         since=from_micros(since),
         record=RecordId(record) if record else None,

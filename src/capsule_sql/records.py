@@ -33,7 +33,7 @@ from capsule_sql import answers, keypages, ledgers, marking
 from capsule_sql.database import Database
 from capsule_sql.moving import Meant
 from capsule_sql.outbox import Outbox, post
-from capsule_sql.rows import sealed, seen, touched_by
+from capsule_sql.rows import marks, sealed, seen, touched_by
 from capsule_sql.selections import listing, reading
 from capsule_sql.tenants import EACH, TENANT, listed, numbered
 from capsule_sql.writing import Drafts
@@ -140,7 +140,9 @@ class SqlStore:
         """Return what is known of the subjects, in order."""
         select = f"SELECT key, page, place, marks FROM subjects WHERE tenant_no = {TENANT} AND key IN {EACH}"
         rows = self._database.read(lambda connection: connection.execute(select, (tenant, listed(keys))).fetchall())
-        found = {key: Subject(key=key, slot=Slot(page, place), marks=Mark(marks)) for key, page, place, marks in rows}
+        found = {
+            key: Subject(key=key, slot=Slot(page, place), marks=marks(carried)) for key, page, place, carried in rows
+        }
         return [found.get(key) for key in keys]
 
     def answered(self, tenant: TenantId, key: bytes) -> Answer | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final
 
 from capsule_core.names import RecordId, SubjectKey, TenantId, from_micros
 from capsule_core.records import Mark, Refused, Sealed, Slot, Touched, Trash
 
-__all__ = ["SEALED", "TOUCHED", "sealed", "seen", "touched", "touched_by", "words"]
+__all__ = ["SEALED", "TOUCHED", "marks", "sealed", "seen", "touched", "touched_by", "words"]
 
 TOUCHED: Final = "r.no, r.id, r.kind, s.key, s.page, s.place, r.version"
 """The columns that :func:`touched` reads; r is the record, s its subject."""
@@ -21,6 +22,9 @@ SEALED: Final = f"""{TOUCHED}, r.root, r.at, r.created, r.updated, r.sealed, r.b
     FROM tokens t WHERE t.record_no = r.no ORDER BY t.no)),
   g.s0, g.s1, g.s2, g.s3"""
 """The columns that :func:`sealed` reads; g is the signature. A claim is told with an exclamation mark."""
+
+marks: Final = cache(Mark)
+"""Read a number as marks: there are few, and rows have many."""
 
 
 def touched(row: Sequence[Any]) -> Touched:
@@ -36,10 +40,9 @@ def touched_by(draft: Sealed) -> Touched:
 
 def sealed(tenant: TenantId, row: Sequence[Any]) -> Sealed:
     """Return the record, with the marks that it and its subject carry."""
-    _, name, kind, subject, page, place, version, root, at, created, updated, blob, batch, trashed, until, marks = row[
-        :16
-    ]
-    told = row[16].split(",") if row[16] else ()
+    _, name, kind, subject, page, place, version, root, *rest = row
+    at, created, updated, blob, batch, trashed, until, carried, told, *signature = rest
+    index = told.split(",") if told else ()
     return Sealed(
         tenant=tenant,
         kind=kind,
@@ -52,11 +55,11 @@ def sealed(tenant: TenantId, row: Sequence[Any]) -> Sealed:
         created=from_micros(created),
         updated=from_micros(updated),
         blob=blob,
-        tokens=tuple(int(token.removeprefix("!")) for token in told),
-        claims=tuple(int(token[1:]) for token in told if token[0] == "!"),
-        signature=b"" if row[17] is None else struct.pack(">4q", *row[17:]),
+        tokens=tuple(int(token.removeprefix("!")) for token in index),
+        claims=tuple(int(token[1:]) for token in index if token[0] == "!"),
+        signature=b"" if signature[0] is None else struct.pack(">4q", *signature),
         trash=None if batch is None else Trash(batch=batch, at=from_micros(trashed), until=from_micros(until)),
-        marks=Mark(marks),
+        marks=marks(carried),
     )
 
 

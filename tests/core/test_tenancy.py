@@ -115,7 +115,7 @@ records = st.one_of(
 @given(records)
 def test_a_record_comes_back_as_it_was_kept(record: object) -> None:
     kind = kind_of(type(record))
-    assert codec.decode(codec.encode(record), kind, schema=kind.schema) == record
+    assert codec.decode(codec.encode(record), kind, kind.schema) == record
 
 
 def test_a_user_record_has_place_for_a_name_an_address_and_what_sign_in_needs() -> None:

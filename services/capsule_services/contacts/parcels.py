@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-from capsule_core.export import Exported, Refused, Row
+from capsule_core.export import Record, Refused, Row
 
 __all__ = ["MOST_REFUSED", "Incoming", "Reader", "Report", "Writer"]
 
@@ -15,7 +15,7 @@ MOST_REFUSED: Final = 1000
 """How many refused rows a report names; all are counted."""
 
 Reader = Callable[..., Iterator[Row | Refused]]
-Writer = Callable[[Iterable[Exported]], Iterator[bytes]]
+Writer = Callable[[Iterable[Record]], Iterator[bytes]]
 
 
 @attrs.frozen(kw_only=True)

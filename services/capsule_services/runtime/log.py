@@ -6,6 +6,7 @@ a value of another form than its key's is dropped.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Callable, Mapping, MutableMapping
@@ -47,6 +48,8 @@ def _library(value: object) -> bool:
     return isinstance(value, str) and value in logging.root.manager.loggerDict
 
 
+_JSON: Final = json.JSONEncoder(sort_keys=True)
+
 ALLOWED: Final[Mapping[str, Form]] = {
     "event": _one_of("started", "stopped", "call", "failed", "library", "sweep_postponed", "report_postponed"),
     "level": _one_of("debug", "info", "warning", "error", "critical"),
@@ -65,7 +68,7 @@ ALLOWED: Final[Mapping[str, Form]] = {
 
 def allowed(_: Any, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Drop what the list does not allow, and count it."""
-    kept = {key: value for key, value in entry.items() if key in ALLOWED and ALLOWED[key](value)}
+    kept = {key: value for key, value in entry.items() if (fits := ALLOWED.get(key)) is not None and fits(value)}
     if "error" in kept:
         kept["error"] = kept["error"].__name__
     dropped = len(entry) - len(kept)
@@ -74,17 +77,18 @@ def allowed(_: Any, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[
 
 def made_log(stream: TextIO, *, service: str) -> FilteringBoundLogger:
     """Make the log of *service*, written to *stream*."""
-    logger: FilteringBoundLogger = structlog.wrap_logger(
+    wrapped: FilteringBoundLogger = structlog.wrap_logger(
         structlog.PrintLogger(stream),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             allowed,
             lambda _, __, entry: {**entry, "service": service},
-            structlog.processors.JSONRenderer(sort_keys=True),
+            structlog.processors.JSONRenderer(lambda entry, **_: _JSON.encode(entry)),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
+    logger: FilteringBoundLogger = wrapped.bind()  # once: what is wrapped would be bound anew for each line
     return logger
 
 

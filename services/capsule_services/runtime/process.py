@@ -128,7 +128,11 @@ def _listening(name: str, service: Service, host: Host, stack: ExitStack) -> Gen
 def _observing(metrics: Metrics, log: FilteringBoundLogger) -> Callable[[Outcome], None]:
     def observe(outcome: Outcome) -> None:
         metrics.observe(outcome)
-        told = {key: value for key, value in attrs.asdict(outcome).items() if value not in {"", None}}
+        told: dict[str, object] = {"method": outcome.method, "code": outcome.code, "seconds": outcome.seconds}
+        if outcome.reason:
+            told |= {"reason": outcome.reason}
+        if outcome.error_id:
+            told |= {"error": outcome.error, "error_id": outcome.error_id}
         (log.error if outcome.error_id else log.info)("failed" if outcome.error_id else "call", **told)
 
     return observe

@@ -50,9 +50,9 @@ def check(request: Message) -> None:
         InvalidField: a field is missing, a text has characters that are none, an id is no UUID4, a value is unknown.
         TooMany: a list is longer than a request may carry.
     """
-    partial = {field.name for field in request.DESCRIPTOR.fields if MASK in request.DESCRIPTOR.fields_by_name}
+    fields = request.DESCRIPTOR.fields_by_name
     _check_values(request, "")
-    _check_missing(request, "", skip=partial)
+    _check_missing(request, "", skip=frozenset(fields) if MASK in fields else frozenset())
 
 
 def check_required(message: Message, above: str) -> None:
@@ -119,7 +119,7 @@ def _check_value(field: FieldDescriptor, value: Any, path: str) -> None:
         _check_values(value, f"{path}.")
 
 
-def _check_missing(message: Message, above: str, *, skip: frozenset[str] | set[str]) -> None:
+def _check_missing(message: Message, above: str, *, skip: frozenset[str]) -> None:
     for field in shape_of(message.DESCRIPTOR).required:
         present = bool(getattr(message, field.name)) if not field.has_presence else message.HasField(field.name)
         if not present:

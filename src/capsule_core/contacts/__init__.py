@@ -14,6 +14,7 @@ from capsule_core.contacts.party import (
     PostalAddress,
     Website,
     display_name,
+    display_name_of,
 )
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "PostalAddress",
     "Website",
     "display_name",
+    "display_name_of",
 ]

@@ -106,9 +106,9 @@ def check(value: attrs.AttrsInstance) -> None:
 def _fault(value: attrs.AttrsInstance) -> tuple[str, str] | None:
     shape = _shape(type(value))
     # Single lines are looked at all together, and one by one only if that is no good.
-    fields = shape.others if _are_lines(shape.lines(value)) else shape.fields
-    for name, rule, may_be_empty in fields:
-        held = getattr(value, name)
+    singles = _are_lines(shape.lines(value))
+    fields, read = (shape.others, shape.rest) if singles else (shape.fields, shape.all)
+    for (name, rule, may_be_empty), held in zip(fields, read(value), strict=True):
         if not held and may_be_empty:
             continue
         if isinstance(held, str):
@@ -144,19 +144,22 @@ def _fault_of_items(items: tuple[Any, ...], rule: Rule) -> tuple[str, str] | Non
 
 
 def _is_blank(item: attrs.AttrsInstance) -> bool:
-    return not any(getattr(item, name) for name, _, _ in _shape(type(item)).fields)
+    return not any(_shape(type(item)).all(item))
 
 
 _Field = tuple[str, Rule, bool]
+_Reader = Callable[[object], tuple[Any, ...]]
 
 
 @attrs.frozen
 class _Shape:
-    """The fields of a model in order, those among them that hold more than any one line, and what reads the rest."""
+    """The fields of a model in order, those among them that hold more than any one line, and what reads them."""
 
     fields: tuple[_Field, ...]
     others: tuple[_Field, ...]
-    lines: Callable[[object], tuple[object, ...]]
+    lines: _Reader
+    rest: _Reader
+    all: _Reader
 
 
 @cache
@@ -165,10 +168,12 @@ def _shape(model: type[attrs.AttrsInstance]) -> _Shape:
     fields = tuple(_field(f.name, hints[f.name]) for f in attrs.fields(model) if hints[f.name] is not bool)
     singles = [name for name, rule, _ in fields if rule is line and Ellipsis not in _parts(hints[name])]
     others = tuple(field for field in fields if field[0] not in singles)
-    return _Shape(fields, others, _reader(singles))
+    return _Shape(
+        fields, others, _reader(singles), _reader([each[0] for each in others]), _reader([each[0] for each in fields])
+    )
 
 
-def _reader(names: Sequence[str]) -> Callable[[object], tuple[object, ...]]:
+def _reader(names: Sequence[str]) -> _Reader:
     if len(names) > 1:
         return attrgetter(*names)
     return lambda value: tuple(getattr(value, name) for name in names)

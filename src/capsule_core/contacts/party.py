@@ -7,7 +7,8 @@ A contact is checked when it is made; its parts are checked with it, so that the
 from __future__ import annotations
 
 import unicodedata
-from typing import Annotated, Final, TypeAlias
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, TypeAlias
 
 import attrs
 
@@ -26,6 +27,7 @@ __all__ = [
     "PostalAddress",
     "Website",
     "display_name",
+    "display_name_of",
 ]
 
 PURPOSE: Final = "keeping in touch"
@@ -168,18 +170,32 @@ def display_name(contact: Contact) -> str:
 
     Names in Chinese, Japanese or Korean letters are written family name first.
     """
-    name = contact.name if isinstance(contact, Organisation) else _personal_name(contact)
-    employer = "" if isinstance(contact, Organisation) else contact.nickname.strip() or contact.organisation_name
     reached = [*(email.address for email in contact.emails), *(phone.number for phone in contact.phones)]
-    return next((text.strip() for text in (name, employer, *reached) if text.strip()), "")
+    if isinstance(contact, Organisation):
+        return _first(contact.name, *reached)
+    parts = (contact.prefix, contact.given_name, contact.additional_name, contact.family_name, contact.suffix)
+    return _first(_personal_name(*parts), contact.nickname.strip() or contact.organisation_name, *reached)
 
 
-def _personal_name(person: Person) -> str:
-    given, family = person.given_name.strip(), person.family_name.strip()
+def display_name_of(fields: Mapping[str, Any]) -> str:
+    """Return the display name of a contact that is taken apart into *fields*."""
+    reached = [*(email["address"] for email in fields["emails"]), *(phone["number"] for phone in fields["phones"])]
+    if "name" in fields:
+        return _first(fields["name"], *reached)
+    parts = map(fields.__getitem__, ("prefix", "given_name", "additional_name", "family_name", "suffix"))
+    return _first(_personal_name(*parts), fields["nickname"].strip() or fields["organisation_name"], *reached)
+
+
+def _first(*texts: str) -> str:
+    return next((text.strip() for text in texts if text.strip()), "")
+
+
+def _personal_name(prefix: str, given: str, additional: str, family: str, suffix: str) -> str:
+    given, family = given.strip(), family.strip()
     if given and family and _is_east_asian(given) and _is_east_asian(family):
         return family + given
-    parts = (person.prefix, given, person.additional_name, family, person.suffix)
-    named = given or family or person.additional_name.strip()
+    named = given or family or additional.strip()
+    parts = (prefix, given, additional, family, suffix)
     return " ".join(part.strip() for part in parts if part.strip()) if named else ""
 
 
@@ -188,5 +204,6 @@ def _is_east_asian(name: str) -> bool:
 
 
 def _require_name(contact: Contact) -> None:
-    if not display_name(contact):
+    named = contact.name if isinstance(contact, Organisation) else contact.given_name or contact.family_name
+    if not named.strip() and not display_name(contact):
         raise InvalidField("display_name", "would be empty: give a name, an e-mail address, a phone or an organisation")

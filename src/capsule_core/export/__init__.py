@@ -6,7 +6,7 @@ refused with its reason, and a refused row never stops the others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
@@ -17,7 +17,7 @@ from capsule_core.errors import CapsuleError, InvalidField
 from capsule_core.export._shape import dismantled
 from capsule_core.personal import kind_of
 
-__all__ = ["Exported", "Record", "Refused", "Row", "plain", "refused"]
+__all__ = ["Exported", "Record", "Refused", "Row", "plain", "plain_record", "refused"]
 
 
 @attrs.frozen(kw_only=True)
@@ -68,13 +68,33 @@ def plain(record: Record) -> Mapping[str, Any]:
     """Return *record* as texts, flags, lists and dictionaries, with all its fields: the shape of one line of JSON."""
     if not isinstance(record, Exported):
         return record
+    return plain_record(
+        kind_of(type(record.contact)).name,
+        dismantled(record.contact),
+        entries=dismantled(record.entries),
+        photo=dismantled(record.photo),
+        created=record.created,
+        updated=record.updated,
+    )
+
+
+def plain_record(
+    kind: str,
+    contact: Mapping[str, Any],
+    *,
+    entries: Sequence[Mapping[str, Any]],
+    photo: Mapping[str, Any] | None,
+    created: datetime,
+    updated: datetime,
+) -> Mapping[str, Any]:
+    """Put together what :func:`plain` returns, of contents that are dictionaries already."""
     return {
-        "kind": kind_of(type(record.contact)).name,
-        "contact": dismantled(record.contact),
-        "entries": dismantled(record.entries),
-        "photo": dismantled(record.photo),
-        "created": _instant(record.created),
-        "updated": _instant(record.updated),
+        "kind": kind,
+        "contact": contact,
+        "entries": entries,
+        "photo": photo,
+        "created": _instant(created),
+        "updated": _instant(updated),
     }
 
 

@@ -21,7 +21,7 @@ from typing import Final
 import attrs
 
 from capsule_core.errors import InvalidField
-from capsule_core.export import Exported, Refused, Row
+from capsule_core.export import Record, Refused, Row, plain
 from capsule_core.export._card import contact_of
 from capsule_core.export._card_text import card_of
 from capsule_core.export._content_lines import LIMIT, LIMIT_OF_MEDIA, unfolded
@@ -39,7 +39,7 @@ _BOUNDARY = re.compile(rb"\s*(BEGIN|END)\s*:\s*VCARD\s*", re.IGNORECASE)
 _AGENT = re.compile(rb"AGENT(;[^:]*)?:\s*", re.IGNORECASE)
 
 
-def write(records: Iterable[Exported], *, version: str = "4.0") -> Iterator[bytes]:
+def write(records: Iterable[Record], *, version: str = "4.0") -> Iterator[bytes]:
     """Write one card for each of *records*, in UTF-8.
 
     Raises:
@@ -48,7 +48,7 @@ def write(records: Iterable[Exported], *, version: str = "4.0") -> Iterator[byte
     if version not in VERSIONS:
         raise InvalidField("version", f"must be one of {', '.join(VERSIONS)}")
     modern = version == "4.0"
-    return (card_of(record, modern=modern) for record in records)
+    return (card_of(plain(record), modern=modern) for record in records)
 
 
 def read(

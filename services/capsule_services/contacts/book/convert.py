@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 import attrs
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from capsule_api.contacts.v1 import contacts_pb2 as pb
 from capsule_core.contacts import (
@@ -23,6 +25,7 @@ from capsule_core.contacts import (
 from capsule_core.errors import CardNumberFound, InvalidField
 from capsule_core.intake import refuse_cards
 from capsule_core.kept import Kept
+from capsule_core.names import micros
 from capsule_core.personal import kind_of
 from capsule_services.contacts.names import contact_name, parsed_user, user_name
 from capsule_services.runtime.etags import etag
@@ -109,7 +112,10 @@ def content_to(contact: Contact) -> pb.Contact:
         message.organisation.display_name = contact.name
         message.organisation.SetInParent()
     else:
-        message.person.CopyFrom(pb.Person(**{theirs: getattr(contact, ours) for ours, theirs in _PERSON.items()}))
+        message.person.SetInParent()
+        for ours, theirs in _PERSON.items():
+            if value := getattr(contact, ours):
+                setattr(message.person, theirs, value)
     return message
 
 
@@ -121,13 +127,17 @@ def contact_to(kept: Kept[Contact], *, has_photo: bool = False) -> pb.Contact:
     message.source = pb.Contact.Source.Value(kept.content.source.upper())
     message.has_photo = has_photo
     message.state = pb.Contact.ACTIVE if kept.trash is None else pb.Contact.DELETED
-    message.create_time.FromDatetime(kept.created)
-    message.update_time.FromDatetime(kept.updated)
+    _tell(message.create_time, kept.created)
+    _tell(message.update_time, kept.updated)
     if kept.trash is not None:
-        message.delete_time.FromDatetime(kept.trash.at)
-        message.purge_time.FromDatetime(kept.trash.until)
+        _tell(message.delete_time, kept.trash.at)
+        _tell(message.purge_time, kept.trash.until)
     message.etag = etag(kept.version, trashed=kept.trash is not None)
     return message
+
+
+def _tell(message: Timestamp, at: datetime) -> None:
+    message.FromMicroseconds(micros(at))
 
 
 @contextlib.contextmanager

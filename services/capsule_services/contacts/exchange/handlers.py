@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
 import attrs
 
-from capsule_core.contacts import Contact, Entry, Photo
 from capsule_core.errors import CapsuleError, InvalidField, SubjectErased, VersionMismatch
-from capsule_core.export import Exported, Refused, Row, html, refused
+from capsule_core.export import Exported, Record, Refused, Row, html, plain_record, refused
 from capsule_core.intake import refuse_cards
-from capsule_core.kept import Kept
+from capsule_core.kept import Kept, Listing
 from capsule_core.names import RecordId, SubjectKey, encoded
 from capsule_core.personal import kind_of
 from capsule_core.records import Mark, Where
@@ -28,7 +28,7 @@ __all__ = ["BATCH", "export_contacts", "import_contacts", "print_contact"]
 BATCH: Final = 200
 """Contacts in one transaction: short enough that whoever else writes does not wait long."""
 
-_AT_ONCE: Final = 100
+_AT_ONCE: Final = 250
 _CHUNK: Final = 64 * 1024
 
 
@@ -68,8 +68,10 @@ def export_contacts(holding: Holding, call: Call, write: Writer) -> Iterator[byt
 def print_contact(holding: Holding, call: Call, contact: str) -> Iterator[bytes]:
     """Write the print summary of one contact."""
     kept = kept_contact(holding, call, contact)
-    exported = _with_belongings(holding, call, [kept])
-    return _pieces(html.write(exported))
+    select = partial(holding.repository.select, use=call.use)
+    ((_, entries, photo),) = _with_belongings(holding, call, [kept], select)
+    exported = Exported(kept.content, entries=tuple(entries), photo=photo, created=kept.created, updated=kept.updated)
+    return _pieces(html.write([exported]))
 
 
 def _take(holding: Holding, call: Call, rows: list[Row], report: Report) -> None:
@@ -138,42 +140,41 @@ def _row_id(holding: Holding, call: Call, incoming: Incoming, number: int) -> st
     return "c" + encoded(run[:10] + number.to_bytes(6, "big"))
 
 
-def _all(holding: Holding, call: Call) -> Iterator[Exported]:
+def _all(holding: Holding, call: Call) -> Iterator[Record]:
     where, after = Where(tenant=call.within(), kinds=KINDS), None
+    select = partial(holding.repository.select_plain, use=call.use)
     while True:
-        listing = holding.repository.select(where, use=call.use, limit=_AT_ONCE, after=after)
-        yield from _with_belongings(holding, call, listing.records)
+        listing = select(where, limit=_AT_ONCE, after=after)
+        for kept, entries, photo in _with_belongings(holding, call, listing.records, select):
+            times = {"created": kept.created, "updated": kept.updated}
+            yield plain_record(kept.kind, kept.content, entries=entries, photo=photo, **times)
         after = listing.after
         if after is None:
             return
 
 
-def _with_belongings(holding: Holding, call: Call, contacts: Sequence[Kept[Contact]]) -> list[Exported]:
+def _with_belongings(
+    holding: Holding, call: Call, contacts: Sequence[Kept[Any]], select: Callable[..., Listing]
+) -> list[tuple[Kept[Any], list[Any], Any]]:
     """Put to each contact its history and photo; it is logged as read before it goes anywhere."""
     roots = tuple(kept.id for kept in contacts)
-    hanging: dict[RecordId, list[Kept[Any]]] = {root: [] for root in roots}
-    where, after = Where(tenant=call.within(), roots=roots, kinds=("entry", "photo")), None
+    entries: dict[RecordId, list[Any]] = {root: [] for root in roots}
+    photos: dict[RecordId, Any] = {}
+    read, after = list(contacts), None
+    where = Where(tenant=call.within(), roots=roots, kinds=("entry", "photo"))
     while roots:
-        listing = holding.repository.select(where, use=call.use, limit=1000, after=after)
+        listing = select(where, limit=1000, after=after)
         for kept in listing.records:
-            hanging[kept.root].append(kept)
+            if kept.kind == "photo":
+                photos.setdefault(kept.root, kept.content)
+            else:
+                entries[kept.root].append(kept.content)
+        read += listing.records
         after = listing.after
         if after is None:
             break
-    holding.shown(call, [*contacts, *(kept for group in hanging.values() for kept in group)])
-    return [_exported(kept, hanging[kept.id]) for kept in contacts]
-
-
-def _exported(kept: Kept[Contact], hanging: Sequence[Kept[Any]]) -> Exported:
-    entries = [each.content for each in hanging if isinstance(each.content, Entry)]
-    photos = [each.content for each in hanging if isinstance(each.content, Photo)]
-    return Exported(
-        kept.content,
-        entries=tuple(reversed(entries)),
-        photo=photos[0] if photos else None,
-        created=kept.created,
-        updated=kept.updated,
-    )
+    holding.shown(call, read)
+    return [(kept, entries[kept.id][::-1], photos.get(kept.id)) for kept in contacts]
 
 
 def _pieces(parts: Iterable[bytes]) -> Iterator[bytes]:
