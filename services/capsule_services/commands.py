@@ -40,7 +40,7 @@ app = typer.Typer(
   capsule up --data DIR --dev       run the services and say how to connect
   capsule verify RECEIPT --key KEY  check a receipt, offline
 
-Every service keeps its files in the data folder; nothing is written elsewhere.""",
+The services keep their files in the data folder and nowhere else; the demo leaves exports and receipts to look at.""",
 )
 clock = typer.Typer(no_args_is_help=True, help="Move the clock of a deployment that runs with --dev.")
 app.add_typer(clock, name="clock")
@@ -150,6 +150,8 @@ def put_ahead(
         _refuse("SPAN must be a number and a unit: 90s, 15m, 12h, 30d or 2w")
     if not (data / "tls").is_dir():
         _refuse(f"{data} is not the folder of a deployment; say --data DIR as for capsule up")
+    if not (data / "clock").is_file():
+        _refuse(f"the deployment in {data} never ran with --dev; its clock cannot be moved")
     try:
         ahead = advance(data / "clock", timedelta(**{_UNITS[found[2]]: int(found[1])}))
     except (CapsuleError, OSError, OverflowError) as error:

@@ -62,7 +62,7 @@ class Eraser:
 
         Raises:
             ResourceMissing: one of the subjects is not known here.
-            SubjectErased: one of them was erased before.
+            SubjectErased: one of them was erased before, or is being erased.
         """
         known = self._known(erasure)
         found = [f"{subject.key} {int(subject.marks)}" for subject in known]
@@ -77,7 +77,7 @@ class Eraser:
         return Plan(erasure=erasure, records=records, guarded=tuple(sorted(guarded)), digest=digest)
 
     def run(self, plan: Plan, *, now: datetime) -> Receipt:
-        """Carry out *plan*.
+        """Carry out *plan*; called again after an interruption, it goes on where that one ended.
 
         Raises:
             PlanStale: the facts moved since it was made.
@@ -86,9 +86,10 @@ class Eraser:
         finished = self.receipt(plan.erasure.tenant, plan.erasure.id, now=now)
         if finished is not None:
             return finished
-        if self.plan(plan.erasure).digest != plan.digest:
+        begun = bool(self._fenced(plan.erasure)[0])  # then an attempt was interrupted, and there is no way but on
+        if not begun and self.plan(plan.erasure).digest != plan.digest:
             raise PlanStale
-        if plan.guarded:
+        if not begun and plan.guarded:
             raise SubjectHeld
         return self._carry_out(plan.erasure, now=now)
 
@@ -156,7 +157,7 @@ class Eraser:
         known = [subject for subject in self._store.subjects(erasure.tenant, erasure.subjects) if subject is not None]
         if len(known) < len(erasure.subjects):
             raise ResourceMissing("subject")
-        if any(subject.marks & Mark.ERASED for subject in known):
+        if any(subject.marks & (Mark.ERASED | Mark.FENCED) for subject in known):
             raise SubjectErased
         return known
 

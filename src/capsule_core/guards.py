@@ -12,8 +12,8 @@ from capsule_core.identifiers import words
 
 __all__ = ["SPECIAL_CATEGORIES", "refuse_card_numbers", "refuse_special_category", "special_categories"]
 
-_SEPARATOR: Final = "[ .\u00a0\u2007\u2009\u202f\u2010-\u2015\u2212-]"
-_RUN = re.compile(rf"\d(?:{_SEPARATOR}?\d){{12,}}")
+_SEPARATOR: Final = r"[\s./_\u2010-\u2015\u2212-]"
+_RUN = re.compile(rf"\d(?:{_SEPARATOR}{{0,3}}\d){{12,}}")
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?(?![A-Za-z0-9])")
 _LONGEST_PHONE: Final = 15
@@ -39,8 +39,8 @@ def refuse_card_numbers(field: str, text: str) -> None:
     """Refuse *text* if a payment card number stands anywhere in it, in the digits of any script.
 
     A card number has a known issuer, a length which that issuer uses and a right check digit (ISO/IEC 7812-1 Annex B);
-    single spaces, dashes or dots may part its digits, anywhere if it stands alone, into the usual groups between other
-    numbers. Phone numbers with a leading plus and IBANs are let pass.
+    up to three spaces, dashes, dots, slashes or underscores may part its digits, anywhere if it stands alone, into the
+    usual groups between other numbers. Phone numbers with a leading plus and IBANs are let pass.
 
     Raises:
         CardNumberFound: it does.

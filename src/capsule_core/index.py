@@ -49,7 +49,7 @@ def query_token(keys: TenantKeys, field: str, form: Form, value: str, *, region:
     """
     spelling = canonical(form, value, region=region)
     if not spelling:
-        raise InvalidField(field, f"is not a {form.value} that could be looked for")
+        raise InvalidField(field, "is not one that could be looked for")
     return blind.token(keys, label(field, form), spelling)
 
 

@@ -14,12 +14,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import attrs
 
 from capsule_core.checkpoints import Signer
 from capsule_core.erasure import Eraser, Plan
+from capsule_core.errors import InvalidField
 from capsule_core.index import query_token
 from capsule_core.journal import Journal, MemoryJournal
 from capsule_core.kept import Kept, Listing
@@ -41,7 +42,7 @@ __all__ = ["Erasing", "Privacy", "StoreWithPages"]
 T = TypeVar("T")
 
 
-class StoreWithPages(Store, PageStore):
+class StoreWithPages(Store, PageStore, Protocol):
     """A store that keeps the sealed key pages beside the records, as all of ours do."""
 
 
@@ -114,7 +115,7 @@ class Privacy:
     @classmethod
     def over(
         cls,
-        store: Any,
+        store: StoreWithPages,
         *,
         keystore: Keystore,
         journal: Journal,
@@ -175,10 +176,12 @@ class Privacy:
         tokens: tuple[int, ...] = ()
         if equal is not None:
             field, value = equal
-            search = declared.fields[field].search
-            form = search.form if isinstance(search, Exact) else Exact().form
+            declaration = declared.fields.get(field)
+            search = declaration.search if declaration is not None else None
+            if not isinstance(search, Exact):
+                raise InvalidField("equal", f"must name a field of {declared.name} that is declared search=Exact()")
             keys = self.repository.vault.tenant(owner)
-            tokens = (query_token(keys, field, form, value, region=self.repository.region),)
+            tokens = (query_token(keys, field, search.form, value, region=self.repository.region),)
         where = Where(tenant=owner, kinds=(declared.name,), tokens=tokens)
         return self.repository.select(where, use=use, limit=limit, after=after, words=words)
 

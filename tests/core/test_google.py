@@ -195,7 +195,11 @@ def test_an_address_without_parts_is_kept_as_it_is_formatted() -> None:
 
 def test_addresses_that_share_their_cells_come_apart() -> None:
     contact = only(
-        NEW, first_name="Ann", address_1_street="1 Road ::: 2 Lane", address_1_city="Town ::: City", address_1_country="GB"
+        NEW,
+        first_name="Ann",
+        address_1_street="1 Road ::: 2 Lane",
+        address_1_city="Town ::: City",
+        address_1_country="GB",
     )
     assert contact.addresses == (
         PostalAddress(street="1 Road", locality="Town", country="GB"),

@@ -121,6 +121,8 @@ def test_a_mistyped_span_moves_nothing(tmp_path: Path, span: str) -> None:
 
 def test_a_clock_moves_forward_by_what_is_said_and_not_out_of_the_calendar(tmp_path: Path) -> None:
     (tmp_path / "tls").mkdir()
+    assert "--dev" in refused("clock", "advance", "30d", "--data", str(tmp_path))
+    (tmp_path / "clock").write_text("0\n")
     for span, ahead in (("90s", "0:01:30"), ("15m", "0:16:30"), ("2w", "14 days, 0:16:30"), ("0d", "14 days, 0:16:30")):
         code, out, _ = told("clock", "advance", span, "--data", str(tmp_path))
         assert (code, out) == (0, f"the clock is {ahead} ahead\n")

@@ -23,7 +23,7 @@ MEMORY = Path("/dev/shm")  # noqa: S108  a folder of our own is made in it
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """In memory, if there is such a place: what a killed process wrote stays there too, and nothing waits for a disk."""
+    """In memory, if there is such a place: what a killed process wrote stays there too, and no disk is waited for."""
     if not MEMORY.is_dir():
         yield tmp_path
         return

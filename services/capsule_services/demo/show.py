@@ -93,5 +93,8 @@ def _tell(console: Console, played: list[Played], artefacts: Path, *, as_json: b
         console.print(f"[bold green]All {len(played)} steps held[/bold green] in {seconds:.1f} seconds.")
     else:
         console.print(f"[bold red]Failed:[/bold red] {played[-1].step}: {played[-1].told}")
-    console.print(f"Summary, exports and receipts: {artefacts}")
-    console.print(f"Check one yourself: capsule verify {artefacts}/receipt-purged.json --key {artefacts}/contacts.pub")
+    console.print(f"Summary, exports and receipts: {artefacts}", soft_wrap=True)
+    console.print(
+        f"Check one yourself: capsule verify {artefacts}/receipt-purged.json --key {artefacts}/contacts.pub",
+        soft_wrap=True,
+    )

@@ -20,6 +20,7 @@ import sys
 import threading
 from collections.abc import Generator, Mapping
 from concurrent.futures import Future
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +38,7 @@ ORDER: Final = ("identity", "contacts", "privacy")
 
 _READY_WITHIN: Final = 30.0
 _STOPPED_WITHIN: Final = 10.0
+_AHEAD: Final = timedelta(seconds=1)
 
 
 @attrs.frozen(kw_only=True)
@@ -91,6 +93,7 @@ def running(folder: Path, options: Options) -> Generator[Deployment]:
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(_alone(folder))
+        _set_clock(folder, options)
         credentials = prepared(folder / "tls", ORDER, now=wall_time())
         read_end, write_end = os.pipe()
         closing = stack.enter_context(contextlib.ExitStack())
@@ -128,6 +131,17 @@ def _alone(folder: Path) -> Generator[None]:
         except OSError:
             raise StartRefused(f"another capsule is running on {folder}; stop it, or choose another folder") from None
         yield
+
+
+def _set_clock(folder: Path, options: Options) -> None:
+    """Begin a movable clock with --dev; without, refuse a folder whose time is ahead: it would run backwards."""
+    clock = folder / "clock"
+    if options.dev:
+        clock.touch()
+        if not clock.read_text(encoding="ascii"):
+            clock.write_text("0\n", encoding="ascii")
+    elif Clock(clock).now() - wall_time() > _AHEAD:
+        raise StartRefused(f"the clock in {folder} was put ahead; run it with --dev, or choose another folder")
 
 
 def _started(folder: Path, name: str, credential: Credential, options: Options, parent: int) -> subprocess.Popen[str]:
