@@ -130,7 +130,9 @@ def _canonical_phone(text: str, region: str | None) -> str | None:
     except phonenumbers.NumberParseException:
         digits = "".join(str(unicodedata.decimal(sign)) for sign in text if sign.isdecimal())
         return digits if len(digits) >= _FEWEST_DIGITS else None
-    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+    written = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+    # A zero that is kept may still be a national prefix: what is left of a number of zeros is read until it stays as it is.
+    return written if written == text or not parsed.italian_leading_zero else _canonical_phone(written, region)
 
 
 _INTERNATIONAL = re.compile(r"\+[1-9][0-9 ().-]{6,30}")

@@ -25,13 +25,13 @@ class ExchangeServicer:
     holding: Holding
 
     def ImportContacts(
-        self, messages: Iterator[pb.ImportContactsRequest], context: grpc.ServicerContext
+        self, request_iterator: Iterator[pb.ImportContactsRequest], context: grpc.ServicerContext
     ) -> pb.ImportReport:
-        call, opening = current_call(), next(messages, pb.ImportContactsRequest())
+        call, opening = current_call(), next(request_iterator, pb.ImportContactsRequest())
         if opening.WhichOneof("part") != "header":
             raise InvalidField("header", "is what the first message must carry")
         incoming = incoming_from(opening.header, owner=call.actor.id, run=self.holding.new_id("r"))
-        return report_to(handlers.import_contacts(self.holding, call, incoming, data_of(messages)))
+        return report_to(handlers.import_contacts(self.holding, call, incoming, data_of(request_iterator)))
 
     def ExportContacts(
         self, request: pb.ExportContactsRequest, context: grpc.ServicerContext
