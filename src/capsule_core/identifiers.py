@@ -131,7 +131,7 @@ def _canonical_phone(text: str, region: str | None) -> str | None:
         digits = "".join(str(unicodedata.decimal(sign)) for sign in text if sign.isdecimal())
         return digits if len(digits) >= _FEWEST_DIGITS else None
     written = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
-    # A zero that is kept may still be a national prefix: what is left of a number of zeros is read until it stays as it is.
+    # A zero that is kept may still be a national prefix: such a number is read again until it stays as it is.
     return written if written == text or not parsed.italian_leading_zero else _canonical_phone(written, region)
 
 
