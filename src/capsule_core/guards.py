@@ -12,8 +12,10 @@ from capsule_core.identifiers import words
 
 __all__ = ["SPECIAL_CATEGORIES", "refuse_card_numbers", "refuse_special_category", "special_categories"]
 
-_SEPARATOR: Final = r"[\s./_\u2010-\u2015\u2212-]"
-_RUN = re.compile(rf"\d(?:{_SEPARATOR}{{0,3}}\d){{12,}}")
+_SEPARATOR: Final = "[ .\u00a0\u2007\u2009\u202f\u2010-\u2015\u2212-]"
+_LOOSE: Final = r"[\s./_\u2010-\u2015\u2212-]"
+_RUN = re.compile(rf"\d(?:{_SEPARATOR}?\d){{12,}}")
+_LOOSE_RUN = re.compile(rf"\d(?:{_LOOSE}{{0,3}}\d){{12,}}")
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?(?![A-Za-z0-9])")
 _LONGEST_PHONE: Final = 15
@@ -40,16 +42,17 @@ def refuse_card_numbers(field: str, text: str) -> None:
 
     A card number has a known issuer, a length which that issuer uses and a right check digit (ISO/IEC 7812-1 Annex B);
     up to three spaces, dashes, dots, slashes or underscores may part its digits, anywhere if it stands alone, into the
-    usual groups between other numbers. Phone numbers with a leading plus and IBANs are let pass.
+    usual groups between other numbers; other numbers that are one such mark away do not hide it. Phone numbers with a
+    leading plus and IBANs are let pass.
 
     Raises:
         CardNumberFound: it does.
     """
     shown = text if text.isascii() else _INVISIBLE.sub("", text)
-    if not _RUN.search(shown):
+    if not _LOOSE_RUN.search(shown):
         return
     shown = _IBAN.sub(lambda found: "\n" if _is_iban(found[0]) else found[0], shown)
-    for run in _RUN.finditer(shown):
+    for run in (*_RUN.finditer(shown), *_LOOSE_RUN.finditer(shown)):
         groups = ["".join(str(unicodedata.decimal(digit)) for digit in group) for group in re.findall(r"\d+", run[0])]
         is_phone = shown[: run.start()].endswith("+") and sum(map(len, groups)) <= _LONGEST_PHONE
         if not is_phone and _holds_card(groups):

@@ -53,6 +53,21 @@ def cards_between_other_numbers(draw: st.DrawFn) -> str:
     return separator.join([*draw(others), *filter(None, groups), *draw(others)])
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "4111  1111  1111  1111",
+        "4111/1111/1111/1111",
+        "4111_1111_1111_1111",
+        "4111 - 1111 - 1111 - 1111",
+        "4111 1111\n1111 1111",
+    ],
+)
+def test_a_card_number_is_found_with_more_than_one_mark_between_its_groups(text: str) -> None:
+    with pytest.raises(CardNumberFound):
+        refuse_card_numbers("body", text)
+
+
 @given(texts_with_a_card() | cards_between_other_numbers())
 def test_a_card_number_is_found_in_any_digits_with_any_separators_inside_any_text(text: str) -> None:
     with pytest.raises(CardNumberFound) as caught:
