@@ -64,7 +64,7 @@ class MemoryStore:
         meant.sort(key=_newest_first)
         if after is not None:
             meant = [record for record in meant if _newest_first(record) > (-micros(after.at), _descending(after.id))]
-        found = tuple(self._marked(record) for record in meant[:limit])
+        found = tuple(self._shown(record) for record in meant[:limit])
         more = len(meant) > limit
         return Page(found, Cursor(found[-1].at, found[-1].id) if more else None)
 
@@ -213,14 +213,14 @@ class MemoryStore:
     def _carried(self, record: Sealed) -> Mark:
         return self._marks(record.tenant, record.subject, record.id)
 
-    def _marked(self, record: Sealed) -> Sealed:
-        return attrs.evolve(record, marks=self._carried(record))
+    def _shown(self, record: Sealed) -> Sealed:
+        return attrs.evolve(record, marks=self._carried(record), tokens=(), claims=(), signature=b"")
 
     def _seen(self, record: Sealed | None, admits: Mark) -> Sealed | Refused | None:
         if record is None:
             return None
         carried = self._carried(record)
-        return Refused(carried) if carried & ~admits else attrs.evolve(record, marks=carried)
+        return Refused(carried) if carried & ~admits else self._shown(record)
 
     def _admit(self, draft: Sealed, admits: Mark) -> None:
         held = self._records.get((draft.tenant, draft.id))

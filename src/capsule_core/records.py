@@ -118,7 +118,8 @@ class Sealed:
 
     *at* is its time in the business, *root* the record it hangs on (itself, if it hangs on none), *tokens* the keyed
     hashes it is found by, *claims* those among them that no other live record may hold, *signature* 32 bytes for word
-    prefixes. *version* counts contents only: the trash and its undoing do not touch it.
+    prefixes: these three are written and searched, and not read back. *version* counts contents only: the trash and its
+    undoing do not touch it.
     """
 
     tenant: TenantId
@@ -250,7 +251,7 @@ class Cursor:
 
 @attrs.frozen
 class Page:
-    """Some records, and where to go on; None after the last."""
+    """Some records, without what they are found by, and where to go on; None after the last."""
 
     records: tuple[Sealed, ...]
     after: Cursor | None
@@ -306,7 +307,7 @@ class RecordStore(Protocol):
     """
 
     def read(self, tenant: TenantId, ids: Sequence[RecordId], *, admits: Mark) -> Sequence[Sealed | Refused | None]:
-        """Return the records named, in order; None for one that is not there."""
+        """Return the records named, without what they are found by, in order; None for one that is not there."""
         ...
 
     def select(self, where: Where, *, admits: Mark, limit: int, after: Cursor | None = None) -> Page:

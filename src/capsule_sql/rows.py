@@ -16,12 +16,8 @@ TOUCHED: Final = "r.no, r.id, r.kind, s.key, s.page, s.place, r.version"
 """The columns that :func:`touched` reads; r is the record, s its subject."""
 
 SEALED: Final = f"""{TOUCHED}, r.root, r.at, r.created, r.updated, r.sealed, r.batch, r.trashed, r.until,
-  r.marks | s.marks,
-  (SELECT group_concat(told) FROM (
-    SELECT CASE t.claim WHEN 0 THEN t.token ELSE '!' || t.token END AS told
-    FROM tokens t WHERE t.record_no = r.no ORDER BY t.no)),
-  g.s0, g.s1, g.s2, g.s3"""
-"""The columns that :func:`sealed` reads; g is the signature. A claim is told with an exclamation mark."""
+  r.marks | s.marks"""
+"""The columns that :func:`sealed` reads."""
 
 marks: Final = cache(Mark)
 """Read a number as marks: there are few, and rows have many."""
@@ -41,8 +37,7 @@ def touched_by(draft: Sealed) -> Touched:
 def sealed(tenant: TenantId, row: Sequence[Any]) -> Sealed:
     """Return the record, with the marks that it and its subject carry."""
     _, name, kind, subject, page, place, version, root, *rest = row
-    at, created, updated, blob, batch, trashed, until, carried, told, *signature = rest
-    index = told.split(",") if told else ()
+    at, created, updated, blob, batch, trashed, until, carried = rest
     return Sealed(
         tenant=tenant,
         kind=kind,
@@ -55,9 +50,6 @@ def sealed(tenant: TenantId, row: Sequence[Any]) -> Sealed:
         created=from_micros(created),
         updated=from_micros(updated),
         blob=blob,
-        tokens=tuple(int(token.removeprefix("!")) for token in index),
-        claims=tuple(int(token[1:]) for token in index if token[0] == "!"),
-        signature=b"" if signature[0] is None else struct.pack(">4q", *signature),
         trash=None if batch is None else Trash(batch=batch, at=from_micros(trashed), until=from_micros(until)),
         marks=marks(carried),
     )

@@ -20,7 +20,7 @@ __all__ = ["Query", "listing", "reading", "touching"]
 _SHELVES: Final = {Shelf.LIVE: "r.trashed IS NULL", Shelf.TRASHED: "r.trashed IS NOT NULL"}
 _SIGNATURE: Final = ("s0", "s1", "s2", "s3")
 _SUBJECT: Final = "CROSS JOIN subjects s ON s.no = r.subject_no"
-_WHOLE: Final = f"records r {_SUBJECT} LEFT JOIN signatures g ON g.record_no = r.no"
+_WHOLE: Final = f"records r {_SUBJECT}"
 _ONE: Final = f"SELECT {SEALED} FROM {_WHOLE} WHERE r.tenant_no = {TENANT} AND r.id = ?"
 _MANY: Final = f"SELECT {SEALED} FROM {_WHOLE} WHERE r.tenant_no = {TENANT} AND r.id IN {EACH}"
 

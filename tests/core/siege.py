@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 
 from capsule_core.errors import CapsuleError, SubjectErased
+from capsule_core.index import index
 from capsule_core.kept import Kept
 from capsule_core.names import RecordId
 from capsule_core.receipts import verify
@@ -122,8 +123,10 @@ class Traces:
     def of(cls, desk: Desk, kept: Kept[Any], name: str) -> Traces:
         sealed = desk.store.read(ACME, [RecordId(kept.id)], admits=Mark.NONE)[0]
         assert isinstance(sealed, Sealed)
+        kind = desk.repository.kinds[sealed.kind]
+        found_by = index(kind, kept.content, keys=desk.vault.tenant(ACME), region=desk.repository.region)
         (key,) = desk.vault.keys(ACME, [kept.slot])
-        return cls(name.encode(), key, sealed.tokens, sealed.blob)
+        return cls(name.encode(), key, found_by.tokens, sealed.blob)
 
     def left_among(self, values: list[Any]) -> set[str]:
         """Name the traces that are in one of *values*."""
