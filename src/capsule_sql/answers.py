@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import datetime
 
 from capsule_core.errors import RequestInFlight
 from capsule_core.names import SubjectKey, TenantId, from_micros, micros
 from capsule_core.records import Answer, Slot
-from capsule_sql.tenants import TENANT
+from capsule_sql.statements import TENANT, Connection, Transactions
+from capsule_sql.tenants import each_tenant
 
-__all__ = ["answered", "forget", "give", "keep"]
+__all__ = ["answered", "forget", "give", "is_kept", "keep"]
 
 
-def answered(connection: sqlite3.Connection, tenant: TenantId, key: bytes) -> Answer | None:
+def answered(database: Transactions, tenant: TenantId, key: bytes) -> Answer | None:
     """Return the answer kept under *key*."""
     select = f"SELECT digest, until, subject, page, place, body FROM answers WHERE tenant_no = {TENANT} AND key = ?"
-    row = connection.execute(select, (tenant, key)).fetchone()
-    if row is None:
+    rows = database.rows(select, (tenant, key), tenant=tenant)
+    if not rows:
         return None
-    digest, until, subject, page, place, body = row
+    ((digest, until, subject, page, place, body),) = rows
     return Answer(
         tenant=tenant,
         key=key,
@@ -31,7 +31,13 @@ def answered(connection: sqlite3.Connection, tenant: TenantId, key: bytes) -> An
     )
 
 
-def give(connection: sqlite3.Connection, tenant: int, answer: Answer) -> None:
+def is_kept(connection: Connection, tenant: TenantId, key: bytes) -> bool:
+    """Tell whether there is an answer under *key*."""
+    select = f"SELECT 1 FROM answers WHERE tenant_no = {TENANT} AND key = ?"
+    return bool(connection.execute(select, (tenant, key)).fetchall())
+
+
+def give(connection: Connection, tenant: int, answer: Answer) -> None:
     """Keep the answer of an act.
 
     Raises:
@@ -41,15 +47,16 @@ def give(connection: sqlite3.Connection, tenant: int, answer: Answer) -> None:
         raise RequestInFlight
 
 
-def keep(connection: sqlite3.Connection, tenant: int, answer: Answer) -> bool:
+def keep(connection: Connection, tenant: int, answer: Answer) -> bool:
     """Keep an answer; one that is there stays. Return whether there was none."""
     insert = """INSERT INTO answers (tenant_no, key, digest, until, subject, page, place, body)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"""
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant_no, key) DO NOTHING RETURNING until"""
     slot = (None, None) if answer.slot is None else (answer.slot.page, answer.slot.index)
     values = (tenant, answer.key, answer.digest, micros(answer.until), answer.subject, *slot, answer.body)
-    return connection.execute(insert, values).rowcount == 1
+    return bool(connection.execute(insert, values).fetchall())
 
 
-def forget(connection: sqlite3.Connection, now: datetime) -> None:
+def forget(connection: Connection, now: datetime) -> None:
     """Drop the answers whose time is over, in every tenant."""
-    connection.execute("DELETE FROM answers WHERE until <= ?", (micros(now),))
+    for number, _ in each_tenant(connection):
+        connection.execute("DELETE FROM answers WHERE tenant_no = ? AND until <= ?", (number, micros(now)))

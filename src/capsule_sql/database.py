@@ -5,16 +5,18 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import attrs
 
 from capsule_core.errors import Unavailable
+from capsule_core.names import TenantId
 from capsule_sql.failures import ForeignFile, UnsafeDeletion, told
 from capsule_sql.migration import Role, migrate
+from capsule_sql.statements import Connection
 
 __all__ = ["Database", "open_database"]
 
@@ -35,11 +37,27 @@ _PRAGMAS: Final = (
 )
 
 
+class _Alone(sqlite3.Connection):
+    """A connection whose transaction nobody disturbs: there is one writer, and the index lies beside the records."""
+
+    shared = False
+    tenant_no: int | None = None
+
+    def alone(self, work: str) -> None:
+        return
+
+    def within(self, tenant_no: int) -> None:
+        return
+
+    def search(self) -> None:
+        return
+
+
 @attrs.define(eq=False)
 class _Change:
     """One caller's part of a commit, and how it ended; its caller waits for *turn*."""
 
-    body: Callable[[sqlite3.Connection], Any]
+    body: Callable[[Connection], Any]
     turn: threading.Lock = attrs.field(factory=threading.Lock, init=False)
     done: bool = False
     result: Any = None
@@ -50,21 +68,33 @@ class _Change:
 class Database:
     """An open file: reads run side by side, each on its own connection; writes one by one, committed in groups."""
 
+    shared: ClassVar[bool] = False
+
     path: Path
     role: Role
     cache_mib: int = 16
     _waiting: deque[_Change] = attrs.field(factory=deque, init=False, repr=False)
-    _idle: deque[sqlite3.Connection] = attrs.field(factory=deque, init=False, repr=False)
+    _idle: deque[_Alone] = attrs.field(factory=deque, init=False, repr=False)
     _led: bool = attrs.field(default=False, init=False)
     _joining: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
     _writing: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
-    _writer: sqlite3.Connection = attrs.field(init=False, repr=False)
+    _writer: _Alone = attrs.field(init=False, repr=False)
     _closed: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._writer = self._connect()
 
-    def read(self, body: Callable[[sqlite3.Connection], T]) -> T:
+    @property
+    def place(self) -> str:
+        return str(self.path)
+
+    def rows(
+        self, text: str, values: Sequence[Any], *, tenant: TenantId | None = None, search: bool = False
+    ) -> list[Any]:
+        """Run one statement that only reads, and return what it found."""
+        return self.read(lambda connection: connection.execute(text, values).fetchall())
+
+    def read(self, body: Callable[[Connection], T], *, tenant: TenantId | None = None) -> T:
         """Run *body* on a connection that nobody else uses meanwhile; it leaves no cursor open."""
         if self._closed:
             raise Unavailable
@@ -85,7 +115,7 @@ class Database:
             self.close()
         return found
 
-    def write(self, body: Callable[[sqlite3.Connection], T]) -> T:
+    def write(self, body: Callable[[Connection], T], *, tenant: TenantId | None = None) -> T:
         """Run *body* in a transaction and return when it is durable; if it raises, nothing of it was done.
 
         Changes that wait at the same moment are committed together, each behind a savepoint, by whoever came first:
@@ -130,11 +160,16 @@ class Database:
     def _told(self, error: BaseException) -> BaseException:
         return told(error, self.role.title, self.path) if isinstance(error, sqlite3.Error) else error
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> _Alone:
         with ExitStack() as undo:
             try:
                 connection = sqlite3.connect(
-                    self.path, isolation_level=None, timeout=_PATIENCE, check_same_thread=False, cached_statements=256
+                    self.path,
+                    isolation_level=None,
+                    timeout=_PATIENCE,
+                    check_same_thread=False,
+                    cached_statements=256,
+                    factory=_Alone,
                 )
                 undo.callback(connection.close)
                 for pragma in (*_PRAGMAS, f"cache_size = {-1024 * self.cache_mib}"):

@@ -1,4 +1,4 @@
-"""The journal in a file of its own, and on a mirror."""
+"""The journal in a database of its own, and on a mirror."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import attrs
 
 from capsule_core.journal import Entry, PageResealed, SealedPage, decode, encode
 from capsule_core.names import TenantId
-from capsule_sql.database import Database
 from capsule_sql.failures import MirrorsDiffer
+from capsule_sql.statements import Connection, Transactions
 
 __all__ = ["SqlJournal"]
 
@@ -22,17 +22,17 @@ _Row = tuple[int, bytes | None, bytes]
 
 @attrs.define(eq=False)
 class SqlJournal:
-    """A journal; an entry is in the file and on the mirror before ``append`` returns.
+    """A journal; an entry is in the database and on the mirror before ``append`` returns.
 
     A mirror that lacks the last entries, after a crash or because it is new, is given them when the journal is opened;
-    so is the file, from its mirror.
+    so is the database, from its mirror. Several processes may use it at the same time.
 
     Raises:
         MirrorsDiffer: the two do not begin with the same entries.
     """
 
-    _database: Database
-    _mirror: Database | None = None
+    _database: Transactions
+    _mirror: Transactions | None = None
     _level: bool = attrs.field(default=False, init=False)
     _appending: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
 
@@ -43,58 +43,71 @@ class SqlJournal:
         """Keep *entries*, all or none."""
         with self._appending:
             if not self._level:
-                self._bring_level()
+                self._database.write(self._bring_level)
+                self._level = True
             if entries:
-                self._level = False  # until the file and its mirror are both known to have them
-                self._database.write(lambda connection: self._append(connection, entries))
+                self._level = False  # until both are known to have them
+                try:
+                    self._database.write(lambda connection: self._append(connection, entries))
+                except sqlite3.IntegrityError:  # another process fell between the two: the mirror is ahead
+                    self._database.write(self._bring_level)
+                    self._database.write(lambda connection: self._append(connection, entries))
                 self._level = True
 
     def since(self, position: int) -> Iterator[tuple[int, Entry]]:
         """Give the entries after *position*."""
-        while rows := _after(self._database, position, _BATCH):
+        while rows := self._database.rows(_AFTER, (position, _BATCH)):
             yield from ((no, decode(line)) for no, _, line in rows)
             position = rows[-1][0]
 
     def newest_page(self, tenant: TenantId, number: int, key_id: bytes) -> SealedPage | None:
         """Return the page as it was last re-sealed under *key_id*."""
         select = "SELECT line FROM entries WHERE key_id = ? ORDER BY no DESC"
-        for (line,) in self._database.read(lambda connection: connection.execute(select, (key_id,)).fetchall()):
+        for (line,) in self._database.rows(select, (key_id,)):
             entry = decode(line)
             if isinstance(entry, PageResealed) and (entry.page.tenant, entry.page.number) == (tenant, number):
                 return entry.page
         return None
 
-    def _append(self, connection: sqlite3.Connection, entries: Sequence[Entry]) -> None:
+    def _append(self, connection: Connection, entries: Sequence[Entry]) -> None:
+        connection.alone("journal")
         insert = "INSERT INTO entries (key_id, line) VALUES (?, ?) RETURNING no, key_id, line"
         values = [(entry.page.key_id if isinstance(entry, PageResealed) else None, encode(entry)) for entry in entries]
         rows = [row for each in values for row in connection.execute(insert, each).fetchall()]
         if self._mirror is not None:
-            _copy(rows, self._mirror)
+            self._mirror.write(lambda mirror: _copy(mirror, rows))
 
-    def _bring_level(self) -> None:
-        """Give the file or the mirror what only the other has."""
-        if self._mirror is not None:
-            ours, theirs = _newest(self._database), _newest(self._mirror)
-            common = min(ours, theirs)
-            if common and _after(self._database, common - 1, 1) != _after(self._mirror, common - 1, 1):
-                raise MirrorsDiffer(self._database.role.title, str(self._mirror.path))
-            source, target = (self._database, self._mirror) if ours > theirs else (self._mirror, self._database)
-            while rows := _after(source, common, _BATCH):
-                _copy(rows, target)
-                common = rows[-1][0]
-        self._level = True
-
-
-def _copy(rows: Sequence[_Row], target: Database) -> None:
-    insert = "INSERT INTO entries (no, key_id, line) VALUES (?, ?, ?)"
-    target.write(lambda connection: connection.executemany(insert, rows))
-
-
-def _newest(database: Database) -> int:
-    select = "SELECT coalesce(max(no), 0) FROM entries"
-    return int(database.read(lambda connection: connection.execute(select).fetchone())[0])
+    def _bring_level(self, connection: Connection) -> None:
+        """Give the database or the mirror what only the other has; nobody else appends meanwhile."""
+        connection.alone("journal")
+        mirror = self._mirror
+        if mirror is None:
+            return
+        ours, theirs = _newest(connection), mirror.read(_newest)
+        common = min(ours, theirs)
+        last = (common - 1, 1)
+        if common and _after(connection, *last) != mirror.read(lambda each: _after(each, *last)):
+            raise MirrorsDiffer(self._database.role.title, mirror.place)
+        while common < ours:
+            rows = _after(connection, common, _BATCH)
+            mirror.write(lambda each, rows=rows: _copy(each, rows))  # type: ignore[misc]
+            common = rows[-1][0]
+        while common < theirs:
+            rows = mirror.rows(_AFTER, (common, _BATCH))
+            _copy(connection, rows)
+            common = rows[-1][0]
 
 
-def _after(database: Database, position: int, limit: int) -> list[_Row]:
-    select = "SELECT no, key_id, line FROM entries WHERE no > ? ORDER BY no LIMIT ?"
-    return database.read(lambda connection: connection.execute(select, (position, limit)).fetchall())
+_AFTER: Final = "SELECT no, key_id, line FROM entries WHERE no > ? ORDER BY no LIMIT ?"
+
+
+def _copy(target: Connection, rows: Sequence[_Row]) -> None:
+    target.executemany("INSERT INTO entries (no, key_id, line) VALUES (?, ?, ?)", rows)
+
+
+def _newest(connection: Connection) -> int:
+    return int(connection.execute("SELECT coalesce(max(no), 0) FROM entries").fetchone()[0])
+
+
+def _after(connection: Connection, position: int, limit: int) -> list[_Row]:
+    return connection.execute(_AFTER, (position, limit)).fetchall()

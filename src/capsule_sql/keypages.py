@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 
 from capsule_core.journal import SealedPage
 from capsule_core.names import TenantId
 from capsule_core.pages import KeyMoved
-from capsule_sql.tenants import EACH, TENANT, listed, numbered
+from capsule_sql.statements import EACH, TENANT, Connection, Transactions, listed
+from capsule_sql.tenants import numbered
 
 __all__ = ["add", "newest", "pages", "reseal"]
 
 
-def add(connection: sqlite3.Connection, page: SealedPage) -> None:
+def add(connection: Connection, page: SealedPage) -> None:
     """Keep a new page.
 
     Raises:
         KeyMoved: its number is used.
     """
     insert = """INSERT INTO pages (tenant_no, page, generation, key_id, sealed) VALUES (?, ?, ?, ?, ?)
-        ON CONFLICT DO NOTHING"""
+        ON CONFLICT (tenant_no, page) DO NOTHING RETURNING page"""
     tenant = numbered(connection, page.tenant)
-    added = connection.execute(insert, (tenant, page.number, page.generation, page.key_id, page.blob))
-    if not added.rowcount:
+    values = (tenant, page.number, page.generation, page.key_id, page.blob)
+    if not connection.execute(insert, values).fetchall():
         raise KeyMoved
 
 
-def pages(connection: sqlite3.Connection, tenant: TenantId, numbers: Sequence[int]) -> list[SealedPage | None]:
+def pages(database: Transactions, tenant: TenantId, numbers: Sequence[int]) -> list[SealedPage | None]:
     """Return pages, in order; None for one that is not there."""
-    select = f"SELECT page, generation, key_id, sealed FROM pages WHERE tenant_no = {TENANT} AND page IN {EACH}"
+    select = f"SELECT page, generation, key_id, sealed FROM pages WHERE tenant_no = {TENANT} AND page {EACH}"
     found = {
         number: SealedPage(tenant=tenant, number=number, generation=generation, key_id=key_id, blob=sealed)
-        for number, generation, key_id, sealed in connection.execute(select, (tenant, listed(numbers)))
+        for number, generation, key_id, sealed in database.rows(select, (tenant, listed(numbers)), tenant=tenant)
     }
     return [found.get(number) for number in numbers]
 
 
-def reseal(connection: sqlite3.Connection, resealed: Sequence[SealedPage]) -> None:
+def reseal(connection: Connection, resealed: Sequence[SealedPage]) -> None:
     """Replace pages by newer generations; one that is as new or newer stays."""
     update = f"""UPDATE pages SET generation = ?, key_id = ?, sealed = ?
         WHERE tenant_no = {TENANT} AND page = ? AND generation < ?"""
@@ -45,8 +45,8 @@ def reseal(connection: sqlite3.Connection, resealed: Sequence[SealedPage]) -> No
     connection.executemany(update, values)
 
 
-def newest(connection: sqlite3.Connection, tenant: TenantId) -> int:
+def newest(database: Transactions, tenant: TenantId) -> int:
     """Return the number of the newest page; 0 if there is none."""
     select = f"SELECT coalesce(max(page), 0) FROM pages WHERE tenant_no = {TENANT}"
-    number: int = connection.execute(select, (tenant,)).fetchone()[0]
-    return number
+    ((number,),) = database.rows(select, (tenant,), tenant=tenant)
+    return int(number)

@@ -13,17 +13,23 @@ from typing import Final
 
 import attrs
 
-from capsule_core.errors import SealBroken
+from capsule_core.errors import SealBroken, Unavailable
 from capsule_core.names import TenantId
 from capsule_core.pages import KeyMoved, PageKey
 from capsule_core.sealing import NONCE_BYTES, open_bytes, seal_bytes
 from capsule_sql.database import Database
 from capsule_sql.failures import ForeignKeystore
+from capsule_sql.statements import Connection
 
 __all__ = ["SqlKeystore"]
 
 _OURS: Final = b"capsule keystore"
 _Row = tuple[bytes, int, bytes, bytes]
+_Contents = tuple[set[_Row], set[tuple[int, bytes]]]
+
+
+class _Apart(Unavailable):
+    """The mirror does not hold what the file does."""
 
 
 @attrs.define(eq=False)
@@ -57,7 +63,7 @@ class SqlKeystore:
         """Keep new keys."""
         rows = [self._row(key) for key in keys]
 
-        def body(connection: sqlite3.Connection) -> None:
+        def body(connection: Connection) -> None:
             try:
                 connection.executemany(_INSERT, rows)
             except sqlite3.IntegrityError:
@@ -73,7 +79,7 @@ class SqlKeystore:
         owner = self._hashed(tenant)
         select = "SELECT id, wrapped FROM keys WHERE tenant = ? AND page = ?"
 
-        def body(connection: sqlite3.Connection) -> list[tuple[bytes, bytes] | None]:
+        def body(connection: Connection) -> list[tuple[bytes, bytes] | None]:
             return [connection.execute(select, (owner, page)).fetchone() for page in pages]
 
         rows = self._database.read(body)
@@ -81,12 +87,12 @@ class SqlKeystore:
 
     def replace(self, keys: Sequence[tuple[bytes, PageKey]]) -> None:
         """Destroy the keys whose ids are given and put new ones in their places."""
-        update = "UPDATE keys SET id = ?, wrapped = ? WHERE tenant = ? AND page = ? AND id = ?"
+        update = "UPDATE keys SET id = ?, wrapped = ? WHERE tenant = ? AND page = ? AND id = ? RETURNING no"
         rows = [(old, *self._row(key)) for old, key in keys]
 
-        def body(connection: sqlite3.Connection) -> None:
+        def body(connection: Connection) -> None:
             for old, tenant, page, name, wrapped in rows:
-                if not connection.execute(update, (name, wrapped, tenant, page, old)).rowcount:
+                if not connection.execute(update, (name, wrapped, tenant, page, old)).fetchall():
                     raise KeyMoved
 
         self._change(body, destroys=True)
@@ -100,42 +106,57 @@ class SqlKeystore:
     def _copies(self) -> list[Database]:
         return [self._database] if self._mirror is None else [self._database, self._mirror]
 
-    def _change(self, body: Callable[[sqlite3.Connection], object], *, destroys: bool) -> None:
-        def both(connection: sqlite3.Connection) -> None:
+    def _change(self, body: Callable[[Connection], object], *, destroys: bool) -> None:
+        def both(connection: Connection) -> None:
             body(connection)
             self._level = False  # until the file and its mirror are both known to have it
             if self._mirror is not None:
-                self._mirror.write(body)
+                try:
+                    self._mirror.write(body)
+                except KeyMoved:
+                    raise _Apart from None
 
         with self._changing:
             if not self._level:
                 self._bring_level()
-            self._database.write(both)
+            try:
+                self._database.write(both)
+            except _Apart:  # another process fell between the two
+                self._bring_level()
+                self._database.write(both)
             if destroys:
                 self._empty_logs()
             self._level = True
 
     def _bring_level(self) -> None:
         """Finish what a crash, a full disk or a reader left undone: the copies alike, their logs empty."""
-        sealed = [self._is_sealed(copy) for copy in self._copies]
-        if not any(sealed):
-            nonce = self._random(NONCE_BYTES)
-            row = (1, seal_bytes(_OURS, key=self._root, bound=_OURS, nonce=nonce))
-            self._database.write(lambda connection: connection.execute(_SEAL, row))
-        if self._mirror is not None:
-            _make_alike(*(self._copies if sealed[0] or not sealed[1] else reversed(self._copies)))
+        self._database.write(self._make_alike)
         self._empty_logs()
         self._level = True
 
-    def _is_sealed(self, copy: Database) -> bool:
-        row = copy.read(lambda connection: connection.execute("SELECT sealed FROM seals").fetchone())
-        if row is None:
-            return False
-        try:
-            open_bytes(row[0], key=self._root, bound=_OURS, what="keystore")
-        except SealBroken:
-            raise ForeignKeystore(str(copy.path)) from None
-        return True
+    def _make_alike(self, connection: Connection) -> None:
+        """Let one of the copies have what the other has, and nothing else; no process changes them meanwhile."""
+        ours = connection.execute(_SEALED).fetchall()
+        theirs = [] if self._mirror is None else self._mirror.rows(_SEALED, ())
+        for copy, sealed in zip(self._copies, (ours, theirs), strict=False):
+            self._check_sealed(copy, sealed)
+        if not ours and not theirs:
+            nonce = self._random(NONCE_BYTES)
+            connection.execute(_SEAL, (1, seal_bytes(_OURS, key=self._root, bound=_OURS, nonce=nonce)))
+        if self._mirror is None:
+            return
+        if ours or not theirs:
+            contents = _contents(connection)
+            self._mirror.write(lambda mirror: _replace(mirror, contents))
+        else:
+            _replace(connection, self._mirror.read(_contents))
+
+    def _check_sealed(self, copy: Database, rows: Sequence[tuple[bytes]]) -> None:
+        for (sealed,) in rows:
+            try:
+                open_bytes(sealed, key=self._root, bound=_OURS, what="keystore")
+            except SealBroken:
+                raise ForeignKeystore(str(copy.path)) from None
 
     def _empty_logs(self) -> None:
         for copy in self._copies:
@@ -161,6 +182,7 @@ class SqlKeystore:
 
 
 _INSERT: Final = "INSERT INTO keys (tenant, page, id, wrapped) VALUES (?, ?, ?, ?)"
+_SEALED: Final = "SELECT sealed FROM seals"
 _SEAL: Final = "INSERT INTO seals (no, sealed) VALUES (?, ?)"
 
 
@@ -168,21 +190,17 @@ def _bound(owner: bytes, page: int, name: bytes) -> bytes:
     return owner + page.to_bytes(8, "big") + name
 
 
-def _make_alike(source: Database, target: Database) -> None:
-    """Destroy in *target* what *source* does not have, and add what it has."""
-    keys, seals = source.read(_contents)
-
-    def body(connection: sqlite3.Connection) -> None:
-        present, sealed = _contents(connection)
-        gone = [row[:2] for row in present - keys]
-        connection.executemany("DELETE FROM keys WHERE tenant = ? AND page = ?", gone)
-        connection.executemany(_INSERT, keys - present)
-        connection.executemany("DELETE FROM seals WHERE no = ?", [row[:1] for row in sealed - seals])
-        connection.executemany(_SEAL, seals - sealed)
-
-    target.write(body)
+def _replace(target: Connection, contents: _Contents) -> None:
+    """Destroy what is not among *contents*, and add what is."""
+    keys, seals = contents
+    present, sealed = _contents(target)
+    gone = [row[:2] for row in present - keys]
+    target.executemany("DELETE FROM keys WHERE tenant = ? AND page = ?", gone)
+    target.executemany(_INSERT, keys - present)
+    target.executemany("DELETE FROM seals WHERE no = ?", [row[:1] for row in sealed - seals])
+    target.executemany(_SEAL, seals - sealed)
 
 
-def _contents(connection: sqlite3.Connection) -> tuple[set[_Row], set[tuple[int, bytes]]]:
+def _contents(connection: Connection) -> _Contents:
     keys = set(connection.execute("SELECT tenant, page, id, wrapped FROM keys"))
     return keys, set(connection.execute("SELECT no, sealed FROM seals"))

@@ -1,8 +1,11 @@
-"""The leaves of a log in a table: of changes beside the records, of reads in a file of its own."""
+"""The leaves of a log in a table: of changes beside the records, of reads apart from them.
+
+Where one writes at a time, a leaf gets its number in its act's own transaction. Where many do, that would make them
+wait for each other: acts leave their leaves among the ``arrivals``, and whoever asks for the head numbers those first.
+"""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
@@ -10,32 +13,40 @@ import attrs
 
 from capsule_core.errors import InvalidField, LedgerBroken
 from capsule_core.ledger import Frontier
-from capsule_sql.database import Database
+from capsule_sql.statements import EACH, Connection, Transactions, listed
 
-__all__ = ["SqlLedger", "append"]
+__all__ = ["SqlLedger", "append", "bear"]
 
 _STEP: Final = 256
 """After so many leaves the frontier is kept for good, so that an earlier one is at most as many leaves away."""
+_ARRIVED: Final = "SELECT no, leaf FROM arrivals ORDER BY no LIMIT 4096"
 
 
 @attrs.define(eq=False)
 class SqlLedger:
     """A ledger store; appends of many threads share a commit."""
 
-    _database: Database
+    _database: Transactions
 
     def append(self, leaves: Sequence[bytes]) -> Frontier:
         """Add the data of *leaves* to the end; return the frontier after them."""
         if not leaves:
             return self.head()
-        return self._database.write(lambda connection: append(connection, leaves))
+
+        def body(connection: Connection) -> Frontier:
+            _number(connection)
+            return append(connection, leaves)
+
+        return self._database.write(body)
 
     def read(self, start: int, limit: int) -> Sequence[bytes]:
         """Return the data of up to *limit* leaves from *start* on."""
+        self._number()
         return self._database.read(lambda connection: _read(connection, start, limit))
 
     def head(self) -> Frontier:
         """Return the frontier after all leaves."""
+        self._number()
         return self._database.read(_head)
 
     def at(self, size: int) -> Frontier:
@@ -53,13 +64,34 @@ class SqlLedger:
 
     def latest(self) -> str | None:
         """Return the signed checkpoint that was kept last."""
-        select = "SELECT note FROM checkpoints"
-        row = self._database.read(lambda connection: connection.execute(select).fetchone())
-        return None if row is None else str(row[0])
+        rows = self._database.rows("SELECT note FROM checkpoints", ())
+        return str(rows[0][0]) if rows else None
+
+    def _number(self) -> None:
+        """Give the leaves of every act that has returned their places."""
+        if self._database.shared and self._database.rows("SELECT 1 FROM arrivals LIMIT 1", ()):
+            self._database.write(_number)
 
 
-def append(connection: sqlite3.Connection, leaves: Sequence[bytes]) -> Frontier:
-    """Add leaves within somebody's transaction; return the frontier after them."""
+def bear(connection: Connection, leaf: bytes) -> None:
+    """Add the leaf of an act within its transaction."""
+    if connection.shared:
+        connection.execute("INSERT INTO arrivals (leaf) VALUES (?)", (leaf,))
+    else:
+        append(connection, [leaf])
+
+
+def _number(connection: Connection) -> None:
+    connection.alone("ledger")
+    if not connection.shared:
+        return
+    while arrived := connection.execute(_ARRIVED).fetchall():
+        append(connection, [leaf for _, leaf in arrived])
+        connection.execute(f"DELETE FROM arrivals WHERE no {EACH}", (listed(number for number, _ in arrived),))
+
+
+def append(connection: Connection, leaves: Sequence[bytes]) -> Frontier:
+    """Add leaves within somebody's transaction, in which nobody else adds any; return the frontier after them."""
     frontier = _head(connection)
     numbered = list(enumerate(leaves, start=frontier.size))
     connection.executemany("INSERT INTO leaves (no, data) VALUES (?, ?)", numbered)
@@ -78,12 +110,12 @@ def append(connection: sqlite3.Connection, leaves: Sequence[bytes]) -> Frontier:
     return frontier
 
 
-def _head(connection: sqlite3.Connection) -> Frontier:
+def _head(connection: Connection) -> Frontier:
     row = connection.execute("SELECT frontier FROM frontiers ORDER BY size DESC LIMIT 1").fetchone()
     return Frontier() if row is None else Frontier.decode(row[0])
 
 
-def _at(connection: sqlite3.Connection, size: int) -> Frontier:
+def _at(connection: Connection, size: int) -> Frontier:
     nearest = "SELECT frontier FROM frontiers WHERE size <= ? ORDER BY size DESC LIMIT 1"
     row = connection.execute(nearest, (size,)).fetchone()
     frontier = Frontier() if row is None else Frontier.decode(row[0])
@@ -95,6 +127,6 @@ def _at(connection: sqlite3.Connection, size: int) -> Frontier:
     return frontier.append(missing)
 
 
-def _read(connection: sqlite3.Connection, start: int, limit: int) -> list[bytes]:
+def _read(connection: Connection, start: int, limit: int) -> list[bytes]:
     select = "SELECT data FROM leaves WHERE no >= ? ORDER BY no LIMIT ?"
     return [data for (data,) in connection.execute(select, (start, limit))]

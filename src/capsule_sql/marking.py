@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -12,7 +11,8 @@ import attrs
 from capsule_core.names import RecordId, SubjectKey, TenantId, from_micros, micros
 from capsule_core.records import GUARDED, Mark, Reason, Slot, Touched
 from capsule_sql.rows import marks
-from capsule_sql.tenants import EACH, TENANT, listed
+from capsule_sql.statements import EACH, TENANT, Connection, Transactions, listed
+from capsule_sql.tenants import each_tenant
 
 __all__ = ["Marking", "all_reasons", "unfinished"]
 
@@ -25,7 +25,7 @@ _Key = tuple[int, str, int, str]
 class Marking:
     """The reasons of some subjects of one tenant, read and changed within one transaction."""
 
-    _connection: sqlite3.Connection
+    _connection: Connection
     _tenant: int
     _wanted: Sequence[Reason]
     _people: dict[str, tuple[int, Slot, int]] = attrs.field(init=False)
@@ -33,10 +33,11 @@ class Marking:
 
     def __attrs_post_init__(self) -> None:
         keys = listed({reason.subject for reason in self._wanted})
-        people = f"SELECT key, no, page, place, anywhere FROM subjects WHERE tenant_no = ? AND key IN {EACH}"
+        people = f"""SELECT key, no, page, place, anywhere FROM subjects WHERE tenant_no = ? AND key {EACH}
+            /*pg ORDER BY no FOR UPDATE */"""
         rows = self._connection.execute(people, (self._tenant, keys))
         self._people = {key: (no, Slot(page, place), anywhere) for key, no, page, place, anywhere in rows}
-        present = f"SELECT subject_no, id, mark, record FROM reasons WHERE subject_no IN {EACH}"
+        present = f"SELECT subject_no, id, mark, record FROM reasons WHERE subject_no {EACH}"
         numbers = listed(no for no, _, _ in self._people.values())
         self._present = set(self._connection.execute(present, (numbers,)))
 
@@ -58,8 +59,9 @@ class Marking:
 
     def put(self, reasons: Sequence[Reason]) -> None:
         """Put the reasons, and let their bearers carry the marks."""
-        insert = "INSERT INTO reasons (subject_no, id, mark, record, since) VALUES (?, ?, ?, ?, ?)"
-        self._connection.executemany(insert, [(*self._key(reason), micros(reason.since)) for reason in reasons])
+        insert = "INSERT INTO reasons (tenant_no, subject_no, id, mark, record, since) VALUES (?, ?, ?, ?, ?, ?)"
+        rows = [(self._tenant, *self._key(reason), micros(reason.since)) for reason in reasons]
+        self._connection.executemany(insert, rows)
         self._present |= {self._key(reason) for reason in reasons}
         self._carry(reasons)
 
@@ -96,20 +98,24 @@ class Marking:
         self._connection.executemany(update, records)
 
 
-def all_reasons(connection: sqlite3.Connection, tenant: TenantId, subjects: Sequence[SubjectKey]) -> list[Reason]:
+def all_reasons(database: Transactions, tenant: TenantId, subjects: Sequence[SubjectKey]) -> list[Reason]:
     """Return every reason that the subjects and their records carry."""
     select = f"""SELECT s.key, m.id, m.mark, m.record, m.since
         FROM subjects s CROSS JOIN reasons m ON m.subject_no = s.no
-        WHERE s.tenant_no = {TENANT} AND s.key IN {EACH} ORDER BY m.no"""
-    return [_reason(row) for row in connection.execute(select, (tenant, listed(subjects)))]
+        WHERE s.tenant_no = {TENANT} AND s.key {EACH} ORDER BY m.no"""
+    return [_reason(row) for row in database.rows(select, (tenant, listed(subjects)), tenant=tenant)]
 
 
-def unfinished(connection: sqlite3.Connection) -> list[tuple[TenantId, Reason]]:
+def unfinished(connection: Connection) -> list[tuple[TenantId, Reason]]:
     """Return the fences, in all tenants, of subjects that are not erased yet."""
-    select = """SELECT t.tenant, s.key, m.id, m.mark, m.record, m.since
-        FROM subjects s CROSS JOIN reasons m ON m.subject_no = s.no CROSS JOIN tenants t ON t.no = s.tenant_no
-        WHERE (s.anywhere & 16) <> 0 AND (s.marks & 32) = 0 AND m.mark = 16 ORDER BY m.no"""
-    return [(TenantId(tenant), _reason(row)) for tenant, *row in connection.execute(select)]
+    select = """SELECT s.key, m.id, m.mark, m.record, m.since
+        FROM subjects s CROSS JOIN reasons m ON m.subject_no = s.no
+        WHERE s.tenant_no = ? AND (s.anywhere & 16) <> 0 AND (s.marks & 32) = 0 AND m.mark = 16 ORDER BY m.no"""
+    return [
+        (tenant, _reason(row))
+        for number, tenant in each_tenant(connection)
+        for row in connection.execute(select, (number,)).fetchall()
+    ]
 
 
 def _reason(row: Sequence[Any]) -> Reason:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 
 import attrs
 
@@ -30,12 +30,12 @@ from capsule_core.records import (
     Where,
 )
 from capsule_sql import answers, keypages, ledgers, marking
-from capsule_sql.database import Database
 from capsule_sql.moving import Meant
 from capsule_sql.outbox import Outbox, post
 from capsule_sql.rows import marks, sealed, seen, touched_by
 from capsule_sql.selections import listing, reading
-from capsule_sql.tenants import EACH, TENANT, listed, numbered
+from capsule_sql.statements import EACH, TENANT, Connection, Transactions, listed
+from capsule_sql.tenants import each_tenant, numbered
 from capsule_sql.writing import Drafts
 
 __all__ = ["SqlStore"]
@@ -48,7 +48,7 @@ class SqlStore:
     Opening it ships what a crash left between a commit and the journal.
     """
 
-    _database: Database
+    _database: Transactions
     _journal: Journal
     _outbox: Outbox = attrs.field(init=False, repr=False)
 
@@ -59,21 +59,23 @@ class SqlStore:
     def read(self, tenant: TenantId, ids: Sequence[RecordId], *, admits: Mark) -> Sequence[Sealed | Refused | None]:
         """Return the records named, in order; None for one that is not there."""
         query = reading(tenant, ids)
-        rows = self._database.read(lambda connection: connection.execute(query.text, query.values).fetchall())
+        rows = self._database.rows(query.text, query.values, tenant=tenant)
         found = {row[1]: seen(sealed(tenant, row), admits) for row in rows}
         return [found.get(name) for name in ids]
 
     def select(self, where: Where, *, admits: Mark, limit: int, after: Cursor | None = None) -> Page:
         """Return up to *limit* records that are meant and admitted, newest first."""
         query = listing(where, admits=admits, limit=limit + 1, after=after)
-        rows = self._database.read(lambda connection: connection.execute(query.text, query.values).fetchall())
+        search = bool(where.tokens or any(where.signature))
+        rows = self._database.rows(query.text, query.values, tenant=where.tenant, search=search)
         found = tuple(sealed(where.tenant, row) for row in rows[:limit])
         return Page(found, Cursor(found[-1].at, found[-1].id) if len(rows) > limit else None)
 
     def write(self, drafts: Sequence[Sealed], *, admits: Mark, act: Act) -> Sequence[Touched]:
         """Create and change records, all or none."""
 
-        def body(connection: sqlite3.Connection) -> Sequence[Touched]:
+        def body(connection: Connection) -> Sequence[Touched]:
+            connection.search()
             writing = Drafts(connection, numbered(connection, act.tenant), drafts)
             writing.admit(admits)
             _expect(connection, act)
@@ -81,12 +83,12 @@ class SqlStore:
             writing.store()
             return _witnessed(connection, act, [touched_by(draft) for draft in drafts])
 
-        return self._database.write(body)
+        return self._database.write(body, tenant=act.tenant)
 
     def move(self, where: Where, to: Trash | Restore, *, admits: Mark, act: Act) -> Sequence[Touched]:
         """Throw away or take back what is meant."""
 
-        def body(connection: sqlite3.Connection) -> Sequence[Touched]:
+        def body(connection: Connection) -> Sequence[Touched]:
             if isinstance(to, Trash):
                 found = Meant.find(connection, attrs.evolve(where, shelf=Shelf.LIVE), refused=~admits)
                 _expect(connection, act)
@@ -98,23 +100,23 @@ class SqlStore:
                 found.take_back()
             return _witnessed(connection, act, found.touched)
 
-        return self._database.write(body)
+        return self._database.write(body, tenant=act.tenant)
 
     def mark(
         self, reasons: Sequence[Reason], *, act: Act, lift: bool = False, admits: Mark = Mark.NONE
     ) -> Sequence[Touched]:
         """Put reasons on subjects and records, or lift them; return when the journal has them."""
 
-        def body(connection: sqlite3.Connection) -> Sequence[Touched]:
-            _expect(connection, act)
+        def body(connection: Connection) -> Sequence[Touched]:
             bearers = marking.Marking(connection, numbered(connection, act.tenant), reasons)
+            _expect(connection, act)
             changing = bearers.changing(lift=lift, admits=admits)
             (bearers.lift if lift else bearers.put)(changing)
             if changing:
                 post(connection, Marked(tenant=act.tenant, reasons=tuple(changing), lift=lift))
             return _witnessed(connection, act, bearers.touched(changing))
 
-        changed = self._database.write(body)
+        changed = self._database.write(body, tenant=act.tenant)
         self._outbox.ship()
         return changed
 
@@ -125,21 +127,21 @@ class SqlStore:
             Unavailable: the rows are gone, but not yet from the log; doing it again finishes that.
         """
 
-        def body(connection: sqlite3.Connection) -> Sequence[Touched]:
+        def body(connection: Connection) -> Sequence[Touched]:
             found = Meant.find(connection, where, refused=GUARDED & ~admits)
             _expect(connection, act)
             witnessed = _witnessed(connection, act, found.touched)
             found.destroy()
             return witnessed
 
-        destroyed = self._database.write(body)
+        destroyed = self._database.write(body, tenant=act.tenant)
         self._database.checkpoint()
         return destroyed
 
     def subjects(self, tenant: TenantId, keys: Sequence[SubjectKey]) -> Sequence[Subject | None]:
         """Return what is known of the subjects, in order."""
-        select = f"SELECT key, page, place, marks FROM subjects WHERE tenant_no = {TENANT} AND key IN {EACH}"
-        rows = self._database.read(lambda connection: connection.execute(select, (tenant, listed(keys))).fetchall())
+        select = f"SELECT key, page, place, marks FROM subjects WHERE tenant_no = {TENANT} AND key {EACH}"
+        rows = self._database.rows(select, (tenant, listed(keys)), tenant=tenant)
         found = {
             key: Subject(key=key, slot=Slot(page, place), marks=marks(carried)) for key, page, place, carried in rows
         }
@@ -147,11 +149,12 @@ class SqlStore:
 
     def answered(self, tenant: TenantId, key: bytes) -> Answer | None:
         """Return the answer kept under *key*."""
-        return self._database.read(lambda connection: answers.answered(connection, tenant, key))
+        return answers.answered(self._database, tenant, key)
 
     def keep(self, answer: Answer) -> None:
         """Keep an answer that needs no act; one that is there stays."""
-        self._database.write(lambda connection: answers.keep(connection, numbered(connection, answer.tenant), answer))
+        tenant = answer.tenant
+        self._database.write(lambda each: answers.keep(each, numbered(each, tenant), answer), tenant=tenant)
 
     def forget(self, now: datetime) -> None:
         """Drop the answers that were to be kept until *now* or earlier."""
@@ -159,10 +162,13 @@ class SqlStore:
 
     def due(self, now: datetime) -> Sequence[TenantId]:
         """Name the tenants that have trash whose time is over."""
-        over = "SELECT 1 FROM records r WHERE r.tenant_no = t.no AND r.trashed IS NOT NULL AND r.until <= ?"
-        select = f"SELECT t.tenant FROM tenants t WHERE EXISTS ({over}) ORDER BY t.tenant"
-        rows = self._database.read(lambda connection: connection.execute(select, (micros(now),)).fetchall())
-        return [TenantId(tenant) for (tenant,) in rows]
+        over = "SELECT 1 FROM records WHERE tenant_no = ? AND trashed IS NOT NULL AND until <= ? LIMIT 1"
+
+        def body(connection: Connection) -> list[TenantId]:
+            tenants = each_tenant(connection)
+            return [tenant for number, tenant in tenants if connection.execute(over, (number, micros(now))).fetchall()]
+
+        return self._database.read(body)
 
     def unfinished(self) -> Sequence[tuple[TenantId, Reason]]:
         """Return the fences of subjects that are not erased yet."""
@@ -170,31 +176,33 @@ class SqlStore:
 
     def reasons(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Reason]:
         """Return every reason that the subjects and their records carry."""
-        return self._database.read(lambda connection: marking.all_reasons(connection, tenant, subjects))
+        return marking.all_reasons(self._database, tenant, subjects)
 
     def add(self, page: SealedPage) -> None:
         """Keep a new page."""
-        self._database.write(lambda connection: keypages.add(connection, page))
+        self._database.write(lambda connection: keypages.add(connection, page), tenant=page.tenant)
 
     def pages(self, tenant: TenantId, numbers: Sequence[int]) -> Sequence[SealedPage | None]:
         """Return pages, in order; None for one that is not there."""
-        return self._database.read(lambda connection: keypages.pages(connection, tenant, numbers))
+        return keypages.pages(self._database, tenant, numbers)
 
     def reseal(self, pages: Sequence[SealedPage]) -> None:
         """Replace pages by what they were sealed to anew."""
-        self._database.write(lambda connection: keypages.reseal(connection, pages))
+        for tenant in {page.tenant for page in pages}:
+            ours = [page for page in pages if page.tenant == tenant]
+            self._database.write(partial(keypages.reseal, resealed=ours), tenant=tenant)
 
     def newest(self, tenant: TenantId) -> int:
         """Return the number of the tenant's newest page."""
-        return self._database.read(lambda connection: keypages.newest(connection, tenant))
+        return keypages.newest(self._database, tenant)
 
 
-def _expect(connection: sqlite3.Connection, act: Act) -> None:
+def _expect(connection: Connection, act: Act) -> None:
     """Check that the act's request was not answered yet, and that records are as the act expects."""
-    if act.answer is not None and answers.answered(connection, act.tenant, act.answer.key) is not None:
+    if act.answer is not None and answers.is_kept(connection, act.tenant, act.answer.key):
         raise RequestInFlight
     if act.expects:
-        select = f"SELECT id, version, batch FROM records WHERE tenant_no = {TENANT} AND id IN {EACH}"
+        select = f"SELECT id, version, batch FROM records WHERE tenant_no = {TENANT} AND id {EACH}"
         rows = connection.execute(select, (act.tenant, listed(expected.id for expected in act.expects)))
         found = {name: (version, batch) for name, version, batch in rows}
         for expected in act.expects:
@@ -203,11 +211,11 @@ def _expect(connection: sqlite3.Connection, act: Act) -> None:
                 raise VersionMismatch
 
 
-def _witnessed(connection: sqlite3.Connection, act: Act, touched: Sequence[Touched]) -> Sequence[Touched]:
+def _witnessed(connection: Connection, act: Act, touched: Sequence[Touched]) -> Sequence[Touched]:
     """Write the leaf of an act that touched so much, and its answer if it touched anything."""
     leaf = act.witness(touched)
     if leaf is not None:
-        ledgers.append(connection, [leaf])
+        ledgers.bear(connection, leaf)
     if act.answer is not None and touched:
         answers.give(connection, numbered(connection, act.tenant), act.answer)
     return touched

@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, Index, Integer, MetaData, UniqueConstraint, text
+from sqlalchemy.dialects import postgresql
 from sqlmodel import Field, SQLModel
 
 __all__ = [
+    "COLUMNS",
     "TABLES",
     "AnswerRow",
     "CheckpointRow",
@@ -169,6 +171,7 @@ class SignatureRow(_Row, table=True):
     record_no: int = Field(
         primary_key=True, sa_type=_Long, foreign_key="records.no", sa_column_kwargs={"autoincrement": False}
     )
+    tenant_no: int = _long()
     s0: int = _long()
     s1: int = _long()
     s2: int = _long()
@@ -181,6 +184,7 @@ class ReasonRow(_Row, table=True):
     __tablename__ = "reasons"
     __table_args__ = (UniqueConstraint("subject_no", "id", "mark", "record"),)
     no: int = Field(primary_key=True, sa_type=_Long)
+    tenant_no: int = _long()
     subject_no: int = _reference("subjects.no")
     id: str
     mark: int
@@ -288,3 +292,10 @@ _DATA: Final = (
 )
 TABLES: Final = {"data": _DATA + _LOG, "ledger": _LOG, "journal": (EntryRow,), "keystore": (KeyRow, SealRow)}
 """Which tables a file of each role has."""
+
+_POSTGRESQL: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
+COLUMNS: Final = {
+    table.name: {column.name: column.type.compile(_POSTGRESQL) for column in table.columns}
+    for table in _Row.metadata.tables.values()
+}
+"""What PostgreSQL calls the types of the columns."""

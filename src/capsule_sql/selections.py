@@ -13,16 +13,16 @@ import attrs
 from capsule_core.names import RecordId, TenantId, micros
 from capsule_core.records import Cursor, Mark, Shelf, Where
 from capsule_sql.rows import SEALED, TOUCHED, words
-from capsule_sql.tenants import EACH, TENANT, listed
+from capsule_sql.statements import EACH, TENANT, Connection, listed
 
-__all__ = ["Query", "listing", "reading", "touching"]
+__all__ = ["Query", "listing", "lock_bearers", "reading", "touching"]
 
 _SHELVES: Final = {Shelf.LIVE: "r.trashed IS NULL", Shelf.TRASHED: "r.trashed IS NOT NULL"}
 _SIGNATURE: Final = ("s0", "s1", "s2", "s3")
 _SUBJECT: Final = "CROSS JOIN subjects s ON s.no = r.subject_no"
 _WHOLE: Final = f"records r {_SUBJECT}"
 _ONE: Final = f"SELECT {SEALED} FROM {_WHOLE} WHERE r.tenant_no = {TENANT} AND r.id = ?"
-_MANY: Final = f"SELECT {SEALED} FROM {_WHOLE} WHERE r.tenant_no = {TENANT} AND r.id IN {EACH}"
+_MANY: Final = f"SELECT {SEALED} FROM {_WHOLE} WHERE r.tenant_no = {TENANT} AND r.id {EACH}"
 
 
 @attrs.define
@@ -62,7 +62,7 @@ def listing(where: Where, *, admits: Mark, limit: int, after: Cursor | None) -> 
     # Each kind lies in the order of time in an index of its own: SQLite merges them, and sorts nothing.
     found = Query(" UNION ALL ".join(part.text for part in parts), [value for part in parts for value in part.values])
     found.then("ORDER BY at DESC, id DESC LIMIT ?", limit)
-    wanted = f"SELECT no FROM ({found.text})"
+    wanted = f"SELECT no FROM ({found.text}) AS found"
     return Query(f"SELECT {SEALED} FROM {_WHOLE} WHERE r.no IN ({wanted}) ORDER BY r.at DESC, r.id DESC", found.values)
 
 
@@ -77,9 +77,19 @@ def _names_few(where: Where) -> bool:
     return any(each is not None for each in (where.ids, where.roots, where.subjects, where.batch, where.due))
 
 
-def touching(where: Where, *, refused: Mark) -> Query:
-    """Ask for everything that is meant and carries none of the marks *refused*."""
-    return _meant(TOUCHED, where, refused=int(refused)).then("ORDER BY r.no")
+def touching(where: Where, *, refused: Mark, bearers: Sequence[int] | None = None) -> Query:
+    """Ask for everything that is meant, carries none of the marks *refused*, and is one of *bearers*', if given."""
+    query = _meant(TOUCHED, where, refused=int(refused))
+    if bearers is not None:
+        query.demand(f"r.subject_no {EACH}", listed(bearers))
+    return query.then("ORDER BY r.no")
+
+
+def lock_bearers(where: Where, *, refused: Mark) -> tuple[str, Sequence[Any]]:
+    """Lock the subjects of what :func:`touching` would ask for, in the order of their numbers."""
+    meant = _meant("r.subject_no", where, refused=int(refused))
+    text = f"SELECT no FROM subjects WHERE no IN ({meant.text}) ORDER BY no FOR UPDATE"
+    return text, meant.values
 
 
 def _meant(columns: str, where: Where, *, refused: int) -> Query:
@@ -92,8 +102,8 @@ def _meant(columns: str, where: Where, *, refused: int) -> Query:
         query.demand(f"f.tenant_no = {TENANT} AND f.token = ?", where.tenant, first)
     elif halves and not few:
         query = Query(f"SELECT {columns} FROM signatures f CROSS JOIN records r ON r.no = f.record_no {_SUBJECT}")
-        query.demand(f"f.record_no >= {TENANT} << 32", where.tenant)
-        query.demand(f"f.record_no < ({TENANT} + 1) << 32", where.tenant)
+        query.demand(f"/*lite*/f.record_no >= {TENANT} << 32/*end*/ /*pg f.tenant_no >= {TENANT} */", where.tenant)
+        query.demand(f"/*lite*/f.record_no < ({TENANT} + 1) << 32/*end*/ /*pg f.tenant_no <= {TENANT} */", where.tenant)
         for condition, half in halves:
             query.demand(f"f.{condition}", half, half)
         halves = []
@@ -112,11 +122,11 @@ def _meant(columns: str, where: Where, *, refused: int) -> Query:
 
 def _narrow(query: Query, where: Where, *, led: bool) -> None:
     if where.ids is not None:
-        query.demand(f"r.id IN {EACH}", listed(where.ids))
+        query.demand(f"r.id {EACH}", listed(where.ids))
     if where.roots is not None:
-        query.demand(f"r.root IN {EACH}", listed(where.roots))
+        query.demand(f"r.root {EACH}", listed(where.roots))
     if where.subjects is not None:
-        known = f"SELECT no FROM subjects WHERE tenant_no = {TENANT} AND key IN {EACH}"
+        known = f"SELECT no FROM subjects WHERE tenant_no = {TENANT} AND key {EACH}"
         query.demand(f"r.subject_no IN ({known})", where.tenant, listed(where.subjects))
     if where.batch is not None:
         query.demand("r.trashed IS NOT NULL AND r.batch = ?", where.batch)

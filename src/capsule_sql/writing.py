@@ -12,7 +12,8 @@ from capsule_core.errors import IdentifierTaken, VersionMismatch
 from capsule_core.names import micros
 from capsule_core.records import Mark, MarksRefused, Sealed, Slot
 from capsule_sql.rows import words
-from capsule_sql.tenants import EACH, listed, next_number
+from capsule_sql.statements import EACH, Connection, listed
+from capsule_sql.tenants import fresh_numbers
 
 __all__ = ["Drafts", "claim", "forget_index"]
 
@@ -37,9 +38,9 @@ class _Held:
 
 @attrs.define
 class Drafts:
-    """Drafts of one tenant on their way into the tables, within one transaction."""
+    """Drafts of one tenant on their way into the tables, within one transaction; their subjects' rows are locked."""
 
-    _connection: sqlite3.Connection
+    _connection: Connection
     _tenant: int
     _drafts: Sequence[Sealed]
     _people: dict[str, _Person] = attrs.field(init=False)
@@ -69,11 +70,13 @@ class Drafts:
         """Check that each draft is the next version of what is there, and there is one for each record.
 
         Raises:
-            VersionMismatch: it is not so.
+            VersionMismatch: it is not so, or a record became another subject's while we waited for its lock.
         """
         for draft in self._drafts:
             held = self._held.get(draft.id)
-            if draft.version != (held.version + 1 if held else 1) or (held and held.trashed):
+            if draft.version != (held.version + 1 if held else 1):
+                raise VersionMismatch
+            if held and (held.trashed or held.subject not in self._people):
                 raise VersionMismatch
         if len({draft.id for draft in self._drafts}) != len(self._drafts):
             raise VersionMismatch
@@ -111,48 +114,51 @@ class Drafts:
         return marks
 
     def _known_people(self) -> dict[str, _Person]:
-        select = f"SELECT key, no, page, place, marks, anywhere FROM subjects WHERE tenant_no = ? AND key IN {EACH}"
-        rows = self._connection.execute(select, (self._tenant, listed({draft.subject for draft in self._drafts})))
+        keys = {draft.subject for draft in self._drafts}
+        if self._connection.shared and any(draft.version > 1 for draft in self._drafts):
+            keys |= self._bearers()
+        rows = self._connection.execute(_LOCK_PEOPLE, (self._tenant, listed(keys)))
         return {key: _Person(no, Slot(page, place), marks, anywhere) for key, no, page, place, marks, anywhere in rows}
+
+    def _bearers(self) -> set[Any]:
+        """Name the subjects that the records have at this moment: they too are locked, before anything is decided."""
+        select = f"""SELECT s.key FROM records r JOIN subjects s ON s.no = r.subject_no
+            WHERE r.tenant_no = ? AND r.id {EACH}"""
+        rows = self._connection.execute(select, (self._tenant, listed(draft.id for draft in self._drafts)))
+        return {key for (key,) in rows}
 
     def _held_records(self) -> dict[str, _Held]:
         select = f"""SELECT r.id, r.no, s.key, r.version, r.trashed IS NOT NULL, r.marks, r.marks | s.marks
-            FROM records r CROSS JOIN subjects s ON s.no = r.subject_no WHERE r.tenant_no = ? AND r.id IN {EACH}"""
+            FROM records r CROSS JOIN subjects s ON s.no = r.subject_no WHERE r.tenant_no = ? AND r.id {EACH}"""
         rows = self._connection.execute(select, (self._tenant, listed({draft.id for draft in self._drafts})))
         return {name: _Held(*rest) for name, *rest in rows}
 
     def _meet(self) -> None:
-        """Write the subjects that are new."""
+        """Write the subjects that are new, in the order in which everybody writes them."""
         slots = {draft.subject: draft.slot for draft in self._drafts if draft.subject not in self._people}
         if not slots:
             return
-        first = next_number(self._connection, "subjects", self._tenant)
-        self._people |= {key: _Person(no, slot, 0, 0) for no, (key, slot) in enumerate(slots.items(), start=first)}
-        insert = "INSERT INTO subjects (no, tenant_no, key, page, place, marks, anywhere) VALUES (?, ?, ?, ?, ?, 0, 0)"
-        people = [(self._people[key].no, self._tenant, key, slot.page, slot.index) for key, slot in slots.items()]
+        numbers = fresh_numbers(self._connection, "subjects", self._tenant, len(slots))
+        people = list(zip(numbers, sorted(slots.items()), strict=True))
+        self._people |= {key: _Person(no, slot, 0, 0) for no, (key, slot) in people}
+        rows = [(no, self._tenant, key, slot.page, slot.index, 0, 0) for no, (key, slot) in people]
         try:
-            self._connection.executemany(insert, people)
+            self._connection.executemany(_INSERT_PEOPLE, rows)
         except sqlite3.IntegrityError:
             raise VersionMismatch from None
 
     def _write_records(self) -> list[int]:
         """Write the drafts' own rows; return their numbers, in order."""
-        fresh = next_number(self._connection, "records", self._tenant)
-        numbers: list[int] = []
-        for draft in self._drafts:
-            held = self._held.get(draft.id)
-            numbers.append(held.no if held else fresh)
-            fresh += not held
-        rows = [self._row(no, draft) for no, draft in zip(numbers, self._drafts, strict=True)]
-        self._connection.executemany(
-            _INSERT, [row for row, draft in zip(rows, self._drafts, strict=True) if draft.id not in self._held]
-        )
-        if self._held:
-            self._connection.executemany(
-                _UPDATE,
-                [(*row[2:], row[0]) for row, draft in zip(rows, self._drafts, strict=True) if draft.id in self._held],
-            )
-        return numbers
+        fresh = [draft for draft in self._drafts if draft.id not in self._held]
+        numbers = {name: held.no for name, held in self._held.items()}
+        if fresh:
+            free = fresh_numbers(self._connection, "records", self._tenant, len(fresh))
+            numbers |= {draft.id: no for draft, no in zip(fresh, free, strict=True)}
+            self._connection.executemany(_INSERT, [self._row(numbers[draft.id], draft) for draft in fresh])
+        changed = [self._row(numbers[draft.id], draft) for draft in self._drafts if draft.id in self._held]
+        if changed:
+            self._connection.executemany(_UPDATE, [(*row[2:], row[0]) for row in changed])
+        return [numbers[draft.id] for draft in self._drafts]
 
     def _row(self, no: int, draft: Sealed) -> tuple[Any, ...]:
         return (
@@ -171,41 +177,49 @@ class Drafts:
         )
 
     def _write_index(self, numbers: Sequence[int]) -> None:
-        tokens: list[tuple[int, int, int, int, bool]] = []
+        tokens: list[tuple[int, int, int, int, int]] = []
         signatures: list[tuple[int, ...]] = []
         for no, draft in zip(numbers, self._drafts, strict=True):
             at, claims = micros(draft.at), draft.claims
-            tokens += [(self._tenant, no, token, at, token in claims) for token in dict.fromkeys(draft.tokens + claims)]
+            for token in dict.fromkeys(draft.tokens + claims):
+                tokens.append((self._tenant, token, no, at, int(token in claims)))
             if draft.signature:
-                signatures.append((no, *words(draft.signature)))
-        self._connection.executemany(_INSERT_FOUND_BY, tokens)
-        self._connection.executemany(
-            "INSERT INTO signatures (record_no, s0, s1, s2, s3) VALUES (?, ?, ?, ?, ?)", signatures
-        )
+                signatures.append((self._tenant, no, *words(draft.signature)))
+        tokens.sort()  # who claims several does so in one order, or two would wait for each other
+        self._connection.executemany(_INSERT_TOKENS, tokens)
+        self._connection.executemany(_INSERT_SIGNATURES, signatures)
 
 
+_LOCK_PEOPLE: Final = f"""SELECT key, no, page, place, marks, anywhere FROM subjects WHERE tenant_no = ? AND key {EACH}
+    /*pg ORDER BY no FOR NO KEY UPDATE */"""
+_INSERT_PEOPLE: Final = (
+    "INSERT INTO subjects (no, tenant_no, key, page, place, marks, anywhere) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
 _COLUMNS: Final = "subject_no, kind, id, root, version, at, created, updated, marks, sealed"
 _INSERT: Final = f"INSERT INTO records (no, tenant_no, {_COLUMNS}) VALUES ({', '.join('?' * 12)})"
 _UPDATE: Final = f"UPDATE records SET ({_COLUMNS}) = ({', '.join('?' * 10)}) WHERE no = ?"
-_INSERT_FOUND_BY: Final = "INSERT INTO tokens (tenant_no, record_no, token, at, claim) VALUES (?, ?, ?, ?, ?)"
+_INSERT_TOKENS: Final = "INSERT INTO tokens (tenant_no, token, record_no, at, claim) VALUES (?, ?, ?, ?, ?)"
+_INSERT_SIGNATURES: Final = "INSERT INTO signatures (tenant_no, record_no, s0, s1, s2, s3) VALUES (?, ?, ?, ?, ?, ?)"
 
 
-def forget_index(connection: sqlite3.Connection, records: Sequence[int]) -> None:
+def forget_index(connection: Connection, records: Sequence[int]) -> None:
     """Delete what the records with these numbers are found by."""
     numbers = (listed(records),)
-    connection.execute(f"DELETE FROM tokens WHERE record_no IN {EACH}", numbers)
-    connection.execute(f"DELETE FROM signatures WHERE record_no IN {EACH}", numbers)
+    connection.execute(f"DELETE FROM tokens WHERE record_no {EACH}", numbers)
+    connection.execute(f"DELETE FROM signatures WHERE record_no {EACH}", numbers)
 
 
-def claim(connection: sqlite3.Connection, tenant: int, claims: Sequence[tuple[str, int]]) -> None:
+def claim(connection: Connection, tenant: int, claims: Sequence[tuple[str, int]]) -> None:
     """Check that no token of (kind, token) is claimed twice among them, or by another record.
+
+    Where others write at the same moment, the index itself refuses the second, who then comes here again.
 
     Raises:
         IdentifierTaken: one is.
     """
     if not claims:
         return
-    select = f"SELECT token FROM tokens WHERE tenant_no = ? AND claim = 1 AND token IN {EACH}"
+    select = f"SELECT token FROM tokens WHERE tenant_no = ? AND claim = 1 AND token {EACH}"
     taken = {token for (token,) in connection.execute(select, (tenant, listed(token for _, token in claims)))}
     for kind, token in claims:
         if token in taken:

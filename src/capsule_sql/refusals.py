@@ -1,0 +1,79 @@
+"""What a database server can refuse, said in one sentence that names the remedy."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+import psycopg
+
+from capsule_core.errors import FailedPrecondition, Unavailable
+from capsule_sql.failures import DiskFull
+
+__all__ = ["IndexMissing", "NotPrepared", "ReadOnly", "ServerRefused", "UnsafeConnection", "told_by_server"]
+
+
+@attrs.define
+class IndexMissing(Unavailable):
+    """What a tenant's records are found by was lost, with a crash or a failover, and is being made again."""
+
+    reason = "INDEX_MISSING"
+    sentence = "what records are found by is being made again after a crash; try again in a moment"
+
+
+@attrs.define
+class ReadOnly(Unavailable):
+    """The server takes no changes: it is a standby, or was set so."""
+
+    reason = "READ_ONLY"
+    sentence = "the database that holds {what} is read-only; nothing was changed, connect to the primary or lift it"
+    what: str
+
+
+@attrs.define
+class NotPrepared(FailedPrecondition):
+    """The database has not the tables that this version needs."""
+
+    reason = "NOT_PREPARED"
+    sentence = "the database that holds {what} is not prepared for this version; run capsule db init"
+    what: str
+
+
+@attrs.define
+class ServerRefused(FailedPrecondition):
+    """The server does not know the database or the role, or does not let it in."""
+
+    reason = "SERVER_REFUSED"
+    sentence = "the database that holds {what} does not let this service in; run capsule db init, or correct its URL"
+    what: str
+
+
+@attrs.define
+class UnsafeConnection(FailedPrecondition):
+    """The connection would cross a network without TLS that proves who answers."""
+
+    reason = "UNSAFE_CONNECTION"
+    sentence = "the database that holds {what} is on another machine: say sslmode=verify-full in its URL"
+    what: str
+
+
+_MOMENTARY: Final = {"08", "40", "53", "55", "57", "58"}
+
+
+def told_by_server(error: psycopg.Error, what: str) -> Exception:
+    """Return what a server says about *what* as an error of the domain.
+
+    A mistake of ours (a statement that is wrong, a constraint nobody expected) stays what it is.
+    """
+    state = error.sqlstate
+    if state == "53100":
+        return DiskFull(what)
+    if state == "25006":
+        return ReadOnly(what)
+    if state is None:
+        return Unavailable() if isinstance(error, psycopg.OperationalError) else error
+    if state == "42501" or state[:2] in {"28", "3D"}:
+        return ServerRefused(what)
+    if state in {"42P01", "3F000", "42703"}:
+        return NotPrepared(what)
+    return Unavailable() if state[:2] in _MOMENTARY else error
