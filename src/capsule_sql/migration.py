@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import sqlite3
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from sqlalchemy.pool import StaticPool
 
 from capsule_core.errors import NewerSchema
 
-__all__ = ["Role", "migrate", "migrate_server", "scripts"]
+__all__ = ["Role", "is_known", "migrate", "migrate_server", "scripts"]
 
 _SCRIPTS: Final = Path(__file__).with_name("migrations")
 
@@ -87,12 +88,18 @@ def migrate_server(connection: Any, role: Role) -> None:
         config = scripts(role, server=True)
         found = inspect(transaction).has_table("alembic_version", schema=role.schema)
         revisions = transaction.exec_driver_sql("SELECT version_num FROM alembic_version").scalars() if found else ()
-        known = {each.revision for each in ScriptDirectory.from_config(config).walk_revisions()}
-        if not known.issuperset(revisions):
+        if not is_known(role, revisions):
             raise NewerSchema(role.title)
         config.attributes["connection"] = transaction
         config.attributes["role"] = role
         command.upgrade(config, "head")
+
+
+def is_known(role: Role, revisions: Iterable[str]) -> bool:
+    """Tell whether this version knows the *revisions* of a schema on a server."""
+    return {each.revision for each in ScriptDirectory.from_config(scripts(role, server=True)).walk_revisions()}.issuperset(
+        revisions
+    )
 
 
 def _begin(connection: Connection) -> None:

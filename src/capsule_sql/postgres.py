@@ -12,16 +12,17 @@ from typing import Any, ClassVar, Final, TypeVar
 import attrs
 import psycopg
 from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
-from capsule_core.errors import Unavailable, VersionMismatch
+from capsule_core.errors import NewerSchema, Unavailable, VersionMismatch
 from capsule_core.names import TenantId
-from capsule_sql.migration import Role
-from capsule_sql.refusals import IndexMissing, told_by_server
+from capsule_sql.migration import Role, is_known
+from capsule_sql.refusals import IndexMissing, NotPrepared, ServerRefused, UnsafeConnection, told_by_server
 from capsule_sql.schema import COLUMNS
 from capsule_sql.statements import Connection, Many, in_postgres
 
-__all__ = ["Postgres"]
+__all__ = ["Postgres", "open_postgres"]
 
 T = TypeVar("T")
 
@@ -277,3 +278,38 @@ def _insert_of_many(text: str) -> str | None:
     types = [COLUMNS[table][name.strip()] for name in names.rstrip(") ").split(",")]
     arrays = ", ".join(f"%b::{kind}[]" for kind in types)
     return f"{head} SELECT * FROM unnest({arrays}){in_postgres(tail)}"
+
+
+def open_postgres(url: str, role: Role) -> Postgres:
+    """Open the schema of a role in the database at *url*.
+
+    Raises:
+        UnsafeConnection: the server is elsewhere, and nothing would prove that it is the one.
+        NotPrepared: the schema is missing, or older than this version.
+        NewerSchema: a newer version of this software made it.
+        ServerRefused: the server does not let us in.
+        Unavailable: it does not answer.
+    """
+    database = Postgres(_guarded(url, role), role)
+    try:
+        found = {revision for (revision,) in database.rows("SELECT version_num FROM alembic_version", ())}
+        if found != {role.newest_on_server}:
+            raise NotPrepared(role.title) if is_known(role, found) else NewerSchema(role.title)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _guarded(url: str, role: Role) -> str:
+    """Demand TLS 1.3 and proof of who answers, unless nobody else can be in between."""
+    try:
+        told = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        raise ServerRefused(role.title) from None
+    host = str(told.get("host") or told.get("hostaddr") or "")
+    if host.startswith("/") or host in {"", "localhost", "127.0.0.1", "::1"}:
+        return url
+    if told.get("sslmode") != "verify-full":
+        raise UnsafeConnection(role.title)
+    return make_conninfo(url, ssl_min_protocol_version="TLSv1.3")

@@ -135,4 +135,4 @@ def _narrow(query: Query, where: Where, *, led: bool) -> None:
     if where.kinds is not None:
         # The index by kind and time is for whole lists; where something names fewer records, that must lead.
         column = "r.kind || ''" if led else "r.kind"
-        query.demand(f"{column} IN ({', '.join('?' * len(where.kinds))})", *where.kinds)
+        query.demand(f"{column} IN ({', '.join('?' * len(where.kinds)) or 'NULL'})", *where.kinds)
