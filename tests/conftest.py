@@ -1,10 +1,14 @@
-"""How hard Hypothesis tries: HYPOTHESIS_PROFILE is dev, ci or deep."""
+"""How hard Hypothesis tries (HYPOTHESIS_PROFILE is dev, ci or deep), and a database server for who asks for one."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.postgres import Database, Server
 
 # No deadline: a property is about what is true, not about how busy the machine is.
 settings.register_profile(
@@ -16,3 +20,23 @@ settings.register_profile(
     "deep", settings.get_profile("dev"), max_examples=2_000, stateful_step_count=60, print_blob=True
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A server of this test process's own."""
+    server = Server.begin()
+    try:
+        yield server
+    finally:
+        server.end()
+
+
+@pytest.fixture
+def database(postgres: Server) -> Iterator[Database]:
+    """An empty database with all schemas."""
+    made = postgres.fresh()
+    try:
+        yield made
+    finally:
+        made.drop()

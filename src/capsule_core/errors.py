@@ -20,9 +20,11 @@ __all__ = [
     "Conflict",
     "DataLoss",
     "DocumentsOutdated",
+    "Exhausted",
     "FailedPrecondition",
     "Forbidden",
     "IdentifierTaken",
+    "IndexMissing",
     "Invalid",
     "InvalidField",
     "LastSuperAdministrator",
@@ -33,12 +35,14 @@ __all__ = [
     "PageTokenInvalid",
     "PermissionDenied",
     "PlanStale",
+    "RateExceeded",
     "ReceiptInvalid",
     "RequestInFlight",
     "RequestReused",
     "ResourceMissing",
     "SealBroken",
     "SpecialCategoryFound",
+    "StreamsExceeded",
     "SubjectErased",
     "SubjectHeld",
     "SubjectRestricted",
@@ -102,6 +106,17 @@ class Unavailable(CapsuleError):
 
     reason = "UNAVAILABLE"
     sentence = "the service cannot answer now; try again in a moment"
+
+
+class Exhausted(CapsuleError):
+    """The caller has used up their share for now; others have theirs."""
+
+
+class IndexMissing(Unavailable):
+    """What a tenant's records are found by was lost with a crash, a failover or a restore."""
+
+    reason = "INDEX_MISSING"
+    sentence = "what records are found by is being made again after a crash; try again in a moment"
 
 
 class DataLoss(CapsuleError):
@@ -301,6 +316,24 @@ class RequestInFlight(Conflict):
 
     reason = "REQUEST_IN_FLIGHT"
     sentence = "the same request is being worked on; ask again in a moment"
+
+
+@attrs.define
+class RateExceeded(Exhausted):
+    """A tenant asks more often than it may."""
+
+    reason = "RATE_EXCEEDED"
+    sentence = "too many calls at once; wait {milliseconds} ms and repeat this one"
+    milliseconds: int
+
+
+@attrs.define
+class StreamsExceeded(Exhausted):
+    """A tenant has as many imports and exports under way as it may."""
+
+    reason = "STREAMS_EXCEEDED"
+    sentence = "{limit} imports or exports are under way already; wait until one ends"
+    limit: int
 
 
 @attrs.define

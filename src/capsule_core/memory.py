@@ -18,6 +18,7 @@ from capsule_core.records import (
     Act,
     Answer,
     Cursor,
+    FoundBy,
     Mark,
     MarksRefused,
     Page,
@@ -176,6 +177,19 @@ class MemoryStore:
         """Return every reason that the subjects and their records carry."""
         with self._lock:
             return [r for (owner, *_), r in self._reasons.items() if owner == tenant and r.subject in subjects]
+
+    def reindex(self, tenant: TenantId, found_by: Sequence[FoundBy]) -> None:
+        """Say anew what records are found by."""
+        with self._lock:
+            for found in found_by:
+                held = self._records.get((tenant, found.id))
+                if held is not None:
+                    self._records[tenant, found.id] = attrs.evolve(
+                        held, tokens=found.tokens, claims=found.claims, signature=found.signature
+                    )
+
+    def indexed(self, tenant: TenantId) -> None:
+        """Say that every record of the tenant was said to ``reindex``; nothing is lost before all is."""
 
     def add(self, page: SealedPage) -> None:
         """Keep a new page."""

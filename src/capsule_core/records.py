@@ -23,7 +23,9 @@ __all__ = [
     "Answers",
     "Backlog",
     "Cursor",
+    "Derived",
     "Expected",
+    "FoundBy",
     "Mark",
     "MarksRefused",
     "Page",
@@ -138,6 +140,16 @@ class Sealed:
     signature: bytes = b""
     trash: Trash | None = None
     marks: Mark = Mark.NONE
+
+
+@attrs.frozen(kw_only=True)
+class FoundBy:
+    """What a record is found by, as in :class:`Sealed`."""
+
+    id: RecordId
+    tokens: tuple[int, ...] = ()
+    claims: tuple[int, ...] = ()
+    signature: bytes = b""
 
 
 @attrs.frozen
@@ -379,5 +391,24 @@ class Backlog(Protocol):
         ...
 
 
-class Store(RecordStore, Answers, Backlog, Protocol):
+class Derived(Protocol):
+    """What records are found by, which a store may lose in a crash, for it can be made again from the records.
+
+    I1. While it is missing for a tenant, ``select`` by token or signature and ``write`` raise IndexMissing: never is
+        nothing found, or an identifier given twice, because of it.
+    I2. ``reindex`` says anew what records are found by, their claims as their trash lets them have them; of a record
+        that is gone it says nothing. What it is told of the same contents twice is the same as once.
+    I3. After ``indexed`` it is whole, until it is lost again.
+    """
+
+    def reindex(self, tenant: TenantId, found_by: Sequence[FoundBy]) -> None:
+        """Say anew what records are found by."""
+        ...
+
+    def indexed(self, tenant: TenantId) -> None:
+        """Say that every record of the tenant was said to ``reindex``."""
+        ...
+
+
+class Store(RecordStore, Answers, Backlog, Derived, Protocol):
     """All that one store of records does."""

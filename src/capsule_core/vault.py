@@ -47,6 +47,7 @@ class Vault:
         journal: where a re-sealed page is durable before its old key dies.
         random: gives that many unpredictable bytes.
         cached: how many opened pages are kept in memory.
+        shared: whether others use the same keystore: then a cached page counts only while its key is there.
     """
 
     _pages: PageStore
@@ -54,6 +55,7 @@ class Vault:
     _journal: Journal
     _random: Callable[[int], bytes]
     _cached: int = 4096
+    _shared: bool = False
     _opened: OrderedDict[tuple[TenantId, int], OpenPage] = attrs.field(factory=OrderedDict, init=False, repr=False)
     _secrets: dict[TenantId, TenantKeys] = attrs.field(factory=dict, init=False, repr=False)
     _next: dict[TenantId, Slot] = attrs.field(factory=dict, init=False)
@@ -155,12 +157,23 @@ class Vault:
             found = {number: page for number in numbers if (page := self._opened.get((tenant, number))) is not None}
             for number in found:
                 self._opened.move_to_end((tenant, number))
+        if self._shared:
+            found = self._still_valid(tenant, found)
         missing = numbers - found.keys()
         if missing:
             for page in self._load(tenant, missing).values():
                 found[page.number] = page
                 self._remember(page)
         return found
+
+    def _still_valid(self, tenant: TenantId, found: dict[int, OpenPage]) -> dict[int, OpenPage]:
+        """Keep the pages whose keys nobody has destroyed since they were opened."""
+        keys = self._keystore.get(tenant, list(found))
+        return {
+            number: page
+            for (number, page), key in zip(found.items(), keys, strict=True)
+            if key is not None and key.id == page.key_id
+        }
 
     def _load(self, tenant: TenantId, numbers: set[int], *, heal: bool = False) -> dict[int, OpenPage]:
         """Read pages past the cache; *heal* also stores what the journal had to help out with.

@@ -97,9 +97,9 @@ def migrate_server(connection: Any, role: Role) -> None:
 
 def is_known(role: Role, revisions: Iterable[str]) -> bool:
     """Tell whether this version knows the *revisions* of a schema on a server."""
-    return {each.revision for each in ScriptDirectory.from_config(scripts(role, server=True)).walk_revisions()}.issuperset(
-        revisions
-    )
+    return {
+        each.revision for each in ScriptDirectory.from_config(scripts(role, server=True)).walk_revisions()
+    }.issuperset(revisions)
 
 
 def _begin(connection: Connection) -> None:

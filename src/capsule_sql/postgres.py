@@ -15,10 +15,10 @@ from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
-from capsule_core.errors import NewerSchema, Unavailable, VersionMismatch
+from capsule_core.errors import IndexMissing, NewerSchema, Unavailable, VersionMismatch
 from capsule_core.names import TenantId
 from capsule_sql.migration import Role, is_known
-from capsule_sql.refusals import IndexMissing, NotPrepared, ServerRefused, UnsafeConnection, told_by_server
+from capsule_sql.refusals import NotPrepared, ServerRefused, UnsafeConnection, told_by_server
 from capsule_sql.schema import COLUMNS
 from capsule_sql.statements import Connection, Many, in_postgres
 
@@ -30,7 +30,13 @@ _ATTEMPTS: Final = 6
 _IN_THE_WAY: Final = (errors.SerializationFailure, errors.DeadlockDetected, errors.UniqueViolation)
 """After these the same transaction, begun again, finds what the other did."""
 _NOBODY: Final = 0
-_SETTINGS: Final = "-c join_collapse_limit=1 -c plan_cache_mode=auto -c default_transaction_isolation=read\\ committed"
+_SETTINGS: Final = (
+    "-c synchronous_commit=on",  # whatever the server's own setting: what was acknowledged is durable
+    "-c default_transaction_isolation=read\\ committed",  # a statement sees what was committed while it waited
+    "-c join_collapse_limit=1",  # tokens have no statistics: tables are joined in the order written
+    "-c lock_timeout=30s",
+    "-c idle_in_transaction_session_timeout=60s",
+)
 
 
 class _Lost(Exception):
@@ -86,7 +92,6 @@ class Session:
 
     def begin(self, tenant_no: int) -> None:
         """Open a transaction in which the rows of one tenant can be seen, or of nobody."""
-        self.committing = False
         self.raw.execute("BEGIN")
         self.within(tenant_no)
 
@@ -206,9 +211,11 @@ class Postgres:
         if self._closed:
             raise Unavailable
         try:
-            return self._idle.pop()
+            session = self._idle.pop()
         except IndexError:
             return self._connect()
+        session.committing = False
+        return session
 
     def _release(self, session: Session) -> None:
         if not session.leave():
@@ -219,7 +226,7 @@ class Postgres:
             self.close()
 
     def _connect(self) -> Session:
-        options = f"-c search_path={self.role.schema} {_SETTINGS}"
+        options = " ".join((f"-c search_path={self.role.schema}", *_SETTINGS))
         try:
             raw = psycopg.connect(self._url, autocommit=True, options=options, connect_timeout=5)
         except psycopg.Error as error:

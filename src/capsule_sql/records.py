@@ -16,6 +16,7 @@ from capsule_core.records import (
     Act,
     Answer,
     Cursor,
+    FoundBy,
     Mark,
     Page,
     Reason,
@@ -29,7 +30,7 @@ from capsule_core.records import (
     Trash,
     Where,
 )
-from capsule_sql import answers, keypages, ledgers, marking
+from capsule_sql import answers, indexing, keypages, ledgers, marking
 from capsule_sql.moving import Meant
 from capsule_sql.outbox import Outbox, post
 from capsule_sql.rows import marks, sealed, seen, touched_by
@@ -177,6 +178,18 @@ class SqlStore:
     def reasons(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Reason]:
         """Return every reason that the subjects and their records carry."""
         return marking.all_reasons(self._database, tenant, subjects)
+
+    def reindex(self, tenant: TenantId, found_by: Sequence[FoundBy]) -> None:
+        """Say anew what records are found by."""
+        self._database.write(
+            lambda connection: indexing.reindex(connection, numbered(connection, tenant), found_by), tenant=tenant
+        )
+
+    def indexed(self, tenant: TenantId) -> None:
+        """Say that every record of the tenant was said to ``reindex``."""
+        self._database.write(
+            lambda connection: indexing.complete(connection, numbered(connection, tenant)), tenant=tenant
+        )
 
     def add(self, page: SealedPage) -> None:
         """Keep a new page."""

@@ -10,15 +10,7 @@ import psycopg
 from capsule_core.errors import FailedPrecondition, Unavailable
 from capsule_sql.failures import DiskFull
 
-__all__ = ["IndexMissing", "NotPrepared", "ReadOnly", "ServerRefused", "UnsafeConnection", "told_by_server"]
-
-
-@attrs.define
-class IndexMissing(Unavailable):
-    """What a tenant's records are found by was lost, with a crash or a failover, and is being made again."""
-
-    reason = "INDEX_MISSING"
-    sentence = "what records are found by is being made again after a crash; try again in a moment"
+__all__ = ["NotPrepared", "ReadOnly", "ServerRefused", "UnsafeConnection", "told_by_server"]
 
 
 @attrs.define

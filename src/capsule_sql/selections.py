@@ -13,7 +13,7 @@ import attrs
 from capsule_core.names import RecordId, TenantId, micros
 from capsule_core.records import Cursor, Mark, Shelf, Where
 from capsule_sql.rows import SEALED, TOUCHED, words
-from capsule_sql.statements import EACH, TENANT, Connection, listed
+from capsule_sql.statements import EACH, TENANT, listed
 
 __all__ = ["Query", "listing", "lock_bearers", "reading", "touching"]
 

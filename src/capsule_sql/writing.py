@@ -15,7 +15,7 @@ from capsule_sql.rows import words
 from capsule_sql.statements import EACH, Connection, listed
 from capsule_sql.tenants import fresh_numbers
 
-__all__ = ["Drafts", "claim", "forget_index"]
+__all__ = ["INSERT_SIGNATURES", "INSERT_TOKENS", "Drafts", "claim", "forget_index"]
 
 
 @attrs.frozen
@@ -76,7 +76,7 @@ class Drafts:
             held = self._held.get(draft.id)
             if draft.version != (held.version + 1 if held else 1):
                 raise VersionMismatch
-            if held and (held.trashed or held.subject not in self._people):
+            if held and (held.trashed or (self._connection.shared and held.subject not in self._people)):
                 raise VersionMismatch
         if len({draft.id for draft in self._drafts}) != len(self._drafts):
             raise VersionMismatch
@@ -181,13 +181,13 @@ class Drafts:
         signatures: list[tuple[int, ...]] = []
         for no, draft in zip(numbers, self._drafts, strict=True):
             at, claims = micros(draft.at), draft.claims
-            for token in dict.fromkeys(draft.tokens + claims):
-                tokens.append((self._tenant, token, no, at, int(token in claims)))
+            distinct = dict.fromkeys(draft.tokens + claims)
+            tokens += [(self._tenant, token, no, at, int(token in claims)) for token in distinct]
             if draft.signature:
                 signatures.append((self._tenant, no, *words(draft.signature)))
         tokens.sort()  # who claims several does so in one order, or two would wait for each other
-        self._connection.executemany(_INSERT_TOKENS, tokens)
-        self._connection.executemany(_INSERT_SIGNATURES, signatures)
+        self._connection.executemany(INSERT_TOKENS, tokens)
+        self._connection.executemany(INSERT_SIGNATURES, signatures)
 
 
 _LOCK_PEOPLE: Final = f"""SELECT key, no, page, place, marks, anywhere FROM subjects WHERE tenant_no = ? AND key {EACH}
@@ -198,8 +198,8 @@ _INSERT_PEOPLE: Final = (
 _COLUMNS: Final = "subject_no, kind, id, root, version, at, created, updated, marks, sealed"
 _INSERT: Final = f"INSERT INTO records (no, tenant_no, {_COLUMNS}) VALUES ({', '.join('?' * 12)})"
 _UPDATE: Final = f"UPDATE records SET ({_COLUMNS}) = ({', '.join('?' * 10)}) WHERE no = ?"
-_INSERT_TOKENS: Final = "INSERT INTO tokens (tenant_no, token, record_no, at, claim) VALUES (?, ?, ?, ?, ?)"
-_INSERT_SIGNATURES: Final = "INSERT INTO signatures (tenant_no, record_no, s0, s1, s2, s3) VALUES (?, ?, ?, ?, ?, ?)"
+INSERT_TOKENS: Final = "INSERT INTO tokens (tenant_no, token, record_no, at, claim) VALUES (?, ?, ?, ?, ?)"
+INSERT_SIGNATURES: Final = "INSERT INTO signatures (tenant_no, record_no, s0, s1, s2, s3) VALUES (?, ?, ?, ?, ?, ?)"
 
 
 def forget_index(connection: Connection, records: Sequence[int]) -> None:

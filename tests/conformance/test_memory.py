@@ -6,6 +6,7 @@ from capsule_core.journal import MemoryJournal
 from capsule_core.ledger import MemoryLedger
 from capsule_core.memory import MemoryKeystore
 from capsule_core.testing.conformance.clauses import Capabilities
+from capsule_core.testing.conformance.derived import run_derived_conformance
 from capsule_core.testing.conformance.holder import run_holder_conformance
 from capsule_core.testing.conformance.journal import run_journal_conformance
 from capsule_core.testing.conformance.keystore import run_keystore_conformance
@@ -19,6 +20,10 @@ IN_MEMORY = Capabilities(durable=False, readable=False)
 
 def test_the_record_store_keeps_its_contract() -> None:
     assert run_record_store_conformance(memory_store, capabilities=IN_MEMORY) == ("C2: not durable",)
+
+
+def test_what_records_are_found_by_keeps_its_contract() -> None:
+    assert run_derived_conformance(memory_store) == ("I1: not losable", "I3: not losable")
 
 
 def test_the_page_store_keeps_its_contract() -> None:

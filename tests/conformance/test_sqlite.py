@@ -7,13 +7,17 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from capsule_core.testing.conformance.derived import run_derived_conformance
 from capsule_core.testing.conformance.holder import run_holder_conformance
 from capsule_core.testing.conformance.journal import run_journal_conformance
 from capsule_core.testing.conformance.keystore import run_keystore_conformance
 from capsule_core.testing.conformance.ledger import run_ledger_store_conformance
 from capsule_core.testing.conformance.pages import run_page_store_conformance
 from capsule_core.testing.conformance.records import run_record_store_conformance
-from tests.conformance.worlds import held_on_disk, on_disk, template
+from tests.conformance.worlds import held_on, on_disk, template
+
+
+NOT_LOSABLE = ("I1: not losable", "I3: not losable")
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +34,10 @@ def fewer() -> settings:
 
 def test_the_record_store_keeps_its_contract(original: Path, tmp_path: Path, fewer: settings) -> None:
     assert run_record_store_conformance(on_disk(original, tmp_path, "records"), settings=fewer) == ()
+
+
+def test_what_records_are_found_by_keeps_its_contract(original: Path, tmp_path: Path, fewer: settings) -> None:
+    assert run_derived_conformance(on_disk(original, tmp_path, "records"), settings=fewer) == NOT_LOSABLE
 
 
 def test_the_page_store_keeps_its_contract(original: Path, tmp_path: Path, fewer: settings) -> None:
@@ -50,4 +58,4 @@ def test_the_ledger_store_keeps_its_contract(original: Path, tmp_path: Path, few
 
 def test_the_holder_keeps_its_contract(original: Path, tmp_path: Path, fewer: settings) -> None:
     make = on_disk(original, tmp_path, "records")
-    assert run_holder_conformance(lambda: held_on_disk(make()), settings=fewer) == ()
+    assert run_holder_conformance(lambda: held_on(make()), settings=fewer) == ()

@@ -26,6 +26,7 @@ from capsule_services.runtime.channels import open_channel
 from capsule_services.runtime.holders.client import RemoteHolder
 from capsule_services.runtime.holders.servicer import HolderServicer
 from capsule_services.runtime.holding import Holding
+from capsule_services.runtime.paging import Paging
 from capsule_services.runtime.reads import ReadLog
 from capsule_services.runtime.server import Served, opened
 from tests.conformance.worlds import Held, held
@@ -51,7 +52,7 @@ def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Held]:
         served = Served(
             holder_pb2.DESCRIPTOR.services_by_name["HolderService"],
             holder_pb2_grpc.add_HolderServiceServicer_to_server,
-            HolderServicer(holding, signer),
+            HolderServicer(holding, signer, Paging(bytes(32))),
         )
         with opened(
             served,

@@ -31,7 +31,9 @@ from capsule_sql.journals import SqlJournal
 from capsule_sql.keystores import SqlKeystore
 from capsule_sql.ledgers import SqlLedger
 from capsule_sql.migration import Role
+from capsule_sql.postgres import open_postgres
 from capsule_sql.records import SqlStore
+from tests.postgres import Database as Postgresql
 
 ROOT_KEY = bytes(range(32))
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -133,6 +135,60 @@ def on_disk(original: Path, folder: Path, port: str) -> Callable[[], OnDisk]:
 
 
 @attrs.define
+class OnServer:
+    """All ports in a database of a server, the keystore in files of *folder*."""
+
+    database: Postgresql
+    folder: Path
+    port: str = "records"
+    opened: list[Any] = attrs.Factory(list)
+    records: SqlStore = attrs.field(init=False)
+    keystore: SqlKeystore = attrs.field(init=False)
+    journal: SqlJournal = attrs.field(init=False)
+    ledger: SqlLedger = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._open()
+
+    @property
+    def store(self) -> Any:
+        return getattr(self, self.port)
+
+    def reopen(self) -> None:
+        self._close_connections()
+        self._open()
+
+    def files(self) -> Sequence[bytes]:
+        raise AssertionError("what PostgreSQL deletes stays in its files; only keys are destroyed there")
+
+    def lose(self) -> None:
+        self.database.server.crash()  # with our connections open: they must find out by themselves
+
+    def close(self) -> None:
+        self._close_connections()
+        self.database.empty()
+
+    def _open(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+        data, journal = open_postgres(self.database.url, Role.DATA), open_postgres(self.database.url, Role.JOURNAL)
+        keys = open_database(self.folder / "keystore.db", Role.KEYSTORE)
+        self.opened = [data, journal, keys]
+        self.journal = SqlJournal(journal)
+        self.keystore = SqlKeystore(keys, ROOT_KEY, secrets.token_bytes)
+        self.records, self.ledger = SqlStore(data, self.journal), SqlLedger(data)
+
+    def _close_connections(self) -> None:
+        for each in self.opened:
+            each.close()
+
+
+def on_server(database: Postgresql, folder: Path, port: str) -> Callable[[], OnServer]:
+    """Return what makes one fresh deployment after the other, in one database that is emptied in between."""
+    numbers = count()
+    return lambda: OnServer(database, folder / f"{port}{next(numbers)}", port)
+
+
+@attrs.define
 class Time:
     """A clock that stands until it is moved."""
 
@@ -213,5 +269,5 @@ def held_in_memory() -> Held:
     return held(MemoryStore(ledger, journal), MemoryKeystore(), journal, ledger)
 
 
-def held_on_disk(disk: OnDisk) -> Held:
+def held_on(disk: OnDisk | OnServer) -> Held:
     return held(disk.records, disk.keystore, disk.journal, disk.ledger, close=disk.close)

@@ -26,16 +26,17 @@ class Capabilities:
 
     *durable*: ``reopen`` gives the same data from a second opening. *concurrent*: many threads may call at once.
     *readable*: the files it keeps can be searched. *given*: time and actor of a call are the caller's to give (across a
-    wire they are the other side's).
+    wire they are the other side's). *losable*: what records are found by can be lost.
     """
 
     durable: bool = True
     concurrent: bool = True
     readable: bool = True
     given: bool = True
+    losable: bool = False
 
 
-_Capability = Literal["durable", "concurrent", "readable", "given"]
+_Capability = Literal["durable", "concurrent", "readable", "given", "losable"]
 
 
 def require(holds: object, clause: str, because: str) -> None:

@@ -1,0 +1,52 @@
+"""The ports on PostgreSQL keep their contracts, all of them, through restarts and a crash of the server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from capsule_core.testing.conformance.clauses import Capabilities
+from capsule_core.testing.conformance.derived import run_derived_conformance
+from capsule_core.testing.conformance.holder import run_holder_conformance
+from capsule_core.testing.conformance.journal import run_journal_conformance
+from capsule_core.testing.conformance.ledger import run_ledger_store_conformance
+from capsule_core.testing.conformance.pages import run_page_store_conformance
+from capsule_core.testing.conformance.records import run_record_store_conformance
+from tests.conformance.worlds import held_on, on_server
+from tests.postgres import Database
+
+
+@pytest.fixture
+def fewer() -> settings:
+    """An example on a server costs thirty in memory."""
+    usual = settings()
+    return settings(usual, max_examples=max(5, usual.max_examples // 6))
+
+
+def test_the_record_store_keeps_its_contract(database: Database, tmp_path: Path, fewer: settings) -> None:
+    assert run_record_store_conformance(on_server(database, tmp_path, "records"), settings=fewer) == ()
+
+
+def test_what_records_are_found_by_is_made_again_after_a_crash(database: Database, tmp_path: Path) -> None:
+    few = settings(max_examples=3)
+    losable = Capabilities(losable=True)
+    assert run_derived_conformance(on_server(database, tmp_path, "records"), capabilities=losable, settings=few) == ()
+
+
+def test_the_page_store_keeps_its_contract(database: Database, tmp_path: Path, fewer: settings) -> None:
+    assert run_page_store_conformance(on_server(database, tmp_path, "records"), settings=fewer) == ()
+
+
+def test_the_journal_keeps_its_contract(database: Database, tmp_path: Path, fewer: settings) -> None:
+    assert run_journal_conformance(on_server(database, tmp_path, "journal"), settings=fewer) == ()
+
+
+def test_the_ledger_store_keeps_its_contract(database: Database, tmp_path: Path, fewer: settings) -> None:
+    assert run_ledger_store_conformance(on_server(database, tmp_path, "ledger"), settings=fewer) == ()
+
+
+def test_the_holder_keeps_its_contract(database: Database, tmp_path: Path, fewer: settings) -> None:
+    make = on_server(database, tmp_path, "records")
+    assert run_holder_conformance(lambda: held_on(make()), settings=fewer) == ()

