@@ -16,10 +16,12 @@ from typing import Any, Final
 import attrs
 import psycopg
 
-from capsule_sql.migration import Role, migrate_server
+from capsule_sql.migration import Role
+from capsule_sql.provisioning import database_of, provision
 
 _ADMIN: Final = "admin"
-_APP: Final = "app"
+_SERVICE: Final = "original"
+_APP: Final = database_of(_SERVICE)
 _FAST: Final = ("fsync=off", "full_page_writes=off", "max_connections=200")
 _SCHEMAS: Final = {role: role.schema for role in (Role.DATA, Role.LEDGER, Role.JOURNAL)}
 # The shell ends the server when its standard input closes, however we end.
@@ -115,22 +117,11 @@ class Server:
     def fresh(self) -> Database:
         """Make a database with all schemas, empty, as a copy of one that was made once."""
         with psycopg.connect(self.url(), autocommit=True) as admin:
-            if not admin.execute("SELECT 1 FROM pg_database WHERE datname = 'original'").fetchone():
-                self._make_original(admin)
+            if not admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (_APP,)).fetchone():
+                provision(self.url(), _SERVICE, password=_SERVICE, roles=list(_SCHEMAS))
             name = f"d{next(self._numbers)}"
-            admin.execute(f"CREATE DATABASE {name} TEMPLATE original STRATEGY wal_log")
+            admin.execute(f"CREATE DATABASE {name} TEMPLATE {_APP} STRATEGY wal_log")
         return Database(self, name)
-
-    def _make_original(self, admin: psycopg.Connection[Any]) -> None:
-        admin.execute(f"CREATE ROLE {_APP} LOGIN")
-        admin.execute("CREATE DATABASE original")
-        for role, schema in _SCHEMAS.items():
-            with psycopg.connect(self.url("original")) as owner:
-                migrate_server(owner, role)
-            with psycopg.connect(self.url("original"), autocommit=True) as owner:
-                owner.execute(f"GRANT USAGE ON SCHEMA {schema} TO {_APP}")
-                owner.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {_APP}")
-                owner.execute(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {_APP}")
 
     def _run(self, command: list[Any], *, check: bool = True) -> int:
         done = subprocess.run(

@@ -1,9 +1,9 @@
-"""Open what a service keeps in its folder.
+"""Open what a service keeps: in its folder, or the records and logs in a PostgreSQL database.
 
 ::
 
-    data.db       records, key pages, changes log           (what a backup holds)
-    reads.db      the log of reads
+    data.db       records, key pages, changes log           (what a backup holds; or schema data of the database)
+    reads.db      the log of reads                          (or schema reads of the database)
     keystore.db   page keys, wrapped by root.key            (never in a backup)
     journal.db    what a restored backup must be told       (never in a backup)
     mirror/       second copies of keystore and journal; put the folder on another medium
@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -28,7 +28,9 @@ from capsule_core.names import made_id
 from capsule_core.personal import Kind
 from capsule_core.repository import Repository
 from capsule_core.vault import Vault
+from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.holding import Holding
+from capsule_services.runtime.metrics import Reading, readings_of
 from capsule_services.runtime.paging import Paging
 from capsule_services.runtime.process import Host
 from capsule_services.runtime.reads import ReadLog
@@ -37,22 +39,29 @@ from capsule_sql.journals import SqlJournal
 from capsule_sql.keystores import SqlKeystore
 from capsule_sql.ledgers import SqlLedger
 from capsule_sql.migration import Role
+from capsule_sql.postgres import open_postgres
 from capsule_sql.records import SqlStore
 from capsule_sql.root_key import load_or_create_root_key
+from capsule_sql.standing import examine
+from capsule_sql.statements import Transactions
 
-__all__ = ["Opened", "open_holding"]
+__all__ = ["DATABASE", "Opened", "open_holding"]
+
+DATABASE: Final = "database.url"
+"""The file in a service's folder that says how it connects to its PostgreSQL database."""
 
 _MIRROR: Final = "mirror"
 
 
 @attrs.frozen(kw_only=True)
 class Opened:
-    """A holding, the page tokens of its lists, its signer, and how to close it all."""
+    """A holding, the page tokens of its lists, its signer, how to close it all, and numbers for whoever watches."""
 
     holding: Holding
     paging: Paging
     signer: Signer
     stack: ExitStack
+    readings: Mapping[str, Reading] = attrs.field(factory=dict)
 
     def resume(self) -> None:
         """Lead what a crash interrupted to its end; before anybody is served."""
@@ -85,12 +94,12 @@ def open_holding(host: Host, service: str, kinds: Sequence[Kind]) -> Opened:
             _file(stack, folder / "journal.db", Role.JOURNAL),
             _file(stack, folder / _MIRROR / "journal.db", Role.JOURNAL),
         )
-        data = _file(stack, folder / "data.db", Role.DATA)
+        data, log = _databases(stack, host)
         store, ledger = SqlStore(data, journal), SqlLedger(data)
-        vault = Vault(store, keystore, journal, secrets.token_bytes)
+        vault = Vault(store, keystore, journal, secrets.token_bytes, shared=data.shared)
         repository = Repository(store, vault, kinds, host.settings.phone_region)
         eraser = Eraser(store, vault, ledger, signer, service)
-        reads = stack.enter_context(ReadLog(SqlLedger(_file(stack, folder / "reads.db", Role.LEDGER))))
+        reads = stack.enter_context(ReadLog(SqlLedger(log)))
 
         def new_erasure() -> str:
             return made_id("e", now=host.clock.now(), randomness=secrets.token_bytes(10))
@@ -106,8 +115,29 @@ def open_holding(host: Host, service: str, kinds: Sequence[Kind]) -> Opened:
             random=secrets.token_bytes,
         )
         paging = Paging(load_or_create_root_key(folder / "pages.key"))
-        return Opened(holding=holding, paging=paging, signer=signer, stack=stack.pop_all())
+        readings = readings_of(holding, unshipped=lambda: data.rows("SELECT count(*) FROM outbox", ())[0][0])
+        return Opened(holding=holding, paging=paging, signer=signer, stack=stack.pop_all(), readings=readings)
     raise AssertionError  # pragma: no cover
+
+
+def _databases(stack: ExitStack, host: Host) -> tuple[Transactions, Transactions]:
+    """Open where the records and the log of reads are."""
+    folder, server = host.settings.data, host.settings.database
+    if server is None:
+        return _file(stack, folder / "data.db", Role.DATA), _file(stack, folder / "reads.db", Role.LEDGER)
+    url = _url(server)
+    examine(url)
+    opened = open_postgres(url, Role.DATA), open_postgres(url, Role.LEDGER)
+    for database in opened:
+        stack.callback(database.close)
+    return opened
+
+
+def _url(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise StartRefused(f"{file} cannot be read; run capsule db init, or correct CAPSULE_DATABASE") from None
 
 
 def _file(stack: ExitStack, path: Path, role: Role) -> Database:

@@ -1,0 +1,91 @@
+"""``capsule db``: prepare a PostgreSQL server for a deployment."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final
+from urllib.parse import unquote, urlsplit
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from capsule_core.errors import CapsuleError
+from capsule_services.runtime.deployment import ORDER
+from capsule_services.runtime.faults import StartRefused
+from capsule_services.runtime.opening import DATABASE
+from capsule_sql.provisioning import database_of, provision
+
+__all__ = ["db", "init", "prepare"]
+
+db = typer.Typer(no_args_is_help=True, help="Keep records and logs in PostgreSQL instead of files.")
+
+_REFUSED: Final = 2
+
+
+@db.callback()
+def begin() -> None:
+    """Keep records and logs in PostgreSQL instead of files."""
+
+
+@db.command()
+def init(
+    admin_url: Annotated[
+        str, typer.Option("--admin-url", metavar="URL", help="The server, as a role that may make roles and databases.")
+    ],
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder of the deployment; made if it is new.")],
+) -> None:
+    """Make a database and a role of its own for each service, and write down how it connects.
+
+    Repeat it after an upgrade: it brings the tables to the new version and changes nothing else. The files with the
+    URLs hold passwords; they are readable by their owner only. Then: capsule up --data DIR.
+    """
+    try:
+        files = prepare(data, admin_url)
+    except (CapsuleError, StartRefused) as error:
+        sys.stderr.write(f"capsule: {error}\n")
+        raise typer.Exit(_REFUSED) from None
+    table = Table("service", "database and role", "how it connects", title="Prepared", title_style="bold green")
+    for service, file in files.items():
+        table.add_row(service, database_of(service), str(file))
+    Console().print(table)
+
+
+def prepare(folder: Path, admin_url: str) -> Mapping[str, Path]:
+    """Prepare the server for every service of the deployment in *folder*; return the files that say how each connects.
+
+    Raises:
+        CapsuleError: the server cannot be prepared; the text says why.
+        StartRefused: a file cannot be written.
+    """
+    return {service: _prepared(folder / service / DATABASE, service, admin_url) for service in ORDER}
+
+
+def _prepared(file: Path, service: str, admin_url: str) -> Path:
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        password = _password(file)
+        url = provision(admin_url, service, password=password)
+        draft = file.with_suffix(".new")
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as written:
+            written.write(f"{url}\n")
+        draft.replace(file)
+    except OSError as error:
+        raise StartRefused(
+            f"cannot write {error.filename}: {error.strerror}; choose a folder you may write to"
+        ) from None
+    return file
+
+
+def _password(file: Path) -> str:
+    """Keep the password that services may be using at this moment."""
+    try:
+        known = urlsplit(file.read_text(encoding="utf-8").strip()).password
+    except FileNotFoundError:
+        known = None
+    return unquote(known) if known else secrets.token_urlsafe(32)

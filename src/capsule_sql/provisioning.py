@@ -1,0 +1,160 @@
+"""Prepare a PostgreSQL server for a service: a database, the role that owns it, and the one that uses it.
+
+The service's role owns nothing and may do what its work needs: it adds to the log and cannot change it, and no tenant's
+row is seen without its tenant. Doing it again changes nothing, and brings the schema to this version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import attrs
+import psycopg
+from psycopg import errors, sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from capsule_core.errors import FailedPrecondition
+from capsule_sql.migration import Role, migrate_server
+from capsule_sql.refusals import told_by_server
+
+__all__ = ["ForeignDatabase", "MayNotProvision", "OldServer", "database_of", "provision"]
+
+_OLDEST: Final = 150_000
+_ROLES: Final = (Role.DATA, Role.LEDGER)
+_ALL: Final = "SELECT, INSERT, UPDATE, DELETE"
+_GRANTS: Final = {
+    "alembic_version": "SELECT",
+    "arrivals": "SELECT, INSERT, DELETE",
+    "indexed": "SELECT, INSERT",
+    "leaves": "SELECT, INSERT",  # a log that can only grow, whoever has the service's password
+    "outbox": "SELECT, INSERT, DELETE",
+    "tenants": "SELECT, INSERT",
+}
+_QUIET: Final = {"log_statement": "none", "log_min_error_statement": "panic", "log_error_verbosity": "terse"}
+"""What only a superuser can set: a server's log would say the keys of rows that collide."""
+_MODEST: Final = {"log_parameter_max_length_on_error": "0", "statement_timeout": "10min"}
+
+
+@attrs.define
+class OldServer(FailedPrecondition):
+    """The server is older than what the statements need."""
+
+    reason = "OLD_SERVER"
+    sentence = "the server is older than PostgreSQL 15; upgrade it, or name another"
+
+
+@attrs.define
+class MayNotProvision(FailedPrecondition):
+    """The administrator's role has not the rights to make roles and databases."""
+
+    reason = "MAY_NOT_PROVISION"
+    sentence = "the role of the admin URL may not {what}; give it CREATEROLE and CREATEDB, or use a superuser's URL"
+    what: str
+
+
+@attrs.define
+class ForeignDatabase(FailedPrecondition):
+    """There is a database of that name, and it is somebody else's."""
+
+    reason = "FOREIGN_DATABASE"
+    sentence = "the database {name} is not ours: {why}; nothing in it was changed, drop it or use another server"
+    name: str
+    why: str
+
+
+def database_of(service: str) -> str:
+    """Name the database of a service, and the role that uses it."""
+    return f"capsule_{service}"
+
+
+def provision(admin_url: str, service: str, *, password: str, roles: Sequence[Role] = _ROLES) -> str:
+    """Prepare the server at *admin_url* for *service*; return the URL it connects with, which holds *password*.
+
+    Raises:
+        CapsuleError: the server is old, not reachable or not ours to prepare; the text says what to do.
+    """
+    name = database_of(service)
+    try:
+        with psycopg.connect(admin_url, autocommit=True, connect_timeout=5) as admin:
+            if admin.info.server_version < _OLDEST:
+                raise OldServer
+            _make_roles(admin, name, password)
+            _make_database(admin, name)
+        with psycopg.connect(make_conninfo(admin_url, dbname=name), connect_timeout=5) as owner:
+            owner.execute(_said("SET ROLE {}", f"{name}_owner"))
+            owner.commit()
+            for role in roles:
+                migrate_server(owner, role)
+        with psycopg.connect(make_conninfo(admin_url, dbname=name), autocommit=True, connect_timeout=5) as owner:
+            owner.execute(_said("SET ROLE {}", f"{name}_owner"))
+            for role in roles:
+                _grant(owner, role.schema, name)
+    except errors.InsufficientPrivilege:
+        raise MayNotProvision("do that there") from None
+    except psycopg.Error as error:
+        raise told_by_server(error, f"the data of {service}") from None
+    return _url(admin_url, name, password)
+
+
+def _make_roles(admin: psycopg.Connection[Any], name: str, password: str) -> None:
+    owner = f"{name}_owner"
+    if not _exists(admin, "pg_roles", "rolname", owner):
+        admin.execute(_said("CREATE ROLE {} NOLOGIN", owner))
+    admin.execute(_said("GRANT {} TO CURRENT_USER", owner))
+    if not _exists(admin, "pg_roles", "rolname", name):
+        admin.execute(_said("CREATE ROLE {}", name))
+    # The server gets what it checks passwords with, never the password: it would be in its log of statements.
+    verifier = admin.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
+    admin.execute(_said("ALTER ROLE {} LOGIN NOCREATEDB NOCREATEROLE PASSWORD {}", name, sql.Literal(verifier)))
+    ((powerful,),) = admin.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchall()
+    if powerful:
+        admin.execute(_said("ALTER ROLE {} NOSUPERUSER NOBYPASSRLS NOREPLICATION", name))
+    for setting, value in {**_MODEST, **(_QUIET if powerful else {})}.items():
+        admin.execute(_said("ALTER ROLE {} SET {} = {}", name, setting, sql.Literal(value)))
+
+
+def _make_database(admin: psycopg.Connection[Any], name: str) -> None:
+    if not _exists(admin, "pg_database", "datname", name):
+        create = "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
+        admin.execute(_said(create, name, f"{name}_owner"))
+    select = """SELECT r.rolname, pg_encoding_to_char(d.encoding) FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba
+        WHERE d.datname = %s"""
+    ((owner, encoding),) = admin.execute(select, (name,)).fetchall()
+    if owner != f"{name}_owner":
+        raise ForeignDatabase(name, "another role owns it")
+    if encoding != "UTF8":
+        raise ForeignDatabase(name, "its encoding is not UTF8")
+    admin.execute(_said("REVOKE ALL ON DATABASE {} FROM PUBLIC", name))
+    admin.execute(_said("GRANT CONNECT ON DATABASE {} TO {}", name, name))
+
+
+def _grant(owner: psycopg.Connection[Any], schema: str, name: str) -> None:
+    owner.execute(_said("REVOKE ALL ON SCHEMA {} FROM PUBLIC", schema))
+    owner.execute(_said("GRANT USAGE ON SCHEMA {} TO {}", schema, name))
+    owner.execute(_said("GRANT USAGE ON ALL SEQUENCES IN SCHEMA {} TO {}", schema, name))
+    owner.execute(_said("REVOKE ALL ON ALL TABLES IN SCHEMA {} FROM PUBLIC, {}", schema, name))
+    for (table,) in owner.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", (schema,)).fetchall():
+        rights = sql.SQL(_GRANTS.get(table, _ALL))
+        owner.execute(
+            sql.SQL("GRANT {} ON {} TO {}").format(rights, sql.Identifier(schema, table), sql.Identifier(name))
+        )
+
+
+def _exists(admin: psycopg.Connection[Any], catalog: str, column: str, name: str) -> bool:
+    select = sql.SQL("SELECT 1 FROM {} WHERE {} = %s").format(sql.Identifier(catalog), sql.Identifier(column))
+    return bool(admin.execute(select, (name,)).fetchall())
+
+
+def _said(text: str, *names: str | sql.Composable) -> sql.Composed:
+    """Put names into a statement that takes no parameters."""
+    quoted = [name if isinstance(name, sql.Composable) else sql.Identifier(name) for name in names]
+    return sql.SQL(text).format(*quoted)  # type: ignore[arg-type]
+
+
+def _url(admin_url: str, name: str, password: str) -> str:
+    told = {key: str(value) for key, value in conninfo_to_dict(admin_url).items() if value is not None}
+    kept = {key: told[key] for key in ("host", "hostaddr", "port", "sslmode", "sslrootcert") if key in told}
+    query = f"?{urlencode(kept)}" if kept else ""
+    return f"postgresql://{quote(name)}:{quote(password, safe='')}@/{quote(name)}{query}"
