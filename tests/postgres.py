@@ -19,9 +19,9 @@ import psycopg
 from capsule_sql.migration import Role
 from capsule_sql.provisioning import database_of, provision
 
-_ADMIN: Final = "admin"
+ADMIN: Final = "admin"
 _SERVICE: Final = "original"
-_APP: Final = database_of(_SERVICE)
+APP: Final = database_of(_SERVICE)
 _FAST: Final = ("fsync=off", "full_page_writes=off", "max_connections=200")
 _SCHEMAS: Final = {role: role.schema for role in (Role.DATA, Role.LEDGER, Role.JOURNAL)}
 # The shell ends the server when its standard input closes, however we end.
@@ -66,7 +66,7 @@ class Server:
                 programs = folder / "install" / "bin"
         server = cls(folder, programs, user)
         made = [programs / "initdb", "-D", folder / "data", "-A", "trust", "--no-locale", "--no-sync"]
-        server._run([*made, "-E", "UTF8", "-U", _ADMIN])
+        server._run([*made, "-E", "UTF8", "-U", ADMIN])
         server.start()
         return server
 
@@ -74,7 +74,7 @@ class Server:
     def pid(self) -> int:
         return int((self.folder / "data" / "postmaster.pid").read_text().splitlines()[0])
 
-    def url(self, database: str = "postgres", user: str = _ADMIN) -> str:
+    def url(self, database: str = "postgres", user: str = ADMIN) -> str:
         return f"postgresql://{user}@/{database}?host={self.folder}"
 
     def start(self, *settings: str) -> None:
@@ -117,10 +117,10 @@ class Server:
     def fresh(self) -> Database:
         """Make a database with all schemas, empty, as a copy of one that was made once."""
         with psycopg.connect(self.url(), autocommit=True) as admin:
-            if not admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (_APP,)).fetchone():
+            if not admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (APP,)).fetchone():
                 provision(self.url(), _SERVICE, password=_SERVICE, roles=list(_SCHEMAS))
             name = f"d{next(self._numbers)}"
-            admin.execute(f"CREATE DATABASE {name} TEMPLATE {_APP} STRATEGY wal_log")
+            admin.execute(f"CREATE DATABASE {name} TEMPLATE {APP} STRATEGY wal_log")
         return Database(self, name)
 
     def _run(self, command: list[Any], *, check: bool = True) -> int:
@@ -157,7 +157,7 @@ class Database:
     @property
     def url(self) -> str:
         """As a service connects to it."""
-        return self.server.url(self.name, _APP)
+        return self.server.url(self.name, APP)
 
     @property
     def admin_url(self) -> str:

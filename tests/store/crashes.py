@@ -1,8 +1,9 @@
-"""Die at every step there is, and tell what the next process finds: run as ``python crashes.py SCENARIO FOLDER``.
+"""Die at every step there is, and tell what the next process finds: ``python crashes.py SCENARIO FOLDER [SOCKET NAME]``.
 
 A process of its own, because only one that never started a thread may fork. For step 1, 2, 3, ... a child opens a copy
 of the same files, works, and kills itself there; a second child opens what is left, goes on, and says in one line of
-JSON what it found. The last line is of the child that came through.
+JSON what it found. The last line is of the child that came through. With the folder of a server's socket and the name
+of a database on it, the data is there, and each child has a copy of that too.
 """
 
 from __future__ import annotations
@@ -18,22 +19,25 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import psycopg
 
 from capsule_core.contacts import Email, Person
 from capsule_core.ledger import audit
 from capsule_core.names import SubjectKey
 from capsule_core.receipts import verify
 from capsule_core.records import Mark, Sealed, Shelf, Where
-from capsule_sql.database import Database, open_database
+from capsule_sql.database import open_database
 from capsule_sql.journals import SqlJournal
 from capsule_sql.keystores import SqlKeystore
 from capsule_sql.ledgers import SqlLedger
 from capsule_sql.migration import Role
+from capsule_sql.postgres import open_postgres
 from capsule_sql.records import SqlStore
 from tests.core.desk import ACME, NOON, Desk, note, person
+from tests.postgres import ADMIN, APP
 
 ROWS, BATCH = 600, 200
-FILES = {"data": Role.DATA, "keys": Role.KEYSTORE, "keys2": Role.KEYSTORE, "log": Role.JOURNAL, "log2": Role.JOURNAL}
+FILES = {"keys": Role.KEYSTORE, "keys2": Role.KEYSTORE, "log": Role.JOURNAL, "log2": Role.JOURNAL}
 ANN, BO = ("c" + letter * 26 for letter in "ab")
 
 
@@ -73,9 +77,42 @@ class Stepping:
         return stepping
 
 
-def opened(folder: Path, steps: Steps) -> tuple[Desk, list[Database]]:
-    """Open everything, with a step around every call of a port and every commit of a file."""
-    databases = [open_database(folder / name, role) for name, role in FILES.items()]
+@attrs.frozen
+class Place:
+    """Where everything is: in files of *folder*, or the data in the database *name* of the server at *socket*."""
+
+    folder: Path
+    socket: str = ""
+    name: str = ""
+
+    def url(self, name: str, user: str) -> str:
+        return f"postgresql://{user}@/{name}?host={self.socket}"
+
+    def data(self) -> Any:
+        if not self.socket:
+            return open_database(self.folder / "data", Role.DATA)
+        return open_postgres(self.url(self.name, APP), Role.DATA)
+
+    def copied(self, to: Path) -> Place:
+        shutil.copytree(self.folder, to)
+        if self.socket:
+            self._run(f"CREATE DATABASE {to.name} TEMPLATE {self.name} STRATEGY wal_log")
+        return Place(to, self.socket, to.name)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder)
+        if self.socket:
+            self._run(f"DROP DATABASE {self.name} WITH (FORCE)")
+
+    def _run(self, statement: str) -> None:
+        with psycopg.connect(self.url("postgres", ADMIN), autocommit=True) as admin:
+            admin.execute(statement)
+
+
+def opened(place: Place, steps: Steps) -> tuple[Desk, list[Any]]:
+    """Open everything, with a step around every call of a port and every commit of a file or database."""
+    files = [open_database(place.folder / name, role) for name, role in FILES.items()]
+    databases = [place.data(), *files]
     data, keys, keys2, log, log2 = (steps.around(each, "write", "checkpoint") for each in databases)
     journal = steps.around(SqlJournal(log, log2))
     keystore = steps.around(SqlKeystore(keys, bytes(range(32)), os.urandom, keys2))
@@ -190,8 +227,8 @@ def forked(work: Callable[[], Any]) -> int:
     return 0
 
 
-def worked(folder: Path, steps: Steps, work: Callable[[Desk], Any]) -> Any:
-    desk, databases = opened(folder, steps)
+def worked(place: Place, steps: Steps, work: Callable[[Desk], Any]) -> Any:
+    desk, databases = opened(place, steps)
     steps.taken = 0
     found = work(desk)
     for database in databases:
@@ -199,24 +236,23 @@ def worked(folder: Path, steps: Steps, work: Callable[[Desk], Any]) -> Any:
     return found
 
 
-def main(scenario: str, folder: Path) -> None:
+def main(scenario: str, folder: Path, socket: str = "", name: str = "") -> None:
     prepare, work, finish = SCENARIOS[scenario]
-    original = folder / "original"
-    original.mkdir()
+    original = Place(folder / "original", socket, name)
+    original.folder.mkdir()
     assert forked(lambda: worked(original, Steps(), prepare)) == 0
     for last in count(1):
-        copy = folder / "copy"
-        shutil.copytree(original, copy)
+        copy = original.copied(folder / f"{name}copy")
         ended = forked(lambda copy=copy, last=last: worked(copy, Steps(last), work))
 
-        def tell(copy: Path = copy, last: int = last, ended: int = ended) -> None:
+        def tell(copy: Place = copy, last: int = last, ended: int = ended) -> None:
             print(json.dumps({"step": last, "killed": ended, **worked(copy, Steps(), finish)}))
 
         assert forked(tell) == 0
-        shutil.rmtree(copy)
+        copy.remove()
         if ended == 0:
             return
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])

@@ -10,14 +10,14 @@ import pytest
 from capsule_core.records import Mark
 from tests.core.desk import Desk, note, person
 from tests.core.siege import Traces, besiege
-from tests.store.crashes import Steps, opened
+from tests.store.crashes import Place, Steps, opened
 
 SEEDS = range(4)
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk, databases = opened(tmp_path, Steps())
+    desk, databases = opened(Place(tmp_path), Steps())
     yield desk
     for database in databases:
         database.close()
