@@ -57,6 +57,11 @@ class SqlStore:
         self._outbox = Outbox(self._database, self._journal)
         self._outbox.ship()
 
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may use the same database, and so the same keystore."""
+        return self._database.shared
+
     def read(self, tenant: TenantId, ids: Sequence[RecordId], *, admits: Mark) -> Sequence[Sealed | Refused | None]:
         """Return the records named, in order; None for one that is not there."""
         query = reading(tenant, ids)

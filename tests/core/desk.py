@@ -67,7 +67,9 @@ class Desk:
     signer: Signer = attrs.field(factory=lambda: Signer.from_seed("contacts", bytes(32)))
 
     def __attrs_post_init__(self) -> None:
-        self.vault = Vault(self.store, self.keystore, self.journal, secrets.token_bytes)
+        self.vault = Vault(
+            self.store, self.keystore, self.journal, secrets.token_bytes, shared=getattr(self.store, "shared", False)
+        )
         self.repository = Repository(self.store, self.vault, KINDS)
         self.eraser = Eraser(self.store, self.vault, self.ledger, self.signer, self.signer.name)
         self.sweeping = Sweep(self.store, self.eraser, self.vault, self.repository.kinds)

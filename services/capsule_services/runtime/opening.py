@@ -96,7 +96,7 @@ def open_holding(host: Host, service: str, kinds: Sequence[Kind]) -> Opened:
         )
         data, log = _databases(stack, host)
         store, ledger = SqlStore(data, journal), SqlLedger(data)
-        vault = Vault(store, keystore, journal, secrets.token_bytes, shared=data.shared)
+        vault = Vault(store, keystore, journal, secrets.token_bytes, shared=store.shared)
         repository = Repository(store, vault, kinds, host.settings.phone_region)
         eraser = Eraser(store, vault, ledger, signer, service)
         reads = stack.enter_context(ReadLog(SqlLedger(log)))
