@@ -191,6 +191,10 @@ class MemoryStore:
     def indexed(self, tenant: TenantId) -> None:
         """Say that every record of the tenant was said to ``reindex``; nothing is lost before all is."""
 
+    def unindexed(self) -> Sequence[TenantId]:
+        """Name the tenants for which what records are found by is missing: none."""
+        return []
+
     def add(self, page: SealedPage) -> None:
         """Keep a new page."""
         with self._lock:

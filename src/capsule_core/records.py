@@ -399,6 +399,7 @@ class Derived(Protocol):
     I2. ``reindex`` says anew what records are found by, their claims as their trash lets them have them; of a record
         that is gone it says nothing. What it is told of the same contents twice is the same as once.
     I3. After ``indexed`` it is whole, until it is lost again.
+    I4. ``unindexed`` names every tenant for which it is missing, and no other.
     """
 
     def reindex(self, tenant: TenantId, found_by: Sequence[FoundBy]) -> None:
@@ -407,6 +408,10 @@ class Derived(Protocol):
 
     def indexed(self, tenant: TenantId) -> None:
         """Say that every record of the tenant was said to ``reindex``."""
+        ...
+
+    def unindexed(self) -> Sequence[TenantId]:
+        """Name the tenants for which it is missing."""
         ...
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from capsule_core.names import TenantId
 from capsule_core.records import FoundBy
 from capsule_sql.rows import words
-from capsule_sql.statements import EACH, Connection, listed
+from capsule_sql.statements import EACH, Connection, Transactions, listed
 from capsule_sql.writing import INSERT_SIGNATURES, INSERT_TOKENS, forget_index
 
-__all__ = ["complete", "reindex"]
+__all__ = ["complete", "missing", "reindex"]
 
 _LOCK = f"""SELECT no FROM subjects
     WHERE no IN (SELECT subject_no FROM records WHERE tenant_no = ? AND id {EACH}) ORDER BY no FOR NO KEY UPDATE"""
@@ -39,4 +40,12 @@ def reindex(connection: Connection, tenant: int, found_by: Sequence[FoundBy]) ->
 def complete(connection: Connection, tenant: int) -> None:
     """Mark the index of a tenant as whole, where it can be lost."""
     if connection.shared:
-        connection.execute("INSERT INTO indexed (tenant_no) VALUES (?) ON CONFLICT (tenant_no) DO NOTHING", (tenant,))
+        connection.execute("INSERT INTO indexed (no) VALUES (?) ON CONFLICT (no) DO NOTHING", (tenant,))
+
+
+def missing(database: Transactions) -> list[TenantId]:
+    """Name the tenants whose index was lost."""
+    if not database.shared:
+        return []
+    select = "SELECT tenant FROM tenants t WHERE NOT EXISTS (SELECT 1 FROM indexed i WHERE i.no = t.no) ORDER BY tenant"
+    return [TenantId(tenant) for (tenant,) in database.rows(select, ())]

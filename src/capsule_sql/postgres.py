@@ -86,7 +86,7 @@ class Session:
         """
         if self.tenant_no in self._searchable or self.tenant_no in {None, _NOBODY}:
             return
-        if not self.execute("SELECT 1 FROM indexed WHERE tenant_no = ?", (self.tenant_no,)).fetchall():
+        if not self.execute("SELECT 1 FROM indexed WHERE no = ?", (self.tenant_no,)).fetchall():
             raise IndexMissing
         self._searchable.add(self.tenant_no or _NOBODY)
 
@@ -266,7 +266,7 @@ def _numbered(session: Session, tenant: TenantId, *, makes: bool) -> int:
             insert = "INSERT INTO tenants (tenant) VALUES (?) ON CONFLICT (tenant) DO NOTHING RETURNING no"
             for (number,) in session.execute(insert, (tenant,)).fetchall():
                 session.within(number)
-                session.execute("INSERT INTO indexed (tenant_no) VALUES (?)", (number,))
+                session.execute("INSERT INTO indexed (no) VALUES (?)", (number,))
         rows = session.execute("SELECT no FROM tenants WHERE tenant = ?", (tenant,)).fetchall()
     return int(rows[0][0]) if rows else _NOBODY
 

@@ -196,6 +196,10 @@ class SqlStore:
             lambda connection: indexing.complete(connection, numbered(connection, tenant)), tenant=tenant
         )
 
+    def unindexed(self) -> Sequence[TenantId]:
+        """Name the tenants for which what records are found by is missing."""
+        return indexing.missing(self._database)
+
     def add(self, page: SealedPage) -> None:
         """Keep a new page."""
         self._database.write(lambda connection: keypages.add(connection, page), tenant=page.tenant)

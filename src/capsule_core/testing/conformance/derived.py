@@ -46,7 +46,7 @@ def run_derived_conformance(
     capabilities: Capabilities = Capabilities(),  # noqa: B008  frozen
     settings: hypothesis.settings | None = None,
 ) -> tuple[str, ...]:
-    """Check that *make* makes empty stores that keep I1-I3 (docs/reference/ports.md).
+    """Check that *make* makes empty stores that keep I1-I4 (docs/reference/ports.md).
 
     Returns:
         the clauses that went untried because the adapter lacks a capability.
@@ -90,6 +90,7 @@ def _lose_and_make_again(under: DerivedUnderTest, drafts: Sequence[Sealed], *, l
     store.move(thrown, _BATCH, admits=Mark.NONE, act=_act(_OURS))
     if losable:
         under.lose()
+        require(set(store.unindexed()) == {_OURS, _THEIRS}, "I4", "a tenant whose index is missing is not named")
         _expect_refusal(store, drafts)
     again = [FoundBy(id=d.id, tokens=d.tokens, claims=d.claims, signature=d.signature) for d in drafts]
     for _ in range(2):
@@ -97,6 +98,7 @@ def _lose_and_make_again(under: DerivedUnderTest, drafts: Sequence[Sealed], *, l
     if losable:
         _expect_refusal(store, drafts)
     store.indexed(_OURS)
+    require(list(store.unindexed()) == ([_THEIRS] if losable else []), "I4", "others are named than those it misses")
     _expect_found(store, drafts)
     if losable:
         _refused(lambda: store.select(Where(tenant=_THEIRS, tokens=(1,)), admits=Mark.NONE, limit=1), "another tenant")
@@ -140,7 +142,9 @@ def _expect_claims(store: Store, drafts: Sequence[Sealed]) -> None:
             slot = Slot(2, number)
             rival = attrs.evolve(draft, id=name, root=name, subject=name, slot=slot, tokens=(claim,), claims=(claim,))
             refusal = raised(lambda r=rival: store.write([r], admits=Mark.NONE, act=_act(_OURS)), IdentifierTaken)  # type: ignore[misc]
-            require((refusal is None) == (draft is drafts[0]), "I2", "a claim is not what its record's trash lets it be")
+            require(
+                (refusal is None) == (draft is drafts[0]), "I2", "a claim is not what its record's trash lets it be"
+            )
     if drafts[0].claims:
         back = Where(tenant=_OURS, ids=(drafts[0].id,))
         taken = raised(
