@@ -63,9 +63,19 @@ def told_by_server(error: psycopg.Error, what: str) -> Exception:
     if state == "25006":
         return ReadOnly(what)
     if state is None:
-        return Unavailable() if isinstance(error, psycopg.OperationalError) else error
+        return _told_at_the_door(error, what)
     if state == "42501" or state[:2] in {"28", "3D"}:
         return ServerRefused(what)
     if state in {"42P01", "3F000", "42703"}:
         return NotPrepared(what)
     return Unavailable() if state[:2] in _MOMENTARY else error
+
+
+def _told_at_the_door(error: psycopg.Error, what: str) -> Exception:
+    """A refused connection has no code, only words: those of a server that starts or stops are a matter of time."""
+    if not isinstance(error, psycopg.OperationalError):
+        return error
+    said = str(error)
+    if "FATAL" in said and not any(word in said for word in ("starting up", "shutting down", "too many", "recovery")):
+        return ServerRefused(what)
+    return Unavailable()
