@@ -150,11 +150,11 @@ def _exists(admin: psycopg.Connection[Any], catalog: str, column: str, name: str
 def _said(text: str, *names: str | sql.Composable) -> sql.Composed:
     """Put names into a statement that takes no parameters."""
     quoted = [name if isinstance(name, sql.Composable) else sql.Identifier(name) for name in names]
-    return sql.SQL(text).format(*quoted)  # type: ignore[arg-type]
+    return sql.SQL(text).format(*quoted)
 
 
 def _url(admin_url: str, name: str, password: str) -> str:
     told = {key: str(value) for key, value in conninfo_to_dict(admin_url).items() if value is not None}
-    kept = {key: told[key] for key in ("host", "hostaddr", "port", "sslmode", "sslrootcert") if key in told}
+    kept = [(key, told[key]) for key in ("host", "hostaddr", "port", "sslmode", "sslrootcert") if key in told]
     query = f"?{urlencode(kept)}" if kept else ""
     return f"postgresql://{quote(name)}:{quote(password, safe='')}@/{quote(name)}{query}"

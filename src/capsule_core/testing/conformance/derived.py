@@ -10,7 +10,7 @@ import hypothesis
 from hypothesis import strategies as st
 
 from capsule_core.errors import IdentifierTaken, IndexMissing
-from capsule_core.names import RecordId
+from capsule_core.names import RecordId, SubjectKey
 from capsule_core.records import Act, FoundBy, Mark, Restore, Sealed, Shelf, Slot, Store, Trash, Where
 from capsule_core.testing.conformance import _cases as cases
 from capsule_core.testing.conformance._records import Witness
@@ -140,7 +140,9 @@ def _expect_claims(store: Store, drafts: Sequence[Sealed]) -> None:
         for claim in draft.claims:
             name = RecordId(f"rival{number}")
             slot = Slot(2, number)
-            rival = attrs.evolve(draft, id=name, root=name, subject=name, slot=slot, tokens=(claim,), claims=(claim,))
+            rival = attrs.evolve(
+                draft, id=name, root=name, subject=SubjectKey(name), slot=slot, tokens=(claim,), claims=(claim,)
+            )
             refusal = raised(lambda r=rival: store.write([r], admits=Mark.NONE, act=_act(_OURS)), IdentifierTaken)  # type: ignore[misc]
             require(
                 (refusal is None) == (draft is drafts[0]), "I2", "a claim is not what its record's trash lets it be"

@@ -1,0 +1,1 @@
+"""The doctor: looks at a deployment, running or stopped, changes nothing, and says what to mend."""

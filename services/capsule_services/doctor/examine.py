@@ -1,0 +1,74 @@
+"""The examination: every check, one after the other, and what came of it as a table or as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
+
+from rich.table import Table
+from rich.text import Text
+
+from capsule_services.doctor import files, keys, reach, servers, stores
+from capsule_services.doctor.findings import Finding, Grade, unseen
+from capsule_services.doctor.place import Place
+
+__all__ = ["CHECKS", "Check", "as_json", "as_table", "examine"]
+
+Check = Callable[[Place], Iterable[Finding]]
+"""Looks at one side of a deployment and tells what it found; it changes nothing, and may fail."""
+
+CHECKS: Final[Sequence[Check]] = (
+    files.versions,
+    files.rights,
+    files.room,
+    files.clock,
+    reach.certificates,
+    reach.health,
+    keys.keystores,
+    keys.mirrors,
+    keys.receipts,
+    stores.schemas,
+    stores.integrity,
+    stores.deletion,
+    stores.outboxes,
+    stores.erasures,
+    stores.trash,
+    stores.ledgers,
+    servers.databases,
+)
+"""In this order a deployment is looked at."""
+
+_STYLES: Final = {Grade.GOOD: "green", Grade.NOTE: "yellow", Grade.MEND: "bold red", Grade.UNSEEN: "bold yellow"}
+
+
+def examine(place: Place, checks: Iterable[Check] = CHECKS) -> list[Finding]:
+    """Look at *place* from every side; a side that cannot be looked at keeps none of the others from it."""
+    if not place.services:
+        do = "say --data DIR as for capsule up, and run the doctor as the user who runs the services"
+        return [unseen("folder", f"{place.folder} holds no deployment that can be seen", do)]
+    return [finding for check in checks for finding in _looked(check, place)]
+
+
+def _looked(check: Check, place: Place) -> Iterator[Finding]:
+    try:
+        yield from check(place)
+    except Exception as error:  # noqa: BLE001  what is broken enough to break a check must not hide what the others find
+        why = error.strerror if isinstance(error, OSError) else type(error).__name__
+        do = "run the doctor as the user who runs the services; if another line says what is broken, mend that first"
+        yield unseen(check.__name__, f"cannot be looked at ({why})", do)
+
+
+def as_table(findings: Iterable[Finding]) -> Table:
+    """Write findings for people."""
+    table = Table("", "looked at", "found", "what to do", title="capsule doctor")
+    for finding in findings:
+        told = (finding.what, finding.found, finding.do)  # as they are: a path may look like markup
+        table.add_row(Text(finding.grade.value, _STYLES[finding.grade]), *map(Text, told))
+    return table
+
+
+def as_json(findings: Iterable[Finding]) -> list[dict[str, str]]:
+    """Write findings for programs."""
+    return [
+        {"grade": each.grade.name.lower(), "what": each.what, "found": each.found, "do": each.do} for each in findings
+    ]
