@@ -118,7 +118,7 @@ class Server:
         """Make a database with all schemas, empty, as a copy of one that was made once."""
         with psycopg.connect(self.url(), autocommit=True) as admin:
             if not admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (APP,)).fetchone():
-                provision(self.url(), _SERVICE, password=_SERVICE, roles=list(_SCHEMAS))
+                provision(self.url(), APP, password=_SERVICE, roles=list(_SCHEMAS))
             name = f"d{next(self._numbers)}"
             admin.execute(f"CREATE DATABASE {name} TEMPLATE {APP} STRATEGY wal_log")
         return Database(self, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import sys
 from collections.abc import Mapping
@@ -18,13 +19,14 @@ from capsule_core.errors import CapsuleError
 from capsule_services.runtime.deployment import ORDER
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.opening import DATABASE
-from capsule_sql.provisioning import database_of, provision
+from capsule_sql.provisioning import DEPLOYMENT, database_of, provision, remove
 
-__all__ = ["db", "init", "prepare"]
+__all__ = ["clear", "db", "init", "prepare"]
 
 db = typer.Typer(no_args_is_help=True, help="Keep records and logs in PostgreSQL instead of files.")
 
 _REFUSED: Final = 2
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,29}")
 
 
 @db.callback()
@@ -38,6 +40,9 @@ def init(
         str, typer.Option("--admin-url", metavar="URL", help="The server, as a role that may make roles and databases.")
     ],
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder of the deployment; made if it is new.")],
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="What its databases and roles begin with; one for each deployment.")
+    ] = DEPLOYMENT,
 ) -> None:
     """Make a database and a role of its own for each service, and write down how it connects.
 
@@ -45,31 +50,39 @@ def init(
     URLs hold passwords; they are readable by their owner only. Then: capsule up --data DIR.
     """
     try:
-        files = prepare(data, admin_url)
+        files = prepare(data, admin_url, name)
     except (CapsuleError, StartRefused) as error:
         sys.stderr.write(f"capsule: {error}\n")
         raise typer.Exit(_REFUSED) from None
     table = Table("service", "database and role", "how it connects", title="Prepared", title_style="bold green")
     for service, file in files.items():
-        table.add_row(service, database_of(service), str(file))
+        table.add_row(service, database_of(service, name), str(file))
     Console().print(table)
 
 
-def prepare(folder: Path, admin_url: str) -> Mapping[str, Path]:
+def prepare(folder: Path, admin_url: str, name: str) -> Mapping[str, Path]:
     """Prepare the server for every service of the deployment in *folder*; return the files that say how each connects.
 
     Raises:
         CapsuleError: the server cannot be prepared; the text says why.
-        StartRefused: a file cannot be written.
+        StartRefused: a file cannot be written, or the name is none.
     """
-    return {service: _prepared(folder / service / DATABASE, service, admin_url) for service in ORDER}
+    if not _NAME.fullmatch(name):
+        raise StartRefused("--name must be small letters, digits and underscores, at most 30 and a letter first")
+    return {service: _prepared(folder / service / DATABASE, database_of(service, name), admin_url) for service in ORDER}
 
 
-def _prepared(file: Path, service: str, admin_url: str) -> Path:
+def clear(admin_url: str, name: str) -> None:
+    """Remove the databases and roles of a deployment, with everything in them."""
+    for service in ORDER:
+        remove(admin_url, database_of(service, name))
+
+
+def _prepared(file: Path, name: str, admin_url: str) -> Path:
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        password = _password(file)
-        url = provision(admin_url, service, password=password)
+        known = _password(file)
+        url = provision(admin_url, name, password=known or secrets.token_urlsafe(32), fresh=not known)
         draft = file.with_suffix(".new")
         draft.unlink(missing_ok=True)
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as written:
@@ -83,9 +96,8 @@ def _prepared(file: Path, service: str, admin_url: str) -> Path:
 
 
 def _password(file: Path) -> str:
-    """Keep the password that services may be using at this moment."""
+    """Return the password that the service may be using at this moment; none before the first time."""
     try:
-        known = urlsplit(file.read_text(encoding="utf-8").strip()).password
+        return unquote(urlsplit(file.read_text(encoding="utf-8").strip()).password or "")
     except FileNotFoundError:
-        known = None
-    return unquote(known) if known else secrets.token_urlsafe(32)
+        return ""

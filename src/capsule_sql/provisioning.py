@@ -7,6 +7,7 @@ row is seen without its tenant. Doing it again changes nothing, and brings the s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -19,7 +20,19 @@ from capsule_core.errors import FailedPrecondition
 from capsule_sql.migration import Role, migrate_server
 from capsule_sql.refusals import told_by_server
 
-__all__ = ["ForeignDatabase", "MayNotProvision", "OldServer", "database_of", "provision"]
+__all__ = [
+    "DEPLOYMENT",
+    "ForeignDatabase",
+    "MayNotProvision",
+    "OldServer",
+    "copy_rows",
+    "database_of",
+    "provision",
+    "remove",
+]
+
+DEPLOYMENT: Final = "capsule"
+"""What databases and roles begin with, unless several deployments share a server."""
 
 _OLDEST: Final = 150_000
 _ROLES: Final = (Role.DATA, Role.LEDGER)
@@ -59,27 +72,30 @@ class ForeignDatabase(FailedPrecondition):
     """There is a database of that name, and it is somebody else's."""
 
     reason = "FOREIGN_DATABASE"
-    sentence = "the database {name} is not ours: {why}; nothing in it was changed, drop it or use another server"
+    sentence = "the database {name} is not ours: {why}; nothing in it was changed, choose another --name or server"
     name: str
     why: str
 
 
-def database_of(service: str) -> str:
+def database_of(service: str, deployment: str = DEPLOYMENT) -> str:
     """Name the database of a service, and the role that uses it."""
-    return f"capsule_{service}"
+    return f"{deployment}_{service}"
 
 
-def provision(admin_url: str, service: str, *, password: str, roles: Sequence[Role] = _ROLES) -> str:
-    """Prepare the server at *admin_url* for *service*; return the URL it connects with, which holds *password*.
+def provision(admin_url: str, name: str, *, password: str, fresh: bool = False, roles: Sequence[Role] = _ROLES) -> str:
+    """Prepare the server at *admin_url* for the service whose database and role are called *name*.
+
+    Return the URL it connects with, which holds *password*. With *fresh* there must not be such a role yet.
 
     Raises:
         CapsuleError: the server is old, not reachable or not ours to prepare; the text says what to do.
     """
-    name = database_of(service)
     try:
         with psycopg.connect(admin_url, autocommit=True, connect_timeout=5) as admin:
             if admin.info.server_version < _OLDEST:
                 raise OldServer
+            if fresh and _exists(admin, "pg_roles", "rolname", name):
+                raise ForeignDatabase(name, "another folder uses it")
             _make_roles(admin, name, password)
             _make_database(admin, name)
         with psycopg.connect(make_conninfo(admin_url, dbname=name), connect_timeout=5) as owner:
@@ -94,8 +110,32 @@ def provision(admin_url: str, service: str, *, password: str, roles: Sequence[Ro
     except errors.InsufficientPrivilege:
         raise MayNotProvision("do that there") from None
     except psycopg.Error as error:
-        raise told_by_server(error, f"the data of {service}") from None
+        raise told_by_server(error, "the data") from None
     return _url(admin_url, name, password)
+
+
+def remove(admin_url: str, name: str) -> None:
+    """Drop the database *name* with everything in it, and its roles."""
+    with psycopg.connect(admin_url, autocommit=True, connect_timeout=5) as admin:
+        admin.execute(_said("DROP DATABASE IF EXISTS {} WITH (FORCE)", name))
+        for role in (name, f"{name}_owner"):
+            admin.execute(_said("DROP ROLE IF EXISTS {}", role))
+
+
+def copy_rows(admin_url: str, name: str, to: Path) -> int:
+    """Write every row of the database *name* below *to*, a file a table, as the server holds it; return how many files.
+
+    Row security does not hold for the administrator: so can be seen what is really there.
+    """
+    select = "SELECT schemaname, tablename FROM pg_tables WHERE schemaname = ANY(%s)"
+    with psycopg.connect(make_conninfo(admin_url, dbname=name), connect_timeout=5) as admin:
+        tables = admin.execute(select, ([role.schema for role in _ROLES],)).fetchall()
+        for schema, table in tables:
+            statement = sql.SQL("COPY {} TO STDOUT (FORMAT binary)").format(sql.Identifier(schema, table))
+            with (to / f"{name}.{schema}.{table}").open("wb") as file, admin.cursor().copy(statement) as rows:
+                for part in rows:
+                    file.write(part)
+    return len(tables)
 
 
 def _make_roles(admin: psycopg.Connection[Any], name: str, password: str) -> None:

@@ -1,4 +1,4 @@
-"""Die at every step there is, and tell what the next process finds: ``python crashes.py SCENARIO FOLDER [SOCKET NAME]``.
+"""Die at every step there is, and tell what the next process finds: ``crashes.py SCENARIO FOLDER [SOCKET NAME]``.
 
 A process of its own, because only one that never started a thread may fork. For step 1, 2, 3, ... a child opens a copy
 of the same files, works, and kills itself there; a second child opens what is left, goes on, and says in one line of

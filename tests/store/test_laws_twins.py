@@ -49,7 +49,7 @@ class Twins:
         with closing(sqlite3.connect(self.place.folder / "data")) as file:
             number = file.execute("SELECT no FROM tenants WHERE tenant = ?", (tenant,)).fetchone()
             return {
-                table: file.execute(f"SELECT rowid, * FROM {table} WHERE tenant_no = ?", number).fetchall()
+                table: file.execute(f"SELECT rowid, * FROM {table} WHERE tenant_no = ?", number).fetchall()  # noqa: S608
                 for table in _OWN
             }
 
@@ -57,12 +57,8 @@ class Twins:
         assert self.database is not None
         with psycopg.connect(self.database.admin_url) as owner:
             number = owner.execute("SELECT no FROM data.tenants WHERE tenant = %s", (tenant,)).fetchone()
-            return {
-                table: owner.execute(
-                    f"SELECT ctid::text, xmin::text, xmax::text, t.* FROM data.{table} t WHERE tenant_no = %s", number
-                ).fetchall()
-                for table in _OWN
-            }
+            select = "SELECT ctid::text, xmin::text, xmax::text, t.* FROM data.{} t WHERE tenant_no = %s"
+            return {table: owner.execute(select.format(table), number).fetchall() for table in _OWN}
 
 
 @pytest.fixture(params=["files", "server"])

@@ -12,7 +12,7 @@ import pytest
 from capsule_core.errors import CapsuleError, Unavailable
 from capsule_sql.migration import Role
 from capsule_sql.postgres import open_postgres
-from capsule_sql.provisioning import ForeignDatabase, MayNotProvision, database_of, provision
+from capsule_sql.provisioning import ForeignDatabase, MayNotProvision, database_of, provision, remove
 from capsule_sql.refusals import ServerRefused, UnsafeConnection
 from capsule_sql.standing import Exposed, examine
 from tests.postgres import Server
@@ -24,7 +24,7 @@ PASSWORD = "pass/word@1 %"
 
 @pytest.fixture
 def url(postgres: Server) -> Iterator[str]:
-    yield provision(postgres.url(), SERVICE, password=PASSWORD)
+    yield provision(postgres.url(), NAME, password=PASSWORD)
     with psycopg.connect(postgres.url(), autocommit=True) as admin:
         admin.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")
         admin.execute(f"ALTER ROLE {NAME} NOSUPERUSER NOBYPASSRLS")
@@ -47,8 +47,23 @@ def test_preparing_again_changes_nothing_but_the_password(postgres: Server, url:
             return connection.execute(catalogue).fetchall()
 
     before = everything()
-    assert provision(postgres.url(), SERVICE, password="other") != url
+    assert provision(postgres.url(), NAME, password="other") != url
     assert everything() == before
+
+
+def test_what_another_folder_uses_is_left_alone(postgres: Server, url: str) -> None:
+    with pytest.raises(ForeignDatabase, match="--name"):
+        provision(postgres.url(), NAME, password="other", fresh=True)
+    examine(url)
+
+
+@pytest.mark.usefixtures("url")
+def test_what_was_prepared_can_be_removed_without_a_trace(postgres: Server) -> None:
+    remove(postgres.url(), NAME)
+    with psycopg.connect(postgres.url()) as admin:
+        assert admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (NAME,)).fetchall() == []
+        assert admin.execute("SELECT 1 FROM pg_roles WHERE rolname LIKE %s", (f"{NAME}%",)).fetchall() == []
+    provision(postgres.url(), NAME, password=PASSWORD, fresh=True)
 
 
 def test_the_password_comes_back_from_the_url_as_it_was(url: str) -> None:
@@ -80,7 +95,8 @@ def test_the_service_may_not(url: str, statement: str) -> None:
         connection.execute(statement)
 
 
-def test_nobody_else_may_connect_to_its_database(postgres: Server, url: str) -> None:
+@pytest.mark.usefixtures("url")
+def test_nobody_else_may_connect_to_its_database(postgres: Server) -> None:
     with psycopg.connect(postgres.url(), autocommit=True) as admin:
         admin.execute("CREATE ROLE passerby LOGIN")
     with pytest.raises(psycopg.OperationalError, match="permission denied"):
@@ -123,7 +139,8 @@ def test_a_database_that_would_show_more_than_one_tenant_is_refused(
             connection.execute(f"REVOKE {NAME}_owner FROM {NAME}")
 
 
-def test_the_owner_may_not_serve(postgres: Server, url: str) -> None:
+@pytest.mark.usefixtures("url")
+def test_the_owner_may_not_serve(postgres: Server) -> None:
     with pytest.raises(Exposed):
         examine(postgres.url(NAME))
 
@@ -132,19 +149,19 @@ def test_an_admin_without_rights_is_told_which_are_missing(postgres: Server) -> 
     with psycopg.connect(postgres.url(), autocommit=True) as admin:
         admin.execute("CREATE ROLE weak LOGIN")
     with pytest.raises(MayNotProvision, match="CREATEROLE"):
-        provision(postgres.url(user="weak"), "other", password="x")
+        provision(postgres.url(user="weak"), "capsule_other", password="x")
 
 
 def test_a_database_of_somebody_else_is_left_alone(postgres: Server) -> None:
     with psycopg.connect(postgres.url(), autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {database_of('foreign')}")
     with pytest.raises(ForeignDatabase):
-        provision(postgres.url(), "foreign", password="x")
+        provision(postgres.url(), database_of("foreign"), password="x")
 
 
 def test_a_server_that_is_not_there_is_said_so(tmp_path: Any) -> None:
     with pytest.raises(Unavailable):
-        provision(f"postgresql://admin@/postgres?host={tmp_path}", SERVICE, password="x")
+        provision(f"postgresql://admin@/postgres?host={tmp_path}", NAME, password="x")
     with pytest.raises(Unavailable):
         open_postgres(f"postgresql://admin@/postgres?host={tmp_path}", Role.DATA)
 

@@ -6,6 +6,8 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final, TypeVar
 
 from capsule_api.contacts.v1 import contacts_pb2 as pb
@@ -90,15 +92,19 @@ def look_for_them(memory: Memory) -> str:
     folder = memory.deployment.folder
     erased = [*sample.member("purged").tokens, *sample.member("swept").tokens, "brindlewhist", "snorkelberry"]
     erased.append("quibblefern")
-    found = [*search(folder, erased), *search(memory.artefacts, erased)]
-    expect(not found, f"nothing of the erased is left: {_named(found)}")
     words = [*sample.member("living").tokens, *sample.member("kept").tokens]
-    readable = search(folder, words)
-    expect(not readable, f"nothing of the living can be read: {_named(readable)}")
-    expect(search(memory.artefacts, words), "the search finds what is there to be found: the exports")
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    size = sum(path.stat().st_size for path in files) / (1 << 20)
-    return f"{len(files)} files, {size:.1f} MiB, raw, base64, hexadecimal, compressed: nothing of the erased anywhere"
+    with TemporaryDirectory(prefix="capsule-demo-rows-") as rows:
+        tables = memory.copy_rows(Path(rows))
+        places = (folder, Path(rows))
+        found = [each for place in (*places, memory.artefacts) for each in search(place, erased)]
+        expect(not found, f"nothing of the erased is left: {_named(found)}")
+        readable = [each for place in places for each in search(place, words)]
+        expect(not readable, f"nothing of the living can be read: {_named(readable)}")
+        expect(search(memory.artefacts, words), "the search finds what is there to be found: the exports")
+        files = [path for place in places for path in place.rglob("*") if path.is_file()]
+        size = sum(path.stat().st_size for path in files) / (1 << 20)
+    where = f"{len(files) - tables} files" + (f" and every row of {tables} tables" if tables else "")
+    return f"{where}, {size:.1f} MiB, raw, base64, hexadecimal, compressed: nothing of the erased anywhere"
 
 
 def _swept(memory: Memory) -> privacy_pb2.Erasure | None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
@@ -13,11 +16,13 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from capsule_core.errors import CapsuleError
+from capsule_services.databases import clear, prepare
 from capsule_services.demo.company import CheckFailed
 from capsule_services.demo.proof import PROOF
 from capsule_services.demo.story import WORK, Memory, Step
-from capsule_services.runtime.deployment import Options, running
+from capsule_services.runtime.deployment import ORDER, Options, running
 from capsule_services.runtime.faults import understood
+from capsule_sql.provisioning import copy_rows, database_of
 
 __all__ = ["Played", "show"]
 
@@ -32,8 +37,10 @@ class Played:
     seconds: float
 
 
-def show(folder: Path, artefacts: Path, *, as_json: bool) -> bool:
+def show(folder: Path, artefacts: Path, *, as_json: bool, database_url: str | None = None) -> bool:
     """Play the story on a deployment in *folder*, put summary, exports and receipts into *artefacts*.
+
+    With the *database_url* of an administrator records and logs are on that server.
 
     Return whether every check held.
     """
@@ -43,9 +50,9 @@ def show(folder: Path, artefacts: Path, *, as_json: bool) -> bool:
     with _progress(console) as progress:
         bar = progress.add_task(steps[0][0], total=len(steps))
         began = time.perf_counter()
-        with running(folder, Options(dev=True, region="GB")) as deployment:
+        with _databases(folder, database_url) as rows, running(folder, Options(dev=True, region="GB")) as deployment:
             artefacts.mkdir(parents=True, exist_ok=True)
-            memory = Memory(deployment, artefacts)
+            memory = Memory(deployment, artefacts, rows)
             told = ", ".join(f"{name} at {address}" for name, address in deployment.addresses.items())
             played.append(Played(step=steps[0][0], held=True, told=told, seconds=time.perf_counter() - began))
             for step in (*WORK, *PROOF):
@@ -56,6 +63,23 @@ def show(folder: Path, artefacts: Path, *, as_json: bool) -> bool:
             progress.update(bar, completed=len(played), description="done")
     _tell(console, played, artefacts, as_json=as_json)
     return all(each.held for each in played)
+
+
+@contextmanager
+def _databases(folder: Path, admin_url: str | None) -> Generator[Callable[[Path], int]]:
+    """Give the deployment databases of its own on the server, if one is named, and take them away at the end.
+
+    What is given copies all that is in them to a folder, and returns the number of tables.
+    """
+    if admin_url is None:
+        yield lambda _: 0
+        return
+    name = f"capsule_demo_{secrets.token_hex(4)}"
+    try:
+        prepare(folder, admin_url, name)
+        yield lambda to: sum(copy_rows(admin_url, database_of(service, name), to) for service in ORDER)
+    finally:
+        clear(admin_url, name)
 
 
 def _play(step: Step, memory: Memory) -> Played:

@@ -65,6 +65,7 @@ class Memory:
 
     deployment: Deployment
     artefacts: Path
+    copy_rows: Callable[[Path], int]
     chief: Desk = attrs.field(init=False)
     administrator: Desk = attrs.field(init=False)
     standard: Desk = attrs.field(init=False)
