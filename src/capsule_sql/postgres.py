@@ -34,6 +34,8 @@ _SETTINGS: Final = (
     "-c synchronous_commit=on",  # whatever the server's own setting: what was acknowledged is durable
     "-c default_transaction_isolation=read\\ committed",  # a statement sees what was committed while it waited
     "-c join_collapse_limit=1",  # tokens have no statistics: tables are joined in the order written
+    "-c enable_seqscan=off",  # a plan made while a table was small must not read it whole when it has grown
+    "-c random_page_cost=1.1",
     "-c lock_timeout=30s",
     "-c idle_in_transaction_session_timeout=60s",
 )

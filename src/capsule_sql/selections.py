@@ -21,6 +21,7 @@ _SHELVES: Final = {Shelf.LIVE: "r.trashed IS NULL", Shelf.TRASHED: "r.trashed IS
 _SIGNATURE: Final = ("s0", "s1", "s2", "s3")
 _SUBJECT: Final = "CROSS JOIN subjects s ON s.no = r.subject_no"
 _WHOLE: Final = f"records r {_SUBJECT}"
+_NEWEST: Final = "ORDER BY at DESC, id DESC LIMIT ?"
 _ONE: Final = f"SELECT {SEALED} FROM {_WHOLE} WHERE r.tenant_no = {TENANT} AND r.id = ?"
 _MANY: Final = f"SELECT {SEALED} FROM {_WHOLE} WHERE r.tenant_no = {TENANT} AND r.id {EACH}"
 
@@ -59,11 +60,13 @@ def listing(where: Where, *, admits: Mark, limit: int, after: Cursor | None) -> 
     for part in parts:
         if after is not None:
             part.demand(f"({at}, r.id) < (?, ?)", micros(after.at), after.id)
-    # Each kind lies in the order of time in an index of its own: SQLite merges them, and sorts nothing.
-    found = Query(" UNION ALL ".join(part.text for part in parts), [value for part in parts for value in part.values])
-    found.then("ORDER BY at DESC, id DESC LIMIT ?", limit)
-    wanted = f"SELECT no FROM ({found.text}) AS found"
-    return Query(f"SELECT {SEALED} FROM {_WHOLE} WHERE r.no IN ({wanted}) ORDER BY r.at DESC, r.id DESC", found.values)
+        part.then(_NEWEST, limit)  # each kind lies in the order of time in an index of its own: nothing else is sorted
+    found, *others = parts
+    if others:
+        members = " UNION ALL ".join(f"SELECT * FROM ({part.text}) AS part" for part in parts)
+        found = Query(members, [value for part in parts for value in part.values]).then(_NEWEST, limit)
+    whole = f"({found.text}) AS found CROSS JOIN records r ON r.no = found.no {_SUBJECT}"
+    return Query(f"SELECT {SEALED} FROM {whole} ORDER BY r.at DESC, r.id DESC", found.values)
 
 
 def _by_kind(where: Where) -> list[Where]:

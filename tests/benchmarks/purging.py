@@ -27,7 +27,7 @@ from tests.benchmarks.rig import (
     rigged,
 )
 
-__all__ = ["purging"]
+__all__ = ["erase_all", "purging"]
 
 _BY = ActorRef("user", "u1")
 
@@ -56,12 +56,12 @@ def purging(scale: Scale, folder: Path) -> Iterator[Result]:
             return spent(body)
 
         def ours(number: int) -> Spent:
-            return spent(lambda: _erase(rig.holding.eraser, [people[n].id for n in parts[number]]))
+            return spent(lambda: erase_all(rig.holding.eraser, [people[n].id for n in parts[number]]))
 
         bulk = interleaved({"raw": cascade, "ours": ours}, scale.rounds)
         singles = iter(parts[scale.rounds])
         one = [
-            spent(lambda: _erase(rig.holding.eraser, [people[next(singles)].id]))
+            spent(lambda: erase_all(rig.holding.eraser, [people[next(singles)].id]))
             for _ in range(min(scale.erased_singly, share))
         ]
     theirs = peers.effaced(folder, scale.peers, scale.children)
@@ -117,7 +117,8 @@ def _single(one: list[Spent], memory: list[Spent], theirs: dict[str, Spent] | No
     )
 
 
-def _erase(eraser: Eraser, people: Sequence[str]) -> None:
+def erase_all(eraser: Eraser, people: Sequence[str]) -> None:
+    """Erase *people* at once."""
     subjects = tuple(SubjectKey(each) for each in people)
     name = f"e{secrets.token_hex(8)}"
     erasure = Erasure(tenant=TENANT, id=name, subjects=subjects, ground="purge", by=_BY, requested=NOW)

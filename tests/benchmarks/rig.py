@@ -25,7 +25,6 @@ from capsule_services.runtime.clock import Clock
 from capsule_services.runtime.holding import Holding
 from capsule_services.runtime.opening import Opened, open_holding
 from capsule_services.runtime.process import Host
-from capsule_sql.database import Database
 from capsule_sql.records import SqlStore
 from tests.benchmarks.people import NOW, entry, person, photo_of
 
@@ -68,21 +67,21 @@ class Rig:
     opened: Opened
 
     @property
-    def database(self) -> Database:
+    def database(self) -> Any:
         return cast("SqlStore", self.holding.repository.store)._database
 
 
-def opened(folder: Path) -> Opened:
-    """Open a service's folder, as its process does."""
-    settings = SimpleNamespace(data=folder, phone_region="GB")
+def opened(folder: Path, database: Path | None = None) -> Opened:
+    """Open a service's folder, as its process does; *database* is the file that says where its PostgreSQL is."""
+    settings = SimpleNamespace(data=folder, phone_region="GB", database=database)
     return open_holding(cast("Host", SimpleNamespace(settings=settings, clock=Clock())), "contacts", KINDS)
 
 
 @contextlib.contextmanager
-def rigged(folder: Path) -> Iterator[Rig]:
-    """Open a store in *folder* while the block lasts."""
+def rigged(folder: Path, database: Path | None = None) -> Iterator[Rig]:
+    """Open a store in *folder*, or on the server that *database* names, while the block lasts."""
     folder.mkdir(parents=True, exist_ok=True)
-    held = opened(folder)
+    held = opened(folder, database)
     try:
         yield Rig(held.holding, held)
     finally:
