@@ -90,9 +90,12 @@ class Marking:
             unions[no, record] |= mark
             anywhere[no] |= mark
         bearers = {(no, record) for no, _, _, record in map(self._key, reasons)}
-        update = "UPDATE subjects SET marks = ?, anywhere = ? WHERE no = ?"
-        people = {no for no, _ in bearers}
-        self._connection.executemany(update, [(unions[no, ""], anywhere[no], no) for no in people])
+        alike: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for no in {no for no, _ in bearers}:
+            alike[unions[no, ""], anywhere[no]].append(no)
+        for carried, people in alike.items():
+            update = f"UPDATE subjects SET marks = ?, anywhere = ? WHERE no {EACH}"
+            self._connection.execute(update, (*carried, listed(people)))
         update = "UPDATE records SET marks = ? WHERE tenant_no = ? AND id = ? AND subject_no = ?"
         records = [(unions[no, record], self._tenant, record, no) for no, record in bearers if record]
         self._connection.executemany(update, records)
