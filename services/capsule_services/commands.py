@@ -10,21 +10,43 @@ import tempfile
 import time
 from contextlib import ExitStack
 from datetime import timedelta
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
 import typer
+from phonenumbers import SUPPORTED_REGIONS
 from rich.console import Console
 from rich.table import Table
 
 from capsule_core.errors import CapsuleError, InvalidField
 from capsule_core.receipts import Receipt, describe, verify
+from capsule_services.databases import db
 from capsule_services.demo.show import show
-from capsule_services.runtime.clock import advance
-from capsule_services.runtime.deployment import Options, running
+from capsule_services.doctor.examine import as_json, as_table, examine
+from capsule_services.doctor.findings import exit_code
+from capsule_services.doctor.place import Place
+from capsule_services.release import release
+from capsule_services.runtime.certificates import prepared
+from capsule_services.runtime.clock import advance, wall_time
+from capsule_services.runtime.deployment import ORDER, Options, running
 from capsule_services.runtime.faults import StartRefused
+from capsule_services.runtime.handing import hand_out
 
-__all__ = ["AsJson", "Data", "app", "check", "clock", "demo", "put_ahead", "up"]
+__all__ = [
+    "AsJson",
+    "Data",
+    "app",
+    "begin",
+    "certificates",
+    "check",
+    "clock",
+    "demo",
+    "doctor",
+    "probe",
+    "put_ahead",
+    "up",
+]
 
 app = typer.Typer(
     name="capsule",
@@ -39,13 +61,16 @@ app = typer.Typer(
   capsule demo                      play the whole story on this machine, and check it
   capsule up --data DIR --dev       run the services and say how to connect
   capsule verify RECEIPT --key KEY  check a receipt, offline
+  capsule doctor --data DIR         look at a deployment, and say what to mend
 
 The services keep their files in the data folder and nowhere else; the demo leaves exports and receipts to look at.""",
 )
 clock = typer.Typer(no_args_is_help=True, help="Move the clock of a deployment that runs with --dev.")
 app.add_typer(clock, name="clock")
+app.add_typer(db, name="db")
 
 _REFUSED: Final = 2
+_PATIENCE: Final = 5.0
 _SPAN: Final = re.compile(r"([0-9]{1,6})([smhdw])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -53,12 +78,39 @@ Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Folder
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
+def _tell_release(asked: bool) -> None:
+    if asked:
+        typer.echo(f"capsule {release()}")
+        raise typer.Exit
+
+
+@app.callback()
+def begin(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_tell_release, help="Say which.")
+    ] = False,
+) -> None:
+    """Say which release this is, if that is all."""
+
+
 @app.command()
-def demo(data: Data = None, json_: AsJson = False) -> None:
+def demo(
+    *,
+    data: Data = None,
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Play it on PostgreSQL: a server, as a role that may make roles and databases (capsule_... on it).",
+        ),
+    ] = None,
+    json_: AsJson = False,
+) -> None:
     """Play the story: sign up, import, work, delete, restore, purge, prove; and check every step.
 
-    Starts contacts, identity and privacy as processes of their own over mutual TLS, on SQLite, in a temporary folder
-    that is removed afterwards (or in DIR, which is kept and must be new or empty); summary, exports and receipts stay.
+    Starts contacts, identity and privacy as processes of their own over mutual TLS, in a temporary folder that
+    is removed afterwards (or in DIR, which is kept and must be new or empty); summary, exports and receipts stay.
     Exit code 0: all checks held. 1: one failed, and it says which.
     """
     with ExitStack() as stack:
@@ -71,7 +123,7 @@ def demo(data: Data = None, json_: AsJson = False) -> None:
             folder, artefacts = data / "deployment", data / "artefacts"
         _end_on_signals()
         try:
-            held = show(folder, artefacts, as_json=json_)
+            held = show(folder, artefacts, as_json=json_, database_url=database_url)
         except (StartRefused, CapsuleError) as error:
             _refuse(str(error))
     raise typer.Exit(0 if held else 1)
@@ -92,6 +144,8 @@ def up(
     Prints one line of JSON when all of them report SERVING: every address, the CA, the client certificate, and how to
     connect. A service that ends by itself ends them all, with exit code 1.
     """
+    if region.upper() not in SUPPORTED_REGIONS:
+        _refuse("--region must be a country in two letters (ISO 3166-1), such as DE")
     _end_on_signals()
     ports = {"contacts": contacts_port, "identity": identity_port, "privacy": privacy_port}
     try:
@@ -137,6 +191,65 @@ def check(
     for label, value in told:
         table.add_row(label, value)
     Console().print(table)
+
+
+@app.command()
+def doctor(
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder of the deployment.")],
+    json_: AsJson = False,
+) -> None:
+    """Look at a deployment, running or stopped, and say what to mend. Nothing is changed.
+
+    Exit code 0: all is well. 1: something is to be mended. 2: something could not be looked at.
+    """
+    findings = examine(Place(folder=data))
+    if json_:
+        typer.echo(json.dumps(as_json(findings), indent=2))
+    else:
+        Console().print(as_table(findings))
+    raise typer.Exit(exit_code(findings))
+
+
+@app.command()
+def certificates(
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder whose tls/ has the authority.")],
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="DIR", help="Hand out to a folder for each service.")
+    ] = None,
+) -> None:
+    """Make the local authority and everybody's certificates, or renew what is near its end, without starting anything.
+
+    With --to each service gets a folder with its own certificate and key and the authority's certificate alone.
+    """
+    try:
+        made = prepared(data / "tls", ORDER, now=wall_time())
+        if to is not None:
+            hand_out(made, to)
+    except StartRefused as error:
+        _refuse(str(error))
+    typer.echo(f"certificates are in {data / 'tls' if to is None else to}")
+
+
+@app.command()
+def probe(
+    port: Annotated[
+        int, typer.Argument(metavar="PORT", help="Where the service serves its metrics (CAPSULE_METRICS).")
+    ],
+    live: Annotated[bool, typer.Option("--live", help="Ask whether it is alive at all.")] = False,
+) -> None:
+    """Ask a service on this machine whether it is ready: for the probes of containers, which need no shell for it.
+
+    Exit code 0: it is. 1: it is not, or does not answer.
+    """
+    connection = HTTPConnection("127.0.0.1", port, timeout=_PATIENCE)
+    try:
+        connection.request("GET", "/livez" if live else "/readyz")
+        well = connection.getresponse().status == 200
+    except OSError:
+        well = False
+    finally:
+        connection.close()
+    raise typer.Exit(0 if well else 1)
 
 
 @clock.command("advance")

@@ -30,7 +30,7 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,29}")
 
 
 @db.callback()
-def begin() -> None:
+def _begin() -> None:
     """Keep records and logs in PostgreSQL instead of files."""
 
 

@@ -9,8 +9,9 @@ import attrs
 
 from capsule_core.errors import CapsuleError, RequestReused, ResourceMissing, SubjectErased
 from capsule_core.names import SubjectKey, TenantId
-from capsule_core.records import Answer, Mark, Slot, Store
+from capsule_core.records import Answer, Mark, Slot
 from capsule_core.sealing import open_bytes, seal_bytes
+from capsule_core.stores import Store
 from capsule_core.vault import Vault
 
 __all__ = ["Request", "recall", "seal"]

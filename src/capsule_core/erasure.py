@@ -22,7 +22,8 @@ from capsule_core.errors import PlanStale, ResourceMissing, SubjectErased, Subje
 from capsule_core.ledger import LedgerStore
 from capsule_core.names import ActorRef, SubjectKey, TenantId
 from capsule_core.receipts import Destruction, Method, Outcome, Receipt, Statement, issue
-from capsule_core.records import GUARDED, Expected, Mark, Reason, Sealed, Shelf, Store, Subject, Where
+from capsule_core.records import GUARDED, Expected, Mark, Reason, Sealed, Shelf, Subject, Where
+from capsule_core.stores import Store
 from capsule_core.story import Erasure
 from capsule_core.vault import Vault
 

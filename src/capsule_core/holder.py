@@ -12,14 +12,13 @@ from typing import Final, Protocol
 
 import attrs
 
-from capsule_core import codec
 from capsule_core.erasure import Eraser
 from capsule_core.errors import InvalidField, ResourceMissing, SubjectErased, SubjectHeld
 from capsule_core.index import query_token
 from capsule_core.names import ActorRef, RecordId, SubjectKey, SubjectRef, TenantId
 from capsule_core.personal import Form, Personal
 from capsule_core.receipts import Outcome, Receipt
-from capsule_core.records import Act, Mark, Reason, Shelf, Where
+from capsule_core.records import Act, Cursor, Mark, Reason, Sealed, Shelf, Where
 from capsule_core.repository import Repository
 from capsule_core.story import Erasure
 from capsule_core.sweeping import Sweep, Swept
@@ -182,21 +181,16 @@ class RecordHolder:
 
     def collect(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Iterator[Collected]:
         """Give everything that is kept on the subjects."""
-        where, after = Where(tenant=tenant, subjects=tuple(subjects), shelf=Shelf.ANY), None
-        while True:
-            listing = self._repository.select(where, use=Use.SUBJECT_ACCESS, limit=_AT_ONCE, after=after)
-            for kept in listing.records:
-                yield Collected(
-                    id=kept.id,
-                    subject=kept.subject,
-                    kind=kept.kind,
-                    media_type="application/json",
-                    content=codec.encode(kept.content),
-                    provided=self._provided(kept.kind),
-                )
-            after = listing.after
-            if after is None:
-                return
+        for records, _ in self.pages(tenant, subjects):
+            yield from records
+
+    def pages(
+        self, tenant: TenantId, subjects: Sequence[SubjectKey], *, after: Cursor | None = None
+    ) -> Iterator[tuple[list[Collected], Cursor | None]]:
+        """Give what :meth:`collect` does by the page, each with where to go on *after* it; None after the last."""
+        where = Where(tenant=tenant, subjects=tuple(subjects), shelf=Shelf.ANY)
+        for page in self._repository.stream(where, use=Use.SUBJECT_ACCESS, after=after):
+            yield list(map(self._collected, page.records, page.contents)), page.after
 
     def apply(
         self,
@@ -264,6 +258,16 @@ class RecordHolder:
             after = listing.after
             if after is None:
                 return found
+
+    def _collected(self, record: Sealed, contents: bytes) -> Collected:
+        return Collected(
+            id=record.id,
+            subject=record.subject,
+            kind=record.kind,
+            media_type="application/json",
+            content=contents,
+            provided=self._provided(record.kind),
+        )
 
     def _provided(self, kind: str) -> bool:
         declared = self._repository.kinds[kind].fields.values()

@@ -13,7 +13,7 @@ from capsule_core.names import RecordId, SubjectKey, TenantId, from_micros, micr
 from capsule_core.personal import Kind
 from capsule_core.records import Cursor, Sealed, Slot, Trash
 
-__all__ = ["Kept", "Listing", "from_plain", "kept_as", "to_plain"]
+__all__ = ["Kept", "Listing", "Opened", "from_plain", "kept_as", "to_plain"]
 
 T = TypeVar("T")
 
@@ -44,6 +44,15 @@ class Listing:
     """Some records, newest first, and where to go on; None after the last."""
 
     records: tuple[Kept[Any], ...]
+    after: Cursor | None
+
+
+@attrs.frozen
+class Opened:
+    """Some records, newest first, beside them their contents as ``codec.encode`` writes them, and where to go on."""
+
+    records: tuple[Sealed, ...]
+    contents: list[bytes] = attrs.field(repr=False)
     after: Cursor | None
 
 

@@ -30,8 +30,9 @@ from capsule_core.names import ActorRef, SubjectKey, SubjectRef, TenantId, made_
 from capsule_core.pages import Keystore, PageStore
 from capsule_core.personal import Exact, kind_of
 from capsule_core.receipts import Receipt
-from capsule_core.records import Act, Cursor, Reason, Store, Where
+from capsule_core.records import Act, Cursor, Reason, Where
 from capsule_core.repository import Draft, Repository
+from capsule_core.stores import Store
 from capsule_core.story import Erasure
 from capsule_core.sweeping import Sweep, Swept
 from capsule_core.uses import Use

@@ -7,9 +7,9 @@ that makes its leaf. It never decides who may; it asks ``uses`` whose data a use
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -20,7 +20,7 @@ from capsule_core.codec import Reading
 from capsule_core.errors import CapsuleError, ResourceMissing, VersionMismatch
 from capsule_core.index import found_by_words, index, query_signature
 from capsule_core.intake import refuse_cards
-from capsule_core.kept import Kept, Listing, from_plain, kept_as, to_plain
+from capsule_core.kept import Kept, Listing, Opened, from_plain, kept_as, to_plain
 from capsule_core.names import RecordId, SubjectKey, SubjectRef, TenantId
 from capsule_core.personal import Kind
 from capsule_core.records import (
@@ -35,16 +35,22 @@ from capsule_core.records import (
     Sealed,
     Shelf,
     Slot,
-    Store,
     Where,
 )
 from capsule_core.sealing import Identity, open_blob, seal_blob
+from capsule_core.stores import Store
 from capsule_core.trash import thrown
 from capsule_core.uses import Use, admits, refusal
 from capsule_core.vault import Vault
 from capsule_core.witness import bears_witness
 
-__all__ = ["Draft", "Repository"]
+__all__ = ["A_MESSAGE", "Draft", "Repository"]
+
+A_MESSAGE: Final = 100
+"""How many records go out together: enough that a message costs little, few enough that it is soon there."""
+
+_FIRST: Final = 16
+_MUCH: Final = 2**20
 
 
 @attrs.frozen(kw_only=True)
@@ -95,12 +101,17 @@ class Repository:
         Raises:
             SubjectErased, SubjectRestricted: a subject may not be touched for *use*.
         """
-        found = self.store.read(tenant, names, admits=admits(use))
-        for record in found:
-            if isinstance(record, Refused):
-                raise refusal(record.marks, use)
-        opened = iter(self.open([record for record in found if isinstance(record, Sealed)]))
+        found = [_admitted(record, use) for record in self.store.read(tenant, names, admits=admits(use))]
+        opened = iter(self.open([record for record in found if record is not None]))
         return [None if record is None else next(opened) for record in found]
+
+    def read_beside(
+        self, tenant: TenantId, name: RecordId, beside: RecordId, *, use: Use
+    ) -> tuple[Kept[Any] | None, bool]:
+        """Return a record as :meth:`read` does, and whether there is one of the id *beside*, which is not opened."""
+        record, other = self.store.read(tenant, [name, beside], admits=admits(use))
+        record = _admitted(record, use)
+        return None if record is None else self.open([record])[0], other is not None
 
     def select(
         self,
@@ -128,10 +139,24 @@ class Repository:
             if after is None or len(found) == limit:
                 return Listing(tuple(found), after)
 
-    def select_plain(self, where: Where, *, use: Use, limit: int, after: Cursor | None = None) -> Listing:
-        """Return records as :meth:`select` does, their contents as dictionaries: for whoever writes many of them."""
+    def page(self, where: Where, *, use: Use, limit: int, after: Cursor | None = None) -> Opened:
+        """Open up to *limit* records, newest first, and make no values of them: for whoever passes contents on."""
         page = self.store.select(where, admits=admits(use), limit=limit, after=after)
-        return Listing(tuple(self.open(page.records, codec.decode_plain)), page.after)
+        return Opened(page.records, self.contents(page.records), page.after)
+
+    def stream(self, where: Where, *, use: Use, after: Cursor | None = None) -> Iterator[Opened]:
+        """Open all that is meant, page by page and none before it is asked for; large records come fewer at a time.
+
+        A page begins where the one before it ended, whatever was kept or destroyed in between. The first may be empty.
+        """
+        limit = _FIRST
+        while True:
+            page = self.page(where, use=use, limit=limit, after=after)
+            yield page
+            after = page.after
+            if after is None:
+                return
+            limit = min(2 * limit, A_MESSAGE) if sum(map(len, page.contents)) < _MUCH else max(limit // 4, 1)
 
     def add(self, drafts: Sequence[Draft], *, act: Act, request: Request | None = None) -> list[Kept[Any]]:
         """Keep new and changed contents, all or none.
@@ -226,18 +251,22 @@ class Repository:
             return RecordId(own_id)
         return RecordId(surrogate(self.vault.tenant(tenant), kind.name, own_id))
 
-    def open(self, records: Sequence[Sealed], reading: Reading = codec.decode) -> list[Kept[Any]]:
+    def open(self, records: Sequence[Sealed]) -> list[Kept[Any]]:
         """Open sealed records of one tenant, in order."""
+        return list(map(kept_as, records, self.contents(records, codec.decode)))
+
+    def contents(self, records: Sequence[Sealed], reading: Reading = codec.current) -> list[Any]:
+        """Open the contents of sealed records of one tenant, in order: bytes, or what *reading* makes of them."""
         if not records:
             return []
         keys = self.vault.keys(records[0].tenant, [record.slot for record in records])
         return [self._opened(record, key, reading) for record, key in zip(records, keys, strict=True)]
 
-    def _opened(self, record: Sealed, key: bytes, reading: Reading) -> Kept[Any]:
+    def _opened(self, record: Sealed, key: bytes, reading: Reading) -> Any:
         kind = self.kinds[record.kind]
         identity = Identity(record.tenant, record.subject, record.kind, record.id, record.version)
         schema, contents = open_blob(record.blob, key=key, identity=identity, schema=kind.schema)
-        return kept_as(record, reading(contents, kind, schema))
+        return reading(contents, kind, schema)
 
     def _sealed(self, drafts: Sequence[Draft], act: Act) -> list[Sealed]:
         subjects = [self._subject_of(act.tenant, draft.content) for draft in drafts]
@@ -330,3 +359,9 @@ class Repository:
 
     def _holds(self, kept: Kept[Any], text: str) -> bool:
         return found_by_words(self.kinds[kept.kind], kept.content, text)
+
+
+def _admitted(record: Sealed | Refused | None, use: Use) -> Sealed | None:
+    if isinstance(record, Refused):
+        raise refusal(record.marks, use)
+    return record

@@ -13,7 +13,8 @@ from capsule_core.errors import SubjectErased, SubjectHeld, VersionMismatch
 from capsule_core.names import ActorRef, TenantId
 from capsule_core.personal import Kind
 from capsule_core.receipts import Receipt
-from capsule_core.records import GUARDED, Act, Expected, Mark, Sealed, Shelf, Store, Where
+from capsule_core.records import GUARDED, Act, Expected, Mark, Sealed, Shelf, Where
+from capsule_core.stores import Store
 from capsule_core.story import Erasure
 from capsule_core.uses import Use
 from capsule_core.vault import Vault

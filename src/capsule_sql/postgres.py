@@ -46,7 +46,7 @@ class _Lost(Exception):
 
 
 @attrs.define(eq=False)
-class Session:
+class _Session:
     """A connection; between ``BEGIN`` and ``COMMIT`` it sees the rows of one tenant."""
 
     shared: ClassVar[bool] = True
@@ -124,7 +124,7 @@ class Postgres:
 
     _url: str = attrs.field(repr=False)
     role: Role
-    _idle: deque[Session] = attrs.field(factory=deque, init=False, repr=False)
+    _idle: deque[_Session] = attrs.field(factory=deque, init=False, repr=False)
     _numbers: dict[TenantId, int] = attrs.field(factory=dict, init=False, repr=False)
     _closed: bool = attrs.field(default=False, init=False)
 
@@ -138,7 +138,7 @@ class Postgres:
     ) -> list[Any]:
         """Run one statement that only reads, and return what it found, in one exchange with the server."""
 
-        def ask(session: Session, number: int) -> list[Any]:
+        def ask(session: _Session, number: int) -> list[Any]:
             session.tenant_no = number
             if search:
                 with session.raw.transaction():
@@ -172,7 +172,7 @@ class Postgres:
         while self._idle:
             self._idle.pop().raw.close()
 
-    def _tried(self, body: Callable[[Session, int], T], tenant: TenantId | None, *, makes: bool) -> T:
+    def _tried(self, body: Callable[[_Session, int], T], tenant: TenantId | None, *, makes: bool) -> T:
         for _ in range(_ATTEMPTS):
             try:
                 number = _NOBODY if tenant is None else self._number(tenant, makes=makes)
@@ -183,7 +183,7 @@ class Postgres:
                 continue  # the server was restarted: connections that lay idle are gone with it
         raise VersionMismatch if makes else Unavailable
 
-    def _once(self, body: Callable[[Session], T]) -> T:
+    def _once(self, body: Callable[[_Session], T]) -> T:
         session = self._session()
         try:
             result = body(session)
@@ -195,7 +195,7 @@ class Postgres:
         self._release(session)
         return result
 
-    def _understood(self, error: psycopg.Error, session: Session) -> Exception:
+    def _understood(self, error: psycopg.Error, session: _Session) -> Exception:
         usable = session.leave()
         if usable:
             self._release(session)
@@ -209,7 +209,7 @@ class Postgres:
                 each.raw.close()
         return _Lost()
 
-    def _session(self) -> Session:
+    def _session(self) -> _Session:
         if self._closed:
             raise Unavailable
         try:
@@ -219,7 +219,7 @@ class Postgres:
         session.committing = False
         return session
 
-    def _release(self, session: Session) -> None:
+    def _release(self, session: _Session) -> None:
         if not session.leave():
             session.raw.close()
             return
@@ -227,14 +227,14 @@ class Postgres:
         if self._closed:
             self.close()
 
-    def _connect(self) -> Session:
+    def _connect(self) -> _Session:
         options = " ".join((f"-c search_path={self.role.schema}", *_SETTINGS))
         try:
             raw = psycopg.connect(self._url, autocommit=True, options=options, connect_timeout=5)
         except psycopg.Error as error:
             raise told_by_server(error, self.role.title) from None
         raw.prepared_max = 1000
-        return Session(raw)
+        return _Session(raw)
 
     def _number(self, tenant: TenantId, *, makes: bool) -> int:
         known = self._numbers.get(tenant)
@@ -245,12 +245,12 @@ class Postgres:
         return known
 
 
-def _given(body: Callable[[Session, int], T], number: int, session: Session) -> T:
+def _given(body: Callable[[_Session, int], T], number: int, session: _Session) -> T:
     return body(session, number)
 
 
-def _transaction(body: Callable[[Connection], T]) -> Callable[[Session, int], T]:
-    def run(session: Session, number: int) -> T:
+def _transaction(body: Callable[[Connection], T]) -> Callable[[_Session, int], T]:
+    def run(session: _Session, number: int) -> T:
         with session.raw.pipeline():
             session.begin(number)
             result = body(session)
@@ -260,7 +260,7 @@ def _transaction(body: Callable[[Connection], T]) -> Callable[[Session, int], T]
     return run
 
 
-def _numbered(session: Session, tenant: TenantId, *, makes: bool) -> int:
+def _numbered(session: _Session, tenant: TenantId, *, makes: bool) -> int:
     """Return a tenant's number; a new tenant is there with an index that is empty, and so whole."""
     rows = session.execute("SELECT no FROM tenants WHERE tenant = ?", (tenant,)).fetchall()
     if not rows and makes:

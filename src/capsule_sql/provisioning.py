@@ -6,7 +6,8 @@ row is seen without its tenant. Doing it again changes nothing, and brings the s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -16,15 +17,17 @@ import psycopg
 from psycopg import errors, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from capsule_core.errors import FailedPrecondition
+from capsule_core.errors import FailedPrecondition, Unavailable
 from capsule_sql.migration import Role, migrate_server
-from capsule_sql.refusals import told_by_server
+from capsule_sql.refusals import ServerRefused, told_by_server
 
 __all__ = [
     "DEPLOYMENT",
+    "AdminUrlRefused",
     "ForeignDatabase",
     "MayNotProvision",
     "OldServer",
+    "ServerAway",
     "copy_rows",
     "database_of",
     "provision",
@@ -46,8 +49,30 @@ _GRANTS: Final = {
     "tenants": "SELECT, INSERT",
 }
 _QUIET: Final = {"log_statement": "none", "log_min_error_statement": "panic", "log_error_verbosity": "terse"}
-"""What only a superuser can set: a server's log would say the keys of rows that collide."""
-_MODEST: Final = {"log_parameter_max_length_on_error": "0", "statement_timeout": "10min"}
+"""What only a superuser can set, or whom one lets: a server's log would say the keys of rows that collide."""
+_MODEST: Final = {
+    "log_parameter_max_length_on_error": "0",
+    "statement_timeout": "10min",
+    "lock_timeout": "30s",
+    "idle_in_transaction_session_timeout": "60s",
+}
+
+
+@attrs.define
+class AdminUrlRefused(FailedPrecondition):
+    """The administrator's URL is no URL, or the server does not let it in; what it says holds a password."""
+
+    reason = "ADMIN_URL_REFUSED"
+    sentence = "the admin URL {what}; correct it"
+    what: str
+
+
+@attrs.define
+class ServerAway(Unavailable):
+    """Nobody answers at the administrator's URL."""
+
+    reason = "SERVER_AWAY"
+    sentence = "no server answers at the admin URL; start it, or correct the URL"
 
 
 @attrs.define
@@ -90,33 +115,36 @@ def provision(admin_url: str, name: str, *, password: str, fresh: bool = False, 
     Raises:
         CapsuleError: the server is old, not reachable or not ours to prepare; the text says what to do.
     """
-    try:
+    with _administering(admin_url):
         with psycopg.connect(admin_url, autocommit=True, connect_timeout=5) as admin:
             if admin.info.server_version < _OLDEST:
                 raise OldServer
             if fresh and _exists(admin, "pg_roles", "rolname", name):
                 raise ForeignDatabase(name, "another folder uses it")
-            _make_roles(admin, name, password)
+            _check_ours(admin, name)  # before anything is made or altered
             _make_database(admin, name)
-        with psycopg.connect(make_conninfo(admin_url, dbname=name), connect_timeout=5) as owner:
+        with _at(admin_url, name) as owner:
             owner.execute(_said("SET ROLE {}", f"{name}_owner"))
             owner.commit()
             for role in roles:
                 migrate_server(owner, role)
-        with psycopg.connect(make_conninfo(admin_url, dbname=name), autocommit=True, connect_timeout=5) as owner:
-            owner.execute(_said("SET ROLE {}", f"{name}_owner"))
+        # The service's role comes last and with its rights, or not at all: who uses it at this moment never lacks any.
+        with _at(admin_url, name) as admin:
+            _make_role(admin, name, password)
+            admin.execute(_said("SET LOCAL ROLE {}", f"{name}_owner"))
+            admin.execute(_said("GRANT CONNECT ON DATABASE {} TO {}", name, name))
             for role in roles:
-                _grant(owner, role.schema, name)
-    except errors.InsufficientPrivilege:
-        raise MayNotProvision("do that there") from None
-    except psycopg.Error as error:
-        raise told_by_server(error, "the data") from None
+                _grant(admin, role.schema, name)
     return _url(admin_url, name, password)
 
 
 def remove(admin_url: str, name: str) -> None:
-    """Drop the database *name* with everything in it, and its roles."""
-    with psycopg.connect(admin_url, autocommit=True, connect_timeout=5) as admin:
+    """Drop the database *name* with everything in it, and its roles.
+
+    Raises:
+        CapsuleError: as for `provision`.
+    """
+    with _administering(admin_url), psycopg.connect(admin_url, autocommit=True, connect_timeout=5) as admin:
         admin.execute(_said("DROP DATABASE IF EXISTS {} WITH (FORCE)", name))
         for role in (name, f"{name}_owner"):
             admin.execute(_said("DROP ROLE IF EXISTS {}", role))
@@ -128,7 +156,7 @@ def copy_rows(admin_url: str, name: str, to: Path) -> int:
     Row security does not hold for the administrator: so can be seen what is really there.
     """
     select = "SELECT schemaname, tablename FROM pg_tables WHERE schemaname = ANY(%s)"
-    with psycopg.connect(make_conninfo(admin_url, dbname=name), connect_timeout=5) as admin:
+    with _administering(admin_url), _at(admin_url, name) as admin:
         tables = admin.execute(select, ([role.schema for role in _ROLES],)).fetchall()
         for schema, table in tables:
             statement = sql.SQL("COPY {} TO STDOUT (FORMAT binary)").format(sql.Identifier(schema, table))
@@ -138,11 +166,52 @@ def copy_rows(admin_url: str, name: str, to: Path) -> int:
     return len(tables)
 
 
-def _make_roles(admin: psycopg.Connection[Any], name: str, password: str) -> None:
+@contextmanager
+def _administering(admin_url: str) -> Iterator[None]:
+    """Say in errors of the domain what goes wrong."""
+    try:
+        conninfo_to_dict(admin_url)
+    except psycopg.ProgrammingError:
+        raise AdminUrlRefused("is malformed") from None  # the driver's words repeat what it could not read
+    try:
+        yield
+    except errors.InsufficientPrivilege:
+        raise MayNotProvision("do that there") from None
+    except psycopg.Error as error:
+        told = told_by_server(error, "the data")
+        if isinstance(told, ServerRefused):
+            raise AdminUrlRefused("is not let in by the server") from None
+        if isinstance(told, Unavailable) and error.sqlstate is None:
+            raise ServerAway from None
+        raise told from None
+
+
+def _at(admin_url: str, name: str) -> psycopg.Connection[Any]:
+    return psycopg.connect(make_conninfo(admin_url, dbname=name), connect_timeout=5)
+
+
+def _check_ours(admin: psycopg.Connection[Any], name: str) -> None:
+    select = """SELECT r.rolname, pg_encoding_to_char(d.encoding) FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba
+        WHERE d.datname = %s"""
+    for owner, encoding in admin.execute(select, (name,)):
+        if owner != f"{name}_owner":
+            raise ForeignDatabase(name, "another role owns it")
+        if encoding != "UTF8":
+            raise ForeignDatabase(name, "its encoding is not UTF8")
+
+
+def _make_database(admin: psycopg.Connection[Any], name: str) -> None:
     owner = f"{name}_owner"
     if not _exists(admin, "pg_roles", "rolname", owner):
         admin.execute(_said("CREATE ROLE {} NOLOGIN", owner))
     admin.execute(_said("GRANT {} TO CURRENT_USER", owner))
+    if not _exists(admin, "pg_database", "datname", name):
+        create = "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
+        admin.execute(_said(create, name, owner))
+    admin.execute(_said("REVOKE ALL ON DATABASE {} FROM PUBLIC", name))
+
+
+def _make_role(admin: psycopg.Connection[Any], name: str, password: str) -> None:
     if not _exists(admin, "pg_roles", "rolname", name):
         admin.execute(_said("CREATE ROLE {}", name))
     # The server gets what it checks passwords with, never the password: it would be in its log of statements.
@@ -151,23 +220,14 @@ def _make_roles(admin: psycopg.Connection[Any], name: str, password: str) -> Non
     ((powerful,),) = admin.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchall()
     if powerful:
         admin.execute(_said("ALTER ROLE {} NOSUPERUSER NOBYPASSRLS NOREPLICATION", name))
-    for setting, value in {**_MODEST, **(_QUIET if powerful else {})}.items():
+    allowed = (
+        "SELECT setting FROM unnest(%s::text[]) setting WHERE has_parameter_privilege(current_user, setting, 'SET')"
+    )
+    quiet = {setting: _QUIET[setting] for (setting,) in admin.execute(allowed, (list(_QUIET),))}
+    for setting, value in {**_MODEST, **quiet}.items():
         admin.execute(_said("ALTER ROLE {} SET {} = {}", name, setting, sql.Literal(value)))
-
-
-def _make_database(admin: psycopg.Connection[Any], name: str) -> None:
-    if not _exists(admin, "pg_database", "datname", name):
-        create = "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
-        admin.execute(_said(create, name, f"{name}_owner"))
-    select = """SELECT r.rolname, pg_encoding_to_char(d.encoding) FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba
-        WHERE d.datname = %s"""
-    ((owner, encoding),) = admin.execute(select, (name,)).fetchall()
-    if owner != f"{name}_owner":
-        raise ForeignDatabase(name, "another role owns it")
-    if encoding != "UTF8":
-        raise ForeignDatabase(name, "its encoding is not UTF8")
-    admin.execute(_said("REVOKE ALL ON DATABASE {} FROM PUBLIC", name))
-    admin.execute(_said("GRANT CONNECT ON DATABASE {} TO {}", name, name))
+    # A server that was upgraded from before 15 may still let everybody make tables there.
+    admin.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
 
 
 def _grant(owner: psycopg.Connection[Any], schema: str, name: str) -> None:

@@ -18,9 +18,11 @@ from rich.table import Table
 from tests.benchmarks.accessing import accessing
 from tests.benchmarks.deciding import deciding
 from tests.benchmarks.exporting import exporting
+from tests.benchmarks.fairness import fairness
 from tests.benchmarks.importing import importing
 from tests.benchmarks.keeping_log import keeping_log
 from tests.benchmarks.measuring import QUICK, Benchmark, Result, Scale
+from tests.benchmarks.on_server import on_server
 from tests.benchmarks.purging import purging
 from tests.benchmarks.searching import searching
 from tests.benchmarks.serving import serving
@@ -36,8 +38,10 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "purge": purging,
     "export": exporting,
     "get": serving,
+    "fairness": fairness,
     "access": accessing,
     "search": searching,
+    "server": on_server,
 }
 """What there is to measure, the quickest first."""
 

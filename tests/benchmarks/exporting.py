@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from capsule_core.export import csv, json, vcard
-from capsule_services.contacts.exchange.handlers import Writer, export_contacts
+from capsule_api.contacts.v1 import contacts_pb2
+from capsule_core.repository import A_MESSAGE
+from capsule_services.contacts.exchange.convert import form_of
+from capsule_services.contacts.exchange.handlers import export_contacts
+from capsule_services.runtime.paging import Window
 from tests.benchmarks import peers
 from tests.benchmarks.measuring import Goal, Result, Scale, Spent, interleaved, ratio, spent
 from tests.benchmarks.people import person
@@ -27,14 +30,14 @@ def exporting(scale: Scale, folder: Path) -> Iterator[Result]:
         fill(rig, range(scale.exported))
         plain_table(plain)
         insert_plain(plain, [plain_row(person(n)) for n in range(scale.exported)])
-        _written(rig, json.write)
+        _written(rig, "JSON")
         before = _most_memory()
         sides: dict[str, Callable[[int], Spent]] = {
             "raw json": lambda _: spent(lambda: _json(plain)),
-            "json": lambda _: spent(lambda: _written(rig, json.write)),
+            "json": lambda _: spent(lambda: _written(rig, "JSON")),
             "raw csv": lambda _: spent(lambda: _csv(plain)),
-            "csv": lambda _: spent(lambda: _written(rig, csv.write)),
-            "vcard": lambda _: spent(lambda: _written(rig, vcard.write)),
+            "csv": lambda _: spent(lambda: _written(rig, "CSV")),
+            "vcard": lambda _: spent(lambda: _written(rig, "VCARD")),
         }
         taken = interleaved(sides, scale.rounds)
         growth = (_most_memory() - before) / 1024
@@ -80,8 +83,10 @@ def exporting(scale: Scale, folder: Path) -> Iterator[Result]:
     )
 
 
-def _written(rig: Rig, write: Writer) -> int:
-    return sum(len(piece) for piece in export_contacts(rig.holding, CALL, write))
+def _written(rig: Rig, name: str) -> int:
+    form = form_of(contacts_pb2.ExportContactsRequest.Format.Value(name))
+    assert form
+    return sum(len(piece.data) for piece in export_contacts(rig.holding, CALL, form, Window(A_MESSAGE, None)))
 
 
 def _json(plain: sqlite3.Connection) -> int:

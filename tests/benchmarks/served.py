@@ -31,6 +31,7 @@ from capsule_services.runtime.certificates import CLIENT, Credential, prepared
 from capsule_services.runtime.clock import wall_time
 from capsule_services.runtime.log import made_log
 from capsule_services.runtime.metrics import made_metrics
+from capsule_services.runtime.policy import HEALTH, rules
 from capsule_services.runtime.process import _observing
 from capsule_services.runtime.reporter import Reporter
 from capsule_services.runtime.tokens import KeyRing, made_key, published, sign_token
@@ -39,6 +40,7 @@ from tests.benchmarks.rig import CALLER, TENANT, Rig, fill, rigged
 __all__ = ["ECHO", "main"]
 
 ECHO: Final = "/bench.Echo/GetContact"
+SERVICE: Final = pb.DESCRIPTOR.services_by_name["ContactsService"]
 
 
 def main(folder: Path, contacts: int) -> None:
@@ -69,7 +71,7 @@ def _service(rig: Rig, credential: Credential, ring: KeyRing) -> Any:
     reporter = Reporter(rig.holding, lambda _: True, Path(os.devnull), threading.Event(), log)
     listening = server.opened(
         server.Served(
-            pb.DESCRIPTOR.services_by_name["ContactsService"],
+            SERVICE,
             contacts_pb2_grpc.add_ContactsServiceServicer_to_server,
             ContactsServicer(holding=rig.holding, paging=rig.opened.paging, reporter=reporter),
         ),
@@ -77,7 +79,7 @@ def _service(rig: Rig, credential: Credential, ring: KeyRing) -> Any:
         listen="127.0.0.1:0",
         credential=credential,
         authenticator=Authenticator(verify=ring.verify, peers=frozenset({"contacts"})),
-        observe=_observing(made_metrics(), log),
+        observe=_observing(made_metrics(rules([SERVICE], *HEALTH)), log),
     )
     listening.ready()
     return listening

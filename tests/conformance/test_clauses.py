@@ -14,14 +14,16 @@ from capsule_core.holder import Holder
 from capsule_core.journal import Journal
 from capsule_core.ledger import LedgerStore
 from capsule_core.pages import Keystore, PageStore
-from capsule_core.records import Answers, Backlog, RecordStore
-from capsule_core.testing.conformance import _records, holder, journal, keystore, ledger, pages, records
+from capsule_core.records import RecordStore
+from capsule_core.stores import Answers, Backlog, Derived
+from capsule_core.testing.conformance import _records, derived, holder, journal, keystore, ledger, pages, records
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "ports.md"
-CLAUSE = re.compile(r"^ *([ABCHP]\d+)[. ] *(.*?)(?=^ *[ABCHP]\d+[. ]|\Z)", re.MULTILINE | re.DOTALL)
-PORTS = [RecordStore, Answers, Backlog, PageStore, Keystore, Journal, LedgerStore, Holder]
+CLAUSE = re.compile(r"^ *([ABCHIP]\d+)[. ] *(.*?)(?=^ *[ABCHIP]\d+[. ]|\Z)", re.MULTILINE | re.DOTALL)
+PORTS = [RecordStore, Answers, Backlog, Derived, PageStore, Keystore, Journal, LedgerStore, Holder]
 SUITES = [
     ([records, _records], [RecordStore, Answers, Backlog]),
+    ([derived], [Derived]),
     ([pages], [PageStore]),
     ([keystore], [Keystore]),
     ([journal], [Journal]),
@@ -64,7 +66,7 @@ def in_suite(modules: list[ModuleType]) -> set[str]:
             for node in ast.walk(tree)
             if isinstance(node, ast.Constant)
             and isinstance(node.value, str)
-            and re.fullmatch(r"[ABCHP]\d+", node.value)
+            and re.fullmatch(r"[ABCHIP]\d+", node.value)
             and id(node) not in untried
         }
     return found

@@ -16,7 +16,6 @@ from capsule_core.testing.conformance.pages import run_page_store_conformance
 from capsule_core.testing.conformance.records import run_record_store_conformance
 from tests.conformance.worlds import held_on, on_disk, template
 
-
 NOT_LOSABLE = ("I1: not losable", "I3: not losable")
 
 

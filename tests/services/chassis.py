@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -110,7 +110,12 @@ class Deployment:
 
 @contextlib.contextmanager
 def deployed(
-    folder: Path, *, dev: bool = False, made: datetime | None = None, ready: bool = True
+    folder: Path,
+    *,
+    dev: bool = False,
+    made: datetime | None = None,
+    ready: bool = True,
+    outer: Sequence[grpc.ServerInterceptor] = (),
 ) -> Iterator[Deployment]:
     """Run contacts, and the holder beside it, in this process, on certificates *made* now or then."""
     credentials = prepared(folder / "tls", ["contacts", "privacy"], now=made or wall())
@@ -133,6 +138,7 @@ def deployed(
         authenticator=Authenticator(verify=ring.verify, peers=frozenset({"contacts", "privacy"})),
         observe=outcomes.append,
         dev=dev,
+        outer=outer,
     ) as server:
         if ready:
             server.ready()

@@ -143,7 +143,10 @@ class Desk:
         return f"tenants/{self.caller.tenant}"
 
     def __getattr__(self, method: str) -> Any:
-        return partial(self._ask, rules_of(self.service)[method])
+        rule = rules_of(self.service).get(method)
+        if rule is None:
+            raise AttributeError(method)
+        return partial(self._ask, rule)
 
     def _ask(self, rule: Rule, asked: Any) -> Any:
         permit(rule, self.caller)

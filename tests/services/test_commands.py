@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -15,6 +16,9 @@ from capsule_core.contacts import Person
 from capsule_core.names import ActorRef, SubjectRef, TenantId
 from capsule_core.privacy import Privacy
 from capsule_services.commands import app
+from capsule_services.release import release
+from capsule_services.runtime.deployment import ORDER
+from capsule_services.runtime.metrics import made_metrics, serve_metrics
 
 NOW = datetime(2026, 5, 4, 9, 30, tzinfo=UTC)
 BY = ActorRef("user", "u1")
@@ -59,6 +63,9 @@ def test_help_names_every_command_and_where_to_begin() -> None:
         (["demo"], ["--data", "--json", "Exit code 0"]),
         (["up"], ["--data", "--dev", "--contacts-port", "--identity-port", "--privacy-port", "Ctrl-C"]),
         (["verify"], ["RECEIPT", "--key", "offline", "Exit code 0"]),
+        (["doctor"], ["--data", "--json", "Exit code 0", "Nothing is changed"]),
+        (["probe"], ["PORT", "--live", "Exit code 0"]),
+        (["certificates"], ["--data", "--to", "renew"]),
         (["clock"], ["advance"]),
         (["clock", "advance"], ["SPAN", "30d", "--data"]),
     ],
@@ -158,3 +165,42 @@ def test_without_the_extra_one_sentence_says_what_to_install(missing: str) -> No
     done = subprocess.run([sys.executable, "-c", blocked], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"capsule: {missing} is not installed; run: pip install 'capsule-core[services]'\n"
+
+
+def test_the_release_is_told() -> None:
+    assert told("--version") == (0, f"capsule {release()}\n", "")
+
+
+@pytest.mark.parametrize("region", ["XX", "ZZ", "", "deu", "D", "49", "001", "DE\n"])
+def test_a_region_that_is_none_is_refused_and_nothing_is_started(tmp_path: Path, region: str) -> None:
+    assert "--region" in refused("up", "--data", str(tmp_path / "d"), "--region", region)
+    assert not (tmp_path / "d").exists()
+
+
+def test_certificates_are_made_once_and_handed_out_each_to_its_own(tmp_path: Path) -> None:
+    folder, handed = tmp_path / "d", tmp_path / "handed"
+    assert told("certificates", "--data", str(folder), "--to", str(handed))[0] == 0
+    before = {path: path.read_bytes() for path in sorted(handed.rglob("*.pem"))}
+    assert told("certificates", "--data", str(folder), "--to", str(handed))[0] == 0
+    assert {path: path.read_bytes() for path in sorted(handed.rglob("*")) if path.is_file()} == before
+    assert {path.name for path in handed.iterdir()} == {*ORDER, "client"}
+    authority = (folder / "tls" / "authority.key").read_bytes()
+    for name in ORDER:
+        files = {path.name: path for path in (handed / name).iterdir()}
+        assert set(files) == {"authority.pem", "certificate.pem", "key.pem"}
+        assert all(path.stat().st_mode & 0o777 == 0o600 for path in files.values())
+        assert files["key.pem"].read_bytes() == (folder / "tls" / f"{name}.key").read_bytes() != authority
+        assert files["certificate.pem"].read_bytes() == (folder / "tls" / f"{name}.pem").read_bytes()
+    (tmp_path / "file").touch()
+    refused("certificates", "--data", str(folder), "--to", str(tmp_path / "file"))
+
+
+def test_a_probe_says_what_the_service_says() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    assert told("probe", str(port))[0] == 1
+    stop = serve_metrics(made_metrics(()), port, ready=lambda: False)
+    try:
+        assert [told("probe", str(port), *more)[0] for more in ((), ("--live",))] == [1, 0]
+    finally:
+        stop()

@@ -221,7 +221,12 @@ def test_what_a_holder_tells_comes_back_from_the_wire_as_it_went(
         content=content,
         provided=provided,
     )
-    assert list(convert.collected_from([convert.collected_to(TENANT, collected)])) == [collected]
+    for together in (0, 1, 3):
+        written = list(convert.collections_to(TENANT, [collected] * 7, together=together, token="t"))
+        assert list(convert.collected_from(written)) == [collected] * 7
+        assert [message.next_page_token for message in written] == [*[""] * (len(written) - 1), "t"]
+        assert {len(message.records) for message in written} <= {together, 1, 0}
+        assert all(message.HasField("record") for message in written) == (together == 0)
     omitted = holder_pb2.CollectResponse(omission=holder_pb2.CollectResponse.Omission(count=1))
     assert list(convert.collected_from([omitted])) == []
     for outcome in (Outcome.NOTHING_HELD, None):

@@ -12,6 +12,7 @@ from capsule_core.errors import InvalidField, PageTokenInvalid
 from capsule_core.names import TenantId, from_micros, record_id
 from capsule_core.records import Cursor
 from capsule_core.uses import Use
+from capsule_services.runtime.callers import ServiceCaller
 from capsule_services.runtime.calls import Call
 from capsule_services.runtime.paging import Paging, page_size
 from tests.services.chassis import anna
@@ -39,6 +40,8 @@ def test_a_token_is_refused_for_anything_else(cursor: Cursor) -> None:
     elsewhere = [
         (PAGING, attrs.evolve(CALL, method="/a.B/D"), asked(token)),
         (PAGING, attrs.evolve(CALL, tenant=TenantId("rival")), asked(token)),
+        (PAGING, attrs.evolve(CALL, caller=attrs.evolve(anna(), user="u2")), asked(token)),
+        (PAGING, attrs.evolve(CALL, caller=ServiceCaller("u1")), asked(token)),
         (PAGING, CALL, asked(token, deleted=False)),
         (PAGING, CALL, asked(token, parent="tenants/acme/contacts/c")),
         (Paging(b"j" * 32), CALL, asked(token)),

@@ -56,7 +56,7 @@ class Process:
     def __init__(self, folder: Path, deed: str, **settings: str | int | Path) -> None:
         self.credentials = prepared(folder / "tls", ["contacts"], now=wall())
         self.data, self.addresses = folder / "data", folder / "addresses"
-        told: dict[str, str | int | Path] = {"data": self.data, "addresses": self.addresses, **settings}
+        told: dict[str, str | int | Path] = {"data": self.data, "addresses": self.addresses, "drain": 0, **settings}
         theirs, self.parent = os.pipe()
         self.child = subprocess.Popen(
             [sys.executable, "-c", PROGRAM.replace("DEED", deed)],
@@ -109,7 +109,7 @@ def test_it_serves_when_it_says_so_and_ends_with_its_parent(tmp_path: Path) -> N
     assert code == 0
     assert (service.data / "closed").exists()
     assert not (service.addresses / "contacts").exists()
-    assert [json.loads(line)["event"] for line in err.splitlines()] == ["started", "call", "stopped"]
+    assert {json.loads(line)["event"] for line in err.splitlines()} == {"started", "call", "not_serving", "stopped"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

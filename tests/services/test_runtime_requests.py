@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 import pytest
+from google.api import field_behavior_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -177,6 +183,71 @@ def test_an_unknown_path_is_refused_and_named_by_its_place(path: str) -> None:
         change(pb.Contact(), "about", path)
     assert caught.value.field == "update_mask.paths[1]"
     assert "shoe" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "path", ["*.about", "person.*", "emails[0].address", "tags.0", "create_time.seconds", " about"]
+)
+def test_a_path_is_a_chain_of_fields_and_nothing_else(path: str) -> None:
+    with pytest.raises(InvalidField) as caught:
+        change(pb.Contact(about="after"), path)
+    assert caught.value.field == "update_mask.paths[0]"
+
+
+def test_paths_may_repeat_and_overlap_and_their_order_says_nothing() -> None:
+    sent = pb.Contact(person=pb.Person(given_name="Augusta"), tags=["new"])
+    once = change(sent, "person", "tags")
+    for paths in (["tags", "person", "tags"], ["person.given_name", "person", "tags"], ["person", "person", "tags"]):
+        assert change(sent, *paths) == once
+
+
+def test_no_path_reaches_what_only_the_server_says() -> None:
+    sent = pb.Contact(name="x", display_name="x", etag='"8"', source="IMPORT", has_photo=True, state="DELETED")
+    sent.create_time.GetCurrentTime()
+    for paths in (["*"], ["source", "has_photo", "state", "create_time"], []):
+        result = change(sent, *paths)
+        assert (result.name, result.display_name, result.etag) == (NAME, "Ada King", '"3"')
+        assert (result.source, result.has_photo, result.state) == (0, False, 0)
+        assert not result.HasField("create_time")
+
+
+ENTRY = pb.Entry(name=f"{NAME}/entries/e1", kind=pb.Entry.NOTE, body="before")
+
+
+@pytest.mark.parametrize("paths", [["kind"], ["*"], ["body", "kind"], []])
+def test_what_never_changes_is_refused_and_named_and_may_be_sent_as_it_is(paths: list[str]) -> None:
+    same = pb.Entry(kind=pb.Entry.NOTE, body="after")
+    assert updated(ENTRY, same, FieldMask(paths=paths), field="entry").kind == pb.Entry.NOTE
+    with pytest.raises(InvalidField) as caught:
+        updated(ENTRY, pb.Entry(kind=pb.Entry.CALL, body="after"), FieldMask(paths=paths), field="entry")
+    assert caught.value.field == "entry.kind"
+
+
+def unchanging() -> type[Message]:
+    """A message with a message in it that never changes."""
+    file = descriptor_pb2.FileDescriptorProto(name="unchanging.proto", package="unchanging", syntax="proto3")
+    inner, outer = file.message_type.add(name="Inner"), file.message_type.add(name="Outer")
+    inner.field.add(name="text", number=1, type=FieldDescriptor.TYPE_STRING, label=FieldDescriptor.LABEL_OPTIONAL)
+    field = outer.field.add(name="inner", number=1, type=FieldDescriptor.TYPE_MESSAGE, type_name=".unchanging.Inner")
+    field.label = FieldDescriptor.LABEL_OPTIONAL
+    field.options.Extensions[field_behavior_pb2.field_behavior].append(field_behavior_pb2.IMMUTABLE)
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(descriptor_pb2.DESCRIPTOR.serialized_pb)
+    pool.AddSerializedFile(field_behavior_pb2.DESCRIPTOR.serialized_pb)
+    pool.Add(file)
+    return GetMessageClass(pool.FindMessageTypeByName("unchanging.Outer"))
+
+
+@pytest.mark.parametrize("paths", [["inner"], ["inner.text"], ["*"], []])
+def test_what_never_changes_does_not_change_within_either(paths: list[str]) -> None:
+    kind: Any = unchanging()
+    current, sent = kind(), kind()
+    current.inner.text, sent.inner.text = "before", "before"
+    mask = FieldMask(paths=paths)
+    assert updated(current, sent, mask, field="outer") == current
+    sent.inner.text = "after"
+    with pytest.raises(InvalidField):
+        updated(current, sent, mask, field="outer")
 
 
 def test_a_star_stands_alone() -> None:

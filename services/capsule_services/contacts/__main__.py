@@ -11,6 +11,8 @@ from capsule_core.personal import kind_of
 from capsule_services.contacts.servicer import ContactsServicer
 from capsule_services.runtime.holders.servicer import HolderServicer
 from capsule_services.runtime.keys import authenticator_of
+from capsule_services.runtime.leading import Leading
+from capsule_services.runtime.mender import Mender
 from capsule_services.runtime.opening import open_holding
 from capsule_services.runtime.process import Host, Service, run
 from capsule_services.runtime.reporter import Reporter
@@ -30,10 +32,13 @@ def build(host: Host) -> Service:
     reporter = Reporter(holding, report_to_privacy(host.peers), cursor, host.stopped, host.log)
     sweeper = Sweeper(holding, reporter.wake, host.stopped, host.log)
 
-    def resume() -> None:
+    mender = Mender(holding, host.stopped, host.log)
+
+    def lead() -> None:
         opened.resume()
         reporter.start()
         sweeper.start()
+        mender.start()
 
     return Service(
         served=(
@@ -45,11 +50,13 @@ def build(host: Host) -> Service:
             Served(
                 holder_pb2.DESCRIPTOR.services_by_name["HolderService"],
                 holder_pb2_grpc.add_HolderServiceServicer_to_server,
-                HolderServicer(holding, opened.signer),
+                HolderServicer(holding, opened.signer, opened.paging),
             ),
         ),
         authenticator=authenticator_of(host),
-        resume=resume,
+        readings=opened.readings,
+        looks=holding.watched(host.health),
+        resume=Leading(host.settings.data, lead, host.stopped, host.log).begin,
         close=opened.close,
     )
 

@@ -37,9 +37,11 @@ class _Look:
 
 def databases(place: Place) -> Iterator[Finding]:
     """Look at the database of every service that has one."""
-    for premises in place.services:
-        if premises.on_server:
-            yield from _database(premises, runs=place.runs(premises.service))
+    on_server = [premises for premises in place.services if premises.on_server]
+    if not on_server:
+        yield good("databases", "all in files of the folder")
+    for premises in on_server:
+        yield from _database(premises, runs=place.runs(premises.service))
 
 
 def _database(premises: Premises, *, runs: bool) -> Iterator[Finding]:

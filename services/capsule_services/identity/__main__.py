@@ -19,6 +19,8 @@ from capsule_services.runtime.clock import wall_time
 from capsule_services.runtime.holders.servicer import HolderServicer
 from capsule_services.runtime.holding import Holding
 from capsule_services.runtime.keys import SERVICES
+from capsule_services.runtime.leading import Leading
+from capsule_services.runtime.mender import Mender
 from capsule_services.runtime.opening import open_holding
 from capsule_services.runtime.paging import Paging
 from capsule_services.runtime.process import Host, Service, run
@@ -74,19 +76,24 @@ def build(host: Host) -> Service:
     holder = Served(
         holder_pb2.DESCRIPTOR.services_by_name["HolderService"],
         holder_pb2_grpc.add_HolderServiceServicer_to_server,
-        HolderServicer(holding, opened.signer),
+        HolderServicer(holding, opened.signer, opened.paging),
     )
 
-    def resume() -> None:
+    mender = Mender(holding, host.stopped, host.log)
+
+    def lead() -> None:
         opened.resume()
         prepare(holding)
         reporter.start()
         sweeper.start()
+        mender.start()
 
     return Service(
         served=(*servicers(holding, opened.paging, issuer), holder),
         authenticator=authenticator(holding, issuer),
-        resume=resume,
+        readings=opened.readings,
+        looks=holding.watched(host.health),
+        resume=Leading(host.settings.data, lead, host.stopped, host.log).begin,
         close=opened.close,
     )
 

@@ -48,6 +48,8 @@ def build(host: Host) -> Service:
             ),
         ),
         authenticator=authenticator_of(host),
+        readings=opened.readings,
+        looks=opened.holding.watched(host.health),
         resume=opened.resume,
         close=opened.close,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from contextvars import ContextVar
 
 import attrs
@@ -11,14 +13,19 @@ from capsule_core.names import ActorRef, TenantId
 from capsule_core.uses import Use
 from capsule_services.runtime.callers import Caller, UserCaller
 
-__all__ = ["CURRENT", "Call", "current_call"]
+__all__ = ["CURRENT", "Call", "current_call", "patience"]
+
+
+def _for_ever() -> float:
+    return math.inf
 
 
 @attrs.frozen(kw_only=True)
 class Call:
     """What the interceptor found out before it let the call through.
 
-    *method* is the name on the wire (``/package.Service/Method``), *tenant* the one the request names, or the caller's.
+    *method* is the name on the wire (``/package.Service/Method``), *tenant* the one the request names, or the caller's;
+    *remaining* tells how many seconds the caller still waits for an answer.
     """
 
     method: str
@@ -26,6 +33,7 @@ class Call:
     use: Use
     caller: Caller
     tenant: TenantId | None
+    remaining: Callable[[], float] = attrs.field(default=_for_ever, eq=False, repr=False)
 
     @property
     def actor(self) -> ActorRef:
@@ -59,3 +67,9 @@ CURRENT: ContextVar[Call] = ContextVar("capsule_call")
 def current_call() -> Call:
     """Return the call that this servicer answers."""
     return CURRENT.get()
+
+
+def patience(most: float) -> float:
+    """Return how many seconds to wait for something: at most *most*, and no longer than the caller does."""
+    call = CURRENT.get(None)
+    return most if call is None else min(most, call.remaining())

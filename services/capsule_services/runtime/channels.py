@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -62,6 +63,7 @@ class Peers:
 
     addresses: Path
     credential: Credential
+    traced: Callable[[grpc.Channel], grpc.Channel] = lambda channel: channel
     _channels: dict[tuple[object, ...], grpc.Channel] = attrs.field(factory=dict, init=False, repr=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
 
@@ -75,7 +77,8 @@ class Peers:
         known = (service, address, self.credential.stamp())
         with self._lock:
             if known not in self._channels:
-                self._channels[known] = open_channel(address, service=service, credential=self.credential)
+                channel = open_channel(address, service=service, credential=self.credential)
+                self._channels[known] = self.traced(channel)
             return self._channels[known]
 
     def close(self) -> None:

@@ -5,7 +5,7 @@
     tls/         the local authority and everybody's certificates
     contacts/    identity/    privacy/      the services' own files (see ``opening``)
     addresses/   where each running service listens
-    logs/        what each service logs
+    logs/        what each service logs; NAME-1.log and so on if several processes serve it
     clock        how far ahead the clock is, with --dev
 """
 
@@ -15,6 +15,7 @@ import contextlib
 import fcntl
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -27,14 +28,19 @@ from typing import Final
 import attrs
 
 from capsule_services.runtime.certificates import CLIENT, Credential, prepared
+from capsule_services.runtime.channels import publish_address, withdraw_address
 from capsule_services.runtime.clock import Clock, wall_time
 from capsule_services.runtime.faults import StartRefused
+from capsule_services.runtime.opening import DATABASE
 from capsule_services.runtime.settings import environment
 
 __all__ = ["ORDER", "Deployment", "Options", "running"]
 
 ORDER: Final = ("identity", "contacts", "privacy")
 """In this order they are started, and in the reverse they are stopped."""
+
+_MANY: Final = frozenset({"identity", "contacts"})
+"""The services that several processes can serve; nobody waits for the third."""
 
 _READY_WITHIN: Final = 30.0
 _STOPPED_WITHIN: Final = 10.0
@@ -43,16 +49,29 @@ _AHEAD: Final = timedelta(seconds=1)
 
 @attrs.frozen(kw_only=True)
 class Options:
-    """How to run a deployment: *region* is where phone numbers without a country code are at home."""
+    """How to run a deployment: *region* is where phone numbers without a country code are at home.
+
+    *workers* processes serve each of identity and contacts, at one port; *metrics* are the ports of the services'
+    numbers, for the second process of a service the port after it and so on; a service that is not named serves none.
+    """
 
     dev: bool = False
     region: str = "GB"
     ports: Mapping[str, int] = attrs.Factory(dict)
+    metrics: Mapping[str, int] = attrs.Factory(dict)
+    workers: int = 1
+
+    def of(self, name: str) -> int:
+        """Return how many processes serve *name*."""
+        return self.workers if name in _MANY else 1
 
 
 @attrs.frozen(kw_only=True)
 class Deployment:
-    """A running deployment: where each service listens, and what a client needs to connect."""
+    """A running deployment: where each service listens, and what a client needs to connect.
+
+    *processes* are named as their logs are.
+    """
 
     folder: Path
     addresses: Mapping[str, str]
@@ -94,18 +113,24 @@ def running(folder: Path, options: Options) -> Generator[Deployment]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(_alone(folder))
         _set_clock(folder, options)
+        _check_workers(folder, options)
         credentials = prepared(folder / "tls", ORDER, now=wall_time())
         read_end, write_end = os.pipe()
         closing = stack.enter_context(contextlib.ExitStack())
         closing.callback(os.close, write_end)
+        listen = {name: stack.enter_context(_place(name, options)) for name in ORDER}
         processes: dict[str, subprocess.Popen[str]] = {}
         stack.callback(_stop, processes)
         with contextlib.ExitStack() as ours:
             ours.callback(os.close, read_end)
+            starting = _Starting(folder, options, credentials, listen, read_end, processes)
+            addresses = starting.start(1)  # alone at first: it makes what the others share
             for name in ORDER:
-                processes[name] = _started(folder, name, credentials[name], options, read_end)
-        ready = {name: _readiness(process) for name, process in processes.items()}
-        addresses = {name: _address(folder, name, said) for name, said in ready.items()}
+                if options.of(name) > 1:
+                    publish_address(folder / "addresses", name, addresses[name])
+                    stack.callback(withdraw_address, folder / "addresses", name)
+            for worker in range(2, options.workers + 1):
+                starting.start(worker)
         yield Deployment(
             folder=folder,
             addresses=addresses,
@@ -144,27 +169,89 @@ def _set_clock(folder: Path, options: Options) -> None:
         raise StartRefused(f"the clock in {folder} was put ahead; run it with --dev, or choose another folder")
 
 
-def _started(folder: Path, name: str, credential: Credential, options: Options, parent: int) -> subprocess.Popen[str]:
-    told = environment(
-        credential,
-        data=folder / name,
-        addresses=folder / "addresses",
-        listen=f"127.0.0.1:{options.ports.get(name, 0)}",
-        dev=options.dev,
-        clock=folder / "clock",
-        parent=parent,
-        phone_region=options.region,
-    )
-    with (folder / "logs" / f"{name}.log").open("a") as log:
-        return subprocess.Popen(  # noqa: S603  our own modules, by our own interpreter
-            [sys.executable, "-m", f"capsule_services.{name}"],
-            env={**os.environ, **told},
-            pass_fds=(parent,),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            start_new_session=True,  # Ctrl-C is for us: we stop them in order
+def _check_workers(folder: Path, options: Options) -> None:
+    """Refuse several processes for files that one process writes."""
+    for name in ORDER:
+        if options.of(name) > 1 and not (folder / name / DATABASE).is_file():
+            raise StartRefused(
+                f"{name} keeps its records in files, which one process serves: run capsule db init to keep them in "
+                "PostgreSQL, or ask for one worker"
+            )
+
+
+@contextlib.contextmanager
+def _place(name: str, options: Options) -> Generator[str]:
+    """Say where *name* is to listen; several processes get a port that is kept for them as long as the block."""
+    asked = f"127.0.0.1:{options.ports.get(name, 0)}"
+    if options.of(name) == 1:
+        yield asked
+        return
+    host, _, port = asked.partition(":")
+    with socket.socket() as kept:
+        try:
+            socket.create_server((host, int(port))).close()  # shared with nobody but our own
+            kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            kept.bind((host, int(port)))
+        except OSError as error:
+            raise StartRefused(f"cannot listen at {asked}: {error.strerror}; choose another address") from None
+        yield f"{host}:{kept.getsockname()[1]}"
+
+
+@attrs.frozen
+class _Starting:
+    """What starting a process takes; *processes* gets each."""
+
+    folder: Path
+    options: Options
+    credentials: Mapping[str, Credential]
+    listen: Mapping[str, str]
+    parent: int
+    processes: dict[str, subprocess.Popen[str]]
+
+    def start(self, worker: int) -> Mapping[str, str]:
+        """Start this process of each service that has so many; return where they listen, when all are ready."""
+        called = {
+            name: name if self.options.of(name) == 1 else f"{name}-{worker}"
+            for name in ORDER
+            if worker <= self.options.of(name)
+        }
+        for name, process in called.items():
+            self.processes[process] = self._started(name, process, worker)
+        said = {name: _readiness(self.processes[process]) for name, process in called.items()}
+        return {name: _address(self.folder, process, said[name]) for name, process in called.items()}
+
+    def _started(self, name: str, process: str, worker: int) -> subprocess.Popen[str]:
+        with (self.folder / "logs" / f"{process}.log").open("a") as log:
+            return subprocess.Popen(  # noqa: S603  our own modules, by our own interpreter
+                [sys.executable, "-m", f"capsule_services.{name}"],
+                env={**os.environ, **self._told(name, worker)},
+                pass_fds=(self.parent,),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,  # Ctrl-C is for us: we stop them in order
+            )
+
+    def _told(self, name: str, worker: int) -> Mapping[str, str]:
+        options, database = self.options, self.folder / name / DATABASE
+        more: dict[str, str | int | Path] = {}
+        if database.is_file():
+            more["database"] = database
+        if name in options.metrics:
+            more["metrics"] = options.metrics[name] + worker - 1
+        return environment(
+            self.credentials[name],
+            data=self.folder / name,
+            addresses=self.folder / "addresses",
+            listen=self.listen[name],
+            dev=options.dev,
+            clock=self.folder / "clock",
+            parent=self.parent,
+            phone_region=options.region,
+            workers=options.of(name),
+            drain=0,  # everybody who calls is told by us
+            **more,
         )
 
 
@@ -192,8 +279,9 @@ def _address(folder: Path, name: str, said: Future[str]) -> str:
 
 def _stop(processes: Mapping[str, subprocess.Popen[str]]) -> None:
     for name in reversed(ORDER):
-        if name in processes:
-            processes[name].terminate()
+        for called, process in processes.items():
+            if called.partition("-")[0] == name:
+                process.terminate()
     for process in processes.values():
         try:
             process.wait(_STOPPED_WITHIN)

@@ -8,12 +8,13 @@ from typing import Final
 
 import attrs
 import grpc
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from capsule_core import errors
-from capsule_core.errors import CapsuleError, InvalidField, Unavailable
+from capsule_core.errors import CapsuleError, InvalidField, RateExceeded, Unavailable
 
 __all__ = ["StartRefused", "code_of", "failure", "refusal", "telling", "understood"]
 
@@ -25,6 +26,7 @@ _FAMILIES: Final[Mapping[type[CapsuleError], grpc.StatusCode]] = {
     errors.Forbidden: grpc.StatusCode.PERMISSION_DENIED,
     errors.FailedPrecondition: grpc.StatusCode.FAILED_PRECONDITION,
     errors.Conflict: grpc.StatusCode.ABORTED,
+    errors.Exhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
     errors.DataLoss: grpc.StatusCode.DATA_LOSS,
 }
@@ -49,12 +51,16 @@ def code_of(error: CapsuleError) -> grpc.StatusCode:
 
 
 def refusal(error: CapsuleError, *, domain: str) -> grpc.Status:
-    """Write *error* as a status with one ErrorInfo, and the field at fault if there is one."""
+    """Write *error* as a status with one ErrorInfo, the field at fault if there is one, and how long to wait."""
     details: list[Message] = [_info(error, domain)]
     if (field := error.metadata.get("field")) is not None and isinstance(error, errors.Invalid):
         description = error.problem if isinstance(error, InvalidField) else str(error)
         violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=description)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if isinstance(error, RateExceeded):
+        delay = Duration()
+        delay.FromMilliseconds(error.milliseconds)
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     return _status(code_of(error), str(error), details)
 
 

@@ -13,19 +13,20 @@ from uuid import uuid4
 import attrs
 import grpc
 
-from capsule_core.errors import CapsuleError, InvalidField, Unavailable
+from capsule_core.errors import CapsuleError, InvalidField, RateExceeded, Unavailable
 from capsule_core.names import TenantId
+from capsule_services.runtime.admission import Admission
 from capsule_services.runtime.callers import Authenticator, Caller, UserCaller
 from capsule_services.runtime.calls import CURRENT, Call
-from capsule_services.runtime.fairness import Streams
 from capsule_services.runtime.faults import code_of, failure, refusal, understood
 from capsule_services.runtime.policy import Callers, Rule, admit, permit
-from capsule_services.runtime.requests import check
+from capsule_services.runtime.requests import InFlight, check
 
 __all__ = ["Outcome", "PolicyInterceptor"]
 
 _END: Final = object()
 _DAMAGED: Final = object()
+_MOMENT: Final = 0.05
 
 
 @attrs.frozen
@@ -47,6 +48,20 @@ class _Told:
     error_id: str = ""
 
 
+@attrs.frozen
+class _Guarded:
+    """How a method is answered: to whoever was counted when the call arrived, and to whoever was not known yet."""
+
+    rule: Rule
+    stream: bool
+    known: Any
+    unknown: Any
+
+
+class _CallerGone(Exception):
+    """Nobody waits for the answer any more."""
+
+
 @attrs.frozen(kw_only=True)
 class PolicyInterceptor(grpc.ServerInterceptor):
     """Enforces *rules* on every call; *domain* signs the errors, *observe* is told how each call ended.
@@ -59,39 +74,64 @@ class PolicyInterceptor(grpc.ServerInterceptor):
     domain: str
     observe: Callable[[Outcome], None]
     ready: threading.Event
-    streams: Streams
+    admission: Admission
     seconds: Callable[[], float] = time.perf_counter
-    _guarded: dict[str, Any] = attrs.field(factory=dict, init=False, repr=False)
+    _in_flight: InFlight = attrs.field(factory=InFlight, init=False, repr=False)
+    _guarded: dict[str, _Guarded] = attrs.field(factory=dict, init=False, repr=False)
 
     def intercept_service(self, continuation: Callable[[Any], Any], handler_call_details: Any) -> Any:
         method = handler_call_details.method
-        if method not in self._guarded:
+        guarded = self._guarded.get(method)
+        if guarded is None:
             rule = self.rules.get(method)
             handler = continuation(handler_call_details) if rule is not None else None
             if rule is None or handler is None:
                 return None
-            self._guarded[method] = self._guard(rule, handler)
-        return self._guarded[method]
+            guarded = self._guarded[method] = self._guard(rule, handler)
+        return self._admitted(guarded, handler_call_details.invocation_metadata)
 
-    def _guard(self, rule: Rule, handler: Any) -> Any:
+    def _admitted(self, guarded: _Guarded, metadata: Any) -> Any:
+        try:
+            known = self.admission.arrive(guarded.rule, metadata, stream=guarded.stream)
+        except RateExceeded as error:
+            self.admission.refuse()
+            return self._refusing(guarded.rule, error)
+        return guarded.known if known else guarded.unknown
+
+    def _refusing(self, rule: Rule, error: RateExceeded) -> Any:
+        def refuse(_: Any, context: grpc.ServicerContext) -> None:
+            with self._answering(rule, context):
+                raise error
+
+        # As a stream, so that nobody waits for a message that is not looked at.
+        return grpc.stream_unary_rpc_method_handler(refuse)
+
+    def _guard(self, rule: Rule, handler: Any) -> _Guarded:
         kind = ("stream" if handler.request_streaming else "unary", "stream" if handler.response_streaming else "unary")
         behaviour = getattr(handler, "_".join(kind))
-        guarded = self._stream(rule, behaviour) if handler.response_streaming else self._unary(rule, behaviour)
         make = getattr(grpc, "_".join((*kind, "rpc_method_handler")))
-        return make(guarded, _tolerant(handler.request_deserializer), handler.response_serializer)
+        guard = self._stream if handler.response_streaming else self._unary
 
-    def _unary(self, rule: Rule, behaviour: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        def guarded(*, counted: bool) -> Any:
+            read = _tolerant(handler.request_deserializer)
+            return make(guard(rule, behaviour, counted=counted), read, handler.response_serializer)
+
+        return _Guarded(rule, "stream" in kind, known=guarded(counted=True), unknown=guarded(counted=False))
+
+    def _unary(self, rule: Rule, behaviour: Callable[[Any, Any], Any], *, counted: bool) -> Callable[[Any, Any], Any]:
         def answer(request: Any, context: grpc.ServicerContext) -> Any:
             with self._answering(rule, context) as stack:
-                entered, admitted = self._enter(rule, request, context, stack)
+                entered, admitted = self._enter(rule, request, context, stack, counted=counted)
                 return entered.run(behaviour, admitted, context)
 
         return answer
 
-    def _stream(self, rule: Rule, behaviour: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Iterator[Any]]:
+    def _stream(
+        self, rule: Rule, behaviour: Callable[[Any, Any], Any], *, counted: bool
+    ) -> Callable[[Any, Any], Iterator[Any]]:
         def answers(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
             with self._answering(rule, context) as stack:
-                entered, admitted = self._enter(rule, request, context, stack)
+                entered, admitted = self._enter(rule, request, context, stack, counted=counted)
                 responses = iter(entered.run(behaviour, admitted, context))
                 while (response := entered.run(next, responses, _END)) is not _END:
                     yield response
@@ -99,26 +139,43 @@ class PolicyInterceptor(grpc.ServerInterceptor):
         return answers
 
     def _enter(
-        self, rule: Rule, request: Any, context: grpc.ServicerContext, stack: ExitStack
+        self, rule: Rule, request: Any, context: grpc.ServicerContext, stack: ExitStack, *, counted: bool
     ) -> tuple[contextvars.Context, Any]:
+        caller = self._caller(rule, context, counted=counted)
+        if rule.streams and isinstance(caller, UserCaller):
+            stack.enter_context(self.admission.streams.held(caller.tenant))
+        if isinstance(request, Iterator):
+            opening = next(request, None)
+            tenant = _begin(rule, caller, opening)
+            request = _stream(rule, caller, opening, _whole(request, context))
+        else:
+            tenant = _pass(rule, caller, request)
+            who = (rule.method, caller.actor.kind, caller.actor.id, str(tenant))
+            stack.enter_context(self._in_flight.alone(request, *who))
+        call = Call(
+            method=rule.method,
+            permission=rule.permission,
+            use=rule.use,
+            caller=caller,
+            tenant=tenant,
+            remaining=context.time_remaining,
+        )
+        entered = contextvars.copy_context()
+        entered.run(CURRENT.set, call)
+        if not (context.is_active() and context.time_remaining() > 0):
+            raise _CallerGone
+        return entered, request
+
+    def _caller(self, rule: Rule, context: grpc.ServicerContext, *, counted: bool) -> Caller:
         caller: Caller = self.authenticator.peer(context)
         if rule.ours and not self.ready.is_set():
             raise Unavailable
         if rule.callers is Callers.USERS:
             caller = self.authenticator.user(context)
+            if not counted:
+                self.admission.recognise(context.invocation_metadata(), caller.tenant)
         permit(rule, caller)
-        if rule.streams and isinstance(caller, UserCaller):
-            stack.enter_context(self.streams.held(caller.tenant))
-        if isinstance(request, Iterator):
-            opening = next(request, None)
-            tenant = _begin(rule, caller, opening)
-            request = _stream(rule, caller, opening, request)
-        else:
-            tenant = _pass(rule, caller, request)
-        call = Call(method=rule.method, permission=rule.permission, use=rule.use, caller=caller, tenant=tenant)
-        entered = contextvars.copy_context()
-        entered.run(CURRENT.set, call)
-        return entered, request
+        return caller
 
     @contextmanager
     def _answering(self, rule: Rule, context: grpc.ServicerContext) -> Generator[ExitStack]:
@@ -128,12 +185,14 @@ class PolicyInterceptor(grpc.ServerInterceptor):
             with ExitStack() as stack:
                 yield stack
             code = _said(context)
-        except Exception as error:
-            if not context.is_active():
-                raise
-            status, told = self._refused(error)
-            code = status.code.name
-            context.abort_with_status(status)
+        except Exception as error:  # noqa: BLE001  whatever it is, it leaves as a status
+            left = _left(error, context)
+            if left is None:
+                status, told = self._refused(error)
+                code = status.code.name
+                context.abort_with_status(status)
+            code = left.name
+            context.abort(left, "nobody waits for the answer")
         finally:
             seconds = self.seconds() - began
             self.observe(Outcome(rule.method, code, seconds, told.reason, told.error, told.error_id))
@@ -144,6 +203,13 @@ class PolicyInterceptor(grpc.ServerInterceptor):
             return refusal(known, domain=self.domain), _Told(known.reason)
         told = _Told(CapsuleError.reason, type(error), uuid4().hex)
         return failure(domain=self.domain, error_id=told.error_id), told
+
+
+def _left(error: Exception, context: grpc.ServicerContext) -> grpc.StatusCode | None:
+    """Return how a caller left who did not wait for the answer; None if that is not what *error* is about."""
+    if not isinstance(error, _CallerGone) and (context.is_active() or not isinstance(error, grpc.RpcError)):
+        return None
+    return grpc.StatusCode.CANCELLED if context.time_remaining() > 0 else grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 def _begin(rule: Rule, caller: Caller, opening: Any) -> TenantId | None:
@@ -170,6 +236,14 @@ def _stream(rule: Rule, caller: Caller, opening: Any, rest: Iterator[Any]) -> It
     for message in rest:
         _pass(rule, caller, message, opening=False)
         yield message
+
+
+def _whole(messages: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+    """Tell a stream that was cut from one that ended: gRPC ends both alike, and says a moment later that it was cut."""
+    yield from messages
+    cut = threading.Event()
+    if not context.add_callback(cut.set) or cut.wait(_MOMENT):
+        raise _CallerGone
 
 
 def _tolerant(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Final, TextIO
 
@@ -45,13 +46,17 @@ def _kind_of_error(value: object) -> bool:
 
 
 def _library(value: object) -> bool:
-    return isinstance(value, str) and value in logging.root.manager.loggerDict
+    # A module that was imported: whoever makes a logger may name it after anything.
+    return isinstance(value, str) and value in sys.modules
 
 
 _JSON: Final = json.JSONEncoder(sort_keys=True)
 
 ALLOWED: Final[Mapping[str, Form]] = {
-    "event": _one_of("started", "stopped", "call", "failed", "library", "sweep_postponed", "report_postponed"),
+    "event": _one_of(
+        *("started", "serving", "not_serving", "stopped", "call", "failed", "library"),
+        *("sweep_postponed", "report_postponed", "reindexed", "reindexing_postponed", "leading", "lead_postponed"),
+    ),
     "level": _one_of("debug", "info", "warning", "error", "critical"),
     "timestamp": _pattern(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}Z"),
     "method": _pattern(r"/(capsule_api|grpc)(\.[a-z0-9]+)+\.[A-Z][A-Za-z]{1,40}/[A-Z][A-Za-z]{1,60}"),
@@ -97,6 +102,7 @@ def quieten_libraries(log: FilteringBoundLogger) -> None:
     root = logging.getLogger()
     root.handlers = [_Mention(log)]
     root.setLevel(logging.WARNING)
+    logging.captureWarnings(True)
 
 
 class _Mention(logging.Handler):
@@ -107,4 +113,12 @@ class _Mention(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         kind = record.exc_info[0] if record.exc_info else None
         told = {} if kind is None else {"error": kind}
-        self._log.warning("library", library=record.name, **told)
+        self._log.warning("library", library=_origin(record.name), **told)
+
+
+def _origin(name: str) -> str:
+    """Name the module that a logger belongs to, as far as it was imported."""
+    name = name.removeprefix("py.")  # what the standard library calls the logger of warnings
+    while name and name not in sys.modules:
+        name = name.rpartition(".")[0]
+    return name

@@ -59,8 +59,10 @@ def _merge(result: Message, sent: Message, where: str) -> None:
         if _kept(shape_of(result.DESCRIPTOR), each.name):
             continue
         if _goes_deeper(each):
+            before = _snapshot(result)
             _merge(getattr(result, each.name), value, path)
             getattr(result, each.name).SetInParent()
+            _keep_immutable(result, before, each.name, path)
         else:
             _copy(result, sent, each, path)
 
@@ -75,14 +77,15 @@ def _follow(result: Message, sent: Message, path: list[str], *, at: str, where: 
     if not below:
         _copy(result, sent, each, where)
     elif result.HasField(name) or sent.HasField(name):
+        before = _snapshot(result)
         _follow(getattr(result, name), getattr(sent, name), below, at=at, where=where)
+        _keep_immutable(result, before, name, where)
     else:
         _follow(type(getattr(result, name))(), type(getattr(sent, name))(), below, at=at, where=where)
 
 
 def _copy(result: Message, sent: Message, each: FieldDescriptor, where: str) -> None:
-    before = type(result)()
-    before.CopyFrom(result)
+    before = _snapshot(result)
     result.ClearField(each.name)
     if each.is_repeated:
         getattr(result, each.name).MergeFrom(getattr(sent, each.name))
@@ -92,7 +95,17 @@ def _copy(result: Message, sent: Message, each: FieldDescriptor, where: str) -> 
         getattr(result, each.name).CopyFrom(getattr(sent, each.name))
     else:
         setattr(result, each.name, getattr(sent, each.name))
-    if each.name in shape_of(result.DESCRIPTOR).immutable and result != before:
+    _keep_immutable(result, before, each.name, where)
+
+
+def _snapshot(message: M) -> M:
+    before = type(message)()
+    before.CopyFrom(message)
+    return before
+
+
+def _keep_immutable(result: Message, before: Message, name: str, where: str) -> None:
+    if name in shape_of(result.DESCRIPTOR).immutable and result != before:
         raise InvalidField(where, "never changes after it was set")
 
 

@@ -47,7 +47,7 @@ class Paging:
 
         Raises:
             InvalidField: the size is negative.
-            PageTokenInvalid: the token was altered, or made for another method, tenant or other arguments.
+            PageTokenInvalid: the token was altered, or made for another method, tenant, caller or other arguments.
         """
         fields: Any = request
         limit, token = page_size(fields.page_size), fields.page_token
@@ -79,7 +79,8 @@ class Paging:
         # AIP-158: the size may change from page to page.
         rest.ClearField("page_token")
         rest.ClearField("page_size")
-        said = (call.method.encode(), str(call.tenant).encode(), rest.SerializeToString(deterministic=True))
+        whose = (call.method, str(call.tenant), call.actor.kind, call.actor.id)
+        said = (*(part.encode() for part in whose), rest.SerializeToString(deterministic=True))
         return hashlib.sha256(b"".join(len(part).to_bytes(4, "big") + part for part in said)).digest()
 
 

@@ -7,8 +7,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import islice
 from typing import Final
 from uuid import uuid4
 
@@ -18,13 +19,17 @@ from structlog.typing import FilteringBoundLogger
 from capsule_core.errors import CapsuleError
 from capsule_services.runtime.callers import Authenticator
 from capsule_services.runtime.channels import Peers, publish_address, withdraw_address
-from capsule_services.runtime.clock import Clock
+from capsule_services.runtime.clock import Clock, wall_time
+from capsule_services.runtime.fairness import Rate
 from capsule_services.runtime.faults import StartRefused
+from capsule_services.runtime.health import Ailment, Health, Look, look_after
 from capsule_services.runtime.interceptor import Outcome
 from capsule_services.runtime.log import made_log, quieten_libraries
-from capsule_services.runtime.metrics import Metrics, made_metrics, serve_metrics
+from capsule_services.runtime.metrics import Metrics, Reading, certificate_life, made_metrics, serve_metrics
+from capsule_services.runtime.policy import DEVELOPMENT, HEALTH, rules
 from capsule_services.runtime.server import Served, Server, opened
 from capsule_services.runtime.settings import Settings, settings_from
+from capsule_services.runtime.tracing import Tracing, tracing_from
 
 __all__ = ["REFUSED", "Host", "Service", "run"]
 
@@ -37,13 +42,17 @@ _PATIENCE: Final = 20.0
 
 @attrs.frozen(kw_only=True)
 class Host:
-    """What a service gets from its chassis: *stopped* is set when it is to end, for threads of its own."""
+    """What a service gets from its chassis: *stopped* is set when it is to end, for threads of its own.
+
+    *health* is told what ails it.
+    """
 
     settings: Settings
     clock: Clock
     peers: Peers
     log: FilteringBoundLogger
     stopped: threading.Event
+    health: Health = attrs.field(factory=Health)
 
 
 def _nothing() -> None:
@@ -52,10 +61,15 @@ def _nothing() -> None:
 
 @attrs.frozen(kw_only=True)
 class Service:
-    """What a process serves. *resume* runs when it listens and before it says SERVING, *close* at the end."""
+    """What a process serves. *resume* runs when it listens and before it says SERVING, *close* at the end.
+
+    *readings* are numbers for whoever watches, *looks* find out each second what still can be used.
+    """
 
     served: tuple[Served, ...]
     authenticator: Authenticator
+    readings: Mapping[str, Reading] = attrs.field(factory=dict)
+    looks: Mapping[Ailment, Look] = attrs.field(factory=dict)
     resume: Callable[[], None] = _nothing
     close: Callable[[], None] = _nothing
 
@@ -83,32 +97,40 @@ def run(name: str, build: Callable[[Host], Service]) -> int:
 
 def _serve(name: str, build: Callable[[Host], Service], log: FilteringBoundLogger) -> None:
     settings = settings_from(os.environ)
-    stopped = threading.Event()
-    _stop_on_signals(stopped)
+    stopped, hurry = threading.Event(), threading.Event()
+    _stop_on_signals(stopped, hurry)
     if settings.parent is not None:
-        _stop_with_parent(settings.parent, stopped)
+        _stop_with_parent(settings.parent, stopped, hurry)
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     with ExitStack() as stack:
-        peers = Peers(settings.addresses, settings.credential)
+        tracing = tracing_from(os.environ, name)
+        stack.callback(tracing.close)
+        peers = Peers(settings.addresses, settings.credential, tracing.traced)
         stack.callback(peers.close)
         host = Host(settings=settings, clock=Clock(settings.offset_file), peers=peers, log=log, stopped=stopped)
         service = build(host)
         stack.callback(service.close)
-        server = stack.enter_context(_listening(name, service, host, stack))
+        server = stack.enter_context(_listening(name, service, host, stack, tracing))
         service.resume()
+        for ailment, look in service.looks.items():
+            look_after(host.health, ailment, look, stopped)
         server.ready()
         log.info("started")
+        _tell_changes(host.health, log)
         _say({"service": name, "address": server.address})
         stopped.wait()
         _end_at_last()
-        log.info("stopped")
+        server.leave(hurry, settings.drain)
+    log.info("stopped")
 
 
 @contextmanager
-def _listening(name: str, service: Service, host: Host, stack: ExitStack) -> Generator[Server]:
-    metrics = made_metrics()
+def _listening(name: str, service: Service, host: Host, stack: ExitStack, tracing: Tracing) -> Generator[Server]:
+    metrics = made_metrics(rules([each.descriptor for each in service.served], *HEALTH, *DEVELOPMENT))
+    metrics.watch({"capsule_certificate_seconds": lambda: certificate_life(host.settings.credential, wall_time)})
+    metrics.watch(service.readings)
     if host.settings.metrics is not None:
-        stack.callback(serve_metrics(metrics, host.settings.metrics))
+        stack.callback(serve_metrics(metrics, host.settings.metrics, ready=lambda: host.health.well))
     with opened(
         *service.served,
         domain=f"{name}.capsule",
@@ -117,12 +139,27 @@ def _listening(name: str, service: Service, host: Host, stack: ExitStack) -> Gen
         authenticator=service.authenticator,
         observe=_observing(metrics, host.log),
         dev=host.settings.dev,
+        rate=Rate(host.settings.rate, host.settings.burst),
+        outer=tracing.interceptors,
+        health=host.health,
+        shared=host.settings.workers > 1,
     ) as server:
-        publish_address(host.settings.addresses, name, server.address)
-        try:
+        busy = {"capsule_calls_in_flight": lambda: server.busy[0], "capsule_streams_in_flight": lambda: server.busy[1]}
+        metrics.watch(busy)
+        with _published(host.settings, name, server.address):
             yield server
-        finally:
-            withdraw_address(host.settings.addresses, name)
+
+
+@contextmanager
+def _published(settings: Settings, name: str, address: str) -> Generator[None]:
+    if settings.workers > 1:  # then whoever started them all tells, for no one of them may withdraw it
+        yield
+        return
+    publish_address(settings.addresses, name, address)
+    try:
+        yield
+    finally:
+        withdraw_address(settings.addresses, name)
 
 
 def _observing(metrics: Metrics, log: FilteringBoundLogger) -> Callable[[Outcome], None]:
@@ -138,19 +175,31 @@ def _observing(metrics: Metrics, log: FilteringBoundLogger) -> Callable[[Outcome
     return observe
 
 
-def _stop_on_signals(stopped: threading.Event) -> None:
+def _tell_changes(health: Health, log: FilteringBoundLogger) -> None:
+    def tell() -> None:
+        for well in islice(health.follow(), 1, None):
+            log.info("serving" if well else "not_serving")
+
+    threading.Thread(target=tell, name="health", daemon=True).start()
+
+
+def _stop_on_signals(stopped: threading.Event, hurry: threading.Event) -> None:
+    def stop() -> None:
+        (hurry if stopped.is_set() else stopped).set()
+
     if threading.current_thread() is threading.main_thread():
         for each in (signal.SIGTERM, signal.SIGINT):
             # From a thread: the main one, which runs this, may be inside the very lock that setting takes.
-            signal.signal(each, lambda *_: threading.Thread(target=stopped.set, daemon=True).start())
+            signal.signal(each, lambda *_: threading.Thread(target=stop, daemon=True).start())
 
 
-def _stop_with_parent(descriptor: int, stopped: threading.Event) -> None:
+def _stop_with_parent(descriptor: int, stopped: threading.Event, hurry: threading.Event) -> None:
     def watch() -> None:
         with suppress(OSError):
             while os.read(descriptor, 64):
                 pass
         stopped.set()
+        hurry.set()
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Final, Self
 
 import attrs
 
 from capsule_core.errors import Unavailable
 from capsule_core.ledger import LedgerStore
+from capsule_services.runtime.calls import patience
 
 __all__ = ["ReadLog"]
 
@@ -23,31 +25,41 @@ class _Pending:
     kept: bool | None = None
 
 
+def _nothing() -> None:
+    return
+
+
 @attrs.define
 class ReadLog:
     """Appends leaves to *ledger*; whoever asks waits until theirs is durable. No leaf, no answer.
 
-    There is no writer: of those who wait, the first writes for all.
+    There is no writer: of those who wait, the first writes for all. *failed* is called when it could not write.
     """
 
     ledger: LedgerStore
+    failed: Callable[[], object] = _nothing
     _waiting: list[_Pending] = attrs.field(factory=list, init=False, repr=False)
     _joining: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
     _writing: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
     _closed: bool = attrs.field(default=False, init=False)
 
+    @property
+    def waiting(self) -> int:
+        """How many leaves are not durable yet."""
+        return len(self._waiting)
+
     def record(self, leaf: bytes) -> None:
-        """Return when *leaf* is durable.
+        """Return when *leaf* is durable; wait no longer than the caller does.
 
         Raises:
-            Unavailable: it is not; nothing that was read may be answered.
+            Unavailable: it is not, as far as is known; nothing that was read may be answered.
         """
         ours = _Pending(leaf)
         with self._joining:
             if self._closed:
                 raise Unavailable
             self._waiting.append(ours)
-        if not self._writing.acquire(timeout=_PATIENCE):
+        if not self._writing.acquire(timeout=max(patience(_PATIENCE), 0)):
             raise Unavailable
         try:
             if ours.kept is None:
@@ -56,6 +68,14 @@ class ReadLog:
             self._writing.release()
         if not ours.kept:
             raise Unavailable
+
+    def look(self) -> None:
+        """Find out whether it can be written; nothing is.
+
+        Raises:
+            CapsuleError: it cannot.
+        """
+        self.ledger.append([])
 
     def close(self) -> None:
         """Take nothing more, and return when what was taken is written."""
@@ -78,6 +98,7 @@ class ReadLog:
                 self.ledger.append([each.leaf for each in batch])
         except Exception:  # noqa: BLE001  every waiting caller must hear of it, whatever it was
             kept = False
+            self.failed()
         else:
             kept = True
         for each in batch:

@@ -68,6 +68,8 @@ class Reporter:
                 self._remember(min(self._waiting, default=read))
             except CapsuleError as error:
                 self._log.info("report_postponed", reason=error.reason)
+            except OSError:  # a full disk: what is not remembered is reported again
+                self._log.info("report_postponed", reason=Unavailable.reason)
 
     def _find(self, position: int) -> int:
         """Collect what was committed from *position* on; return how far the ledger was read."""

@@ -1,13 +1,15 @@
 """What is checked in every request before a servicer sees it, from the descriptors alone (AIP-203, AIP-155, AIP-202).
 
-And what a repeated request is recognised by.
+And what a repeated request is recognised by, also while the first is being worked on.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final
 from uuid import UUID
@@ -17,9 +19,9 @@ from google.api import field_behavior_pb2, field_info_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from capsule_core.errors import InvalidField, TooMany
+from capsule_core.errors import InvalidField, RequestInFlight, TooMany
 
-__all__ = ["MASK", "Shape", "check", "check_required", "request_digest", "shape_of"]
+__all__ = ["MASK", "InFlight", "Shape", "check", "check_required", "request_digest", "shape_of"]
 
 MASK: Final = "update_mask"
 """The field that makes the resource of a request a partial one (AIP-134)."""
@@ -28,6 +30,35 @@ _LONGEST_TEXT: Final = 1 << 20
 _MOST_ITEMS: Final = 10_000
 _UNREADABLE: Final = re.compile("[\0\ud800-\udfff]")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+@attrs.frozen
+class InFlight:
+    """The requests with an id that are being worked on in this process."""
+
+    _keys: set[tuple[str, ...]] = attrs.field(factory=set, init=False, repr=False)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
+
+    @contextmanager
+    def alone(self, request: Message, *about: str) -> Generator[None]:
+        """Work on *request* while nobody else works on the same; *about* says by what its id is unique.
+
+        Raises:
+            RequestInFlight: somebody does.
+        """
+        key = (*about, _id_of(request))
+        if not key[-1]:
+            yield
+            return
+        with self._lock:
+            if key in self._keys:
+                raise RequestInFlight
+            self._keys.add(key)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._keys.remove(key)
 
 
 @attrs.frozen(kw_only=True)
@@ -91,6 +122,10 @@ def shape_of(descriptor: Descriptor) -> Shape:
         immutable=having(field_behavior_pb2.IMMUTABLE),
         uuids=frozenset(name for name, said in options.items() if said[field_info_pb2.field_info].format == uuid4),
     )
+
+
+def _id_of(request: Any) -> str:
+    return request.request_id if "request_id" in shape_of(request.DESCRIPTOR).uuids else ""
 
 
 def _check_values(message: Message, above: str) -> None:

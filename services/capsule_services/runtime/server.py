@@ -4,38 +4,39 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Self
 
 import attrs
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from capsule_services.runtime.admission import Admission
 from capsule_services.runtime.callers import Authenticator
 from capsule_services.runtime.certificates import Credential
-from capsule_services.runtime.fairness import Streams
+from capsule_services.runtime.fairness import Allowance, Rate, Streams
 from capsule_services.runtime.faults import StartRefused
+from capsule_services.runtime.health import Ailment, Answering, Health
 from capsule_services.runtime.interceptor import Outcome, PolicyInterceptor
 from capsule_services.runtime.policy import DEVELOPMENT, HEALTH, rules
+from capsule_services.runtime.workers import Workers
 
 __all__ = ["Served", "Server", "opened"]
 
 _THREADS: Final = 8
-_WAITING: Final = 256
+_WAITING: Final = 1024
 _GRACE: Final = 3.0
 _LIMITS: Final = (
     ("grpc.max_receive_message_length", 4 << 20),
     ("grpc.max_send_message_length", 4 << 20),
     ("grpc.max_metadata_size", 16 << 10),
+    # Beyond the first limit gRPC refuses some calls at random, beyond this one all.
+    ("grpc.absolute_max_metadata_size", 16 << 10),
     ("grpc.max_concurrent_streams", 128),
-    # Two processes that share a port would each get half of the calls.
-    ("grpc.so_reuseport", 0),
 )
-_SERVING: Final = health_pb2.HealthCheckResponse.SERVING
-_NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
+_HEALTH: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 
 @attrs.frozen
@@ -52,21 +53,42 @@ class Server:
     """A listening server; until it is told to be ready it says NOT_SERVING and answers UNAVAILABLE."""
 
     address: str
-    _names: tuple[str, ...]
-    _health: health.HealthServicer
+    _health: Health
     _server: grpc.Server
     _ready: threading.Event
+    _workers: Workers
 
     def ready(self) -> None:
-        """Serve from now on, and say so."""
+        """Serve from now on, and say so unless something else ails the service."""
         self._ready.set()
-        for name in ("", *self._names):
-            self._health.set(name, _SERVING)
+        self._health.mended(Ailment.STARTING)
+
+    @property
+    def busy(self) -> tuple[int, int]:
+        """How many calls are under way, and how many streams."""
+        return self._workers.busy
+
+    def leave(self, hurry: threading.Event, drain: float) -> None:
+        """Say NOT_SERVING, and go on answering for so many seconds: whoever sends calls here is to hear of it first.
+
+        From *hurry* on nothing is waited for any more, not even calls under way.
+        """
+        self._health.ails(Ailment.STOPPING)
+        hurry.wait(drain)
+
+        def cut() -> None:
+            hurry.wait()
+            self._server.stop(0)
+
+        threading.Thread(target=cut, name="hurry", daemon=True).start()
 
     def stop(self) -> None:
         """Say NOT_SERVING, take no more calls, give those under way three seconds."""
-        self._health.enter_graceful_shutdown()
+        self._health.ails(Ailment.STOPPING)
+        self._ready.clear()
+        self._health.end()
         self._server.stop(_GRACE).wait()
+        self._workers.shutdown()
 
     def __enter__(self) -> Self:
         return self
@@ -83,53 +105,54 @@ def opened(
     authenticator: Authenticator,
     observe: Callable[[Outcome], None],
     dev: bool = False,
+    rate: Rate | None = None,
+    outer: Sequence[grpc.ServerInterceptor] = (),
+    health: Health | None = None,
+    shared: bool = False,
 ) -> Server:
     """Open a server at *listen* (``HOST:PORT``, port 0 for any free one) with everything in *served*.
+
+    A tenant may call at that *rate*; None is as often as it can. The interceptors *outer* see every call first. The
+    server says that it serves while *health* is well. Others may listen at the same address if it is *shared*; each
+    then gets its part of the connections.
 
     Raises:
         StartRefused: the address is in use or not ours, the certificate cannot be read, or a method declares no policy.
     """
     table = rules([each.descriptor for each in served], *HEALTH, *(DEVELOPMENT if dev else ()))
-    ready = threading.Event()
+    ready, workers = threading.Event(), Workers(domain, _THREADS)
     guard = PolicyInterceptor(
         rules=table,
         authenticator=authenticator,
         domain=domain,
         observe=observe,
         ready=ready,
-        streams=Streams(_THREADS // 2),
+        admission=Admission(
+            workers=workers, streams=Streams(_THREADS // 2), allowance=None if rate is None else Allowance(rate)
+        ),
     )
-    server = grpc.server(
-        ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix=domain),
-        interceptors=[guard],
-        options=_LIMITS,
-        maximum_concurrent_rpcs=_WAITING,
-    )
+    options = (*_LIMITS, ("grpc.so_reuseport", int(shared)))
+    # gRPC only submits to it and shuts it down, whatever its types say.
+    pool: Any = workers
+    server = grpc.server(pool, interceptors=[*outer, guard], options=options, maximum_concurrent_rpcs=_WAITING)
     for each in served:
         each.add(each.servicer, server)
     names = tuple(each.descriptor.full_name for each in served)
-    answers = _health(names)
-    health_pb2_grpc.add_HealthServicer_to_server(answers, server)
+    health = health or Health()
+    health_pb2_grpc.add_HealthServicer_to_server(Answering(frozenset(("", *names)), health), server)
     if dev:
-        reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    port = _bound(server, listen, credential)
+        reflection.enable_server_reflection((*names, _HEALTH, reflection.SERVICE_NAME), server)
+    port = _bound(server, listen, credential, shared=shared)
     server.start()
-    return Server(f"{listen.rpartition(':')[0]}:{port}", names, answers, server, ready)
+    return Server(f"{listen.rpartition(':')[0]}:{port}", health, server, ready, workers)
 
 
-def _health(names: tuple[str, ...]) -> health.HealthServicer:
-    answers = health.HealthServicer()
-    for name in ("", *names):
-        answers.set(name, _NOT_SERVING)
-    return answers
-
-
-def _bound(server: grpc.Server, listen: str, credential: Credential) -> int:
+def _bound(server: grpc.Server, listen: str, credential: Credential, *, shared: bool) -> int:
     secured = grpc.dynamic_ssl_server_credentials(*_rotating(credential), require_client_authentication=True)
     host, _, port = listen.rpartition(":")
     try:
-        # Asked beforehand, because gRPC writes its own words about it to standard error.
-        _probe(host.strip("[]"), int(port))
+        if not shared:  # asked beforehand, because gRPC writes its own words about it to standard error
+            _probe(host.strip("[]"), int(port))
         return server.add_secure_port(listen, secured)
     except (OSError, RuntimeError) as error:
         why = getattr(error, "strerror", None) or "refused"

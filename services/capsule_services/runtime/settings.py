@@ -9,14 +9,15 @@ from typing import Final
 
 import environ
 from environ.exceptions import ConfigError, MissingEnvValueError
+from phonenumbers import SUPPORTED_REGIONS
 
 from capsule_services.runtime.certificates import Credential
 from capsule_services.runtime.faults import StartRefused
 
 __all__ = ["Settings", "environment", "settings_from"]
 
+_SECONDS: Final = re.compile(r"[0-9]{1,4}(\.[0-9]{1,3})?")
 _ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})")
-_REGION: Final = re.compile(r"[A-Z]{2}")
 
 
 def _address(text: str) -> str:
@@ -27,7 +28,7 @@ def _address(text: str) -> str:
 
 
 def _region(text: str) -> str:
-    if not _REGION.fullmatch(text):
+    if text not in SUPPORTED_REGIONS:
         raise StartRefused("CAPSULE_PHONE_REGION must be a country in two capital letters (ISO 3166-1), such as DE")
     return text
 
@@ -42,6 +43,24 @@ def _number(text: str | None) -> int | None:
     raise StartRefused("CAPSULE_PARENT and CAPSULE_METRICS must be whole numbers")
 
 
+def _count(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text):
+        return int(text)
+    raise StartRefused("CAPSULE_RATE and CAPSULE_BURST must be whole numbers of calls, at least 1")
+
+
+def _workers(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text):
+        return int(text)
+    raise StartRefused("CAPSULE_WORKERS must be a whole number of processes, at least 1")
+
+
+def _seconds(text: str) -> float:
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    raise StartRefused("CAPSULE_DRAIN must be a number of seconds from 0 on, such as 0.5")
+
+
 @environ.config(prefix="CAPSULE", frozen=True)
 class Settings:
     """The settings of one service; each is the variable of its name in capitals behind ``CAPSULE_``."""
@@ -51,6 +70,11 @@ class Settings:
     key: Path = environ.var(converter=Path, help="key of that certificate, PEM")
     authority: Path = environ.var(converter=Path, help="certificate of the authority that everybody trusts, PEM")
     addresses: Path = environ.var(converter=Path, help="folder in which each running service writes its address")
+    database: Path | None = environ.var(
+        None,
+        converter=_path,
+        help="file with the URL of the PostgreSQL database; without it SQLite files in the folder",
+    )
     listen: str = environ.var("127.0.0.1:0", converter=_address, help="HOST:PORT to listen at; port 0 is any free one")
     dev: bool = environ.bool_var(default=False, help="reflection, and a clock that can be put ahead")
     clock: Path | None = environ.var(None, converter=_path, help="file of the clock's offset, read with dev only")
@@ -58,6 +82,14 @@ class Settings:
         None, converter=_number, help="inherited descriptor; the service ends when it closes"
     )
     metrics: int | None = environ.var(None, converter=_number, help="port of the loopback to serve metrics at")
+    rate: int = environ.var("200", converter=_count, help="calls a second that each tenant may make for long")
+    burst: int = environ.var("400", converter=_count, help="calls that each tenant may make at once after a pause")
+    workers: int = environ.var(
+        "1", converter=_workers, help="processes that share the folder and the port; more than one needs PostgreSQL"
+    )
+    drain: float = environ.var(
+        "0.5", converter=_seconds, help="seconds to go on answering after saying that the service ends"
+    )
     phone_region: str = environ.var("GB", converter=_region, help="country of phone numbers without a country code")
 
     @property
@@ -83,7 +115,7 @@ def settings_from(variables: Mapping[str, str]) -> Settings:
         raise StartRefused("the settings cannot be read; see the reference of the CAPSULE_ variables") from None
 
 
-def environment(credential: Credential, **values: str | int | bool | Path) -> dict[str, str]:
+def environment(credential: Credential, **values: str | float | bool | Path) -> dict[str, str]:
     """Write the variables that :func:`settings_from` reads; *values* are named as the settings are.
 
     gRPC itself is told to be quiet: its own log knows the addresses of callers.

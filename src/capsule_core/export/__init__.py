@@ -1,7 +1,7 @@
 """Contacts in the formats of the world: one module per format, the same two functions in each.
 
-``write(records)`` streams bytes; ``read(chunks)`` streams back what they say, row by row: a row is taken whole or
-refused with its reason, and a refused row never stops the others.
+``write(records)`` streams bytes, of a file or of a part of it; ``read(chunks)`` streams back what they say, row by row:
+a row is taken whole or refused with its reason, and a refused row never stops the others.
 """
 
 from __future__ import annotations
@@ -101,4 +101,6 @@ def plain_record(
 def _instant(moment: datetime) -> str:
     if moment.tzinfo is None:
         raise InvalidField("time", "must know its time zone")
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat()[:-6] + "Z"

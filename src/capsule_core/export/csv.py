@@ -63,13 +63,14 @@ class _Layout:
     slots: Mapping[str, Sequence[Mapping[str, int]]]
 
 
-def write(records: Iterable[Record], *, widths: Widths | None = None) -> Iterator[bytes]:
-    """Stream *records* as a table, in blocks of some 64 KiB."""
+def write(records: Iterable[Record], *, widths: Widths | None = None, begins: bool = True) -> Iterator[bytes]:
+    """Stream *records* as a table, in blocks of some 64 KiB; of a table in parts, only the first *begins* it."""
     layout = _layout(widths or Widths())
-    block = io.StringIO(_MARK, newline="")
-    block.seek(0, io.SEEK_END)
+    block = io.StringIO(newline="")
     table = csv.writer(block)
-    table.writerow(layout.header)
+    if begins:
+        block.write(_MARK)
+        table.writerow(layout.header)
     for record in records:
         table.writerow(_cells(plain(record), layout))
         if block.tell() > _BLOCK:

@@ -40,10 +40,13 @@ _MODELS: Final = {"person": Person, "organisation": Organisation}
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
 
-def write(records: Iterable[Record]) -> Iterator[bytes]:
-    """Stream *records* as one JSON document, in blocks of some 64 KiB."""
-    block, size = [_HEAD], 0
-    before = "\n"
+def write(records: Iterable[Record], *, begins: bool = True, ends: bool = True) -> Iterator[bytes]:
+    """Stream *records* as one JSON document, in blocks of some 64 KiB.
+
+    Of a document in parts, only the first *begins* it, with a contact at least if it is not the last, which *ends* it.
+    """
+    block, size = [_HEAD if begins else ""], 0
+    before = "\n" if begins else ",\n"
     for record in records:
         line = _encode(plain(record))
         block.append(before + line)
@@ -51,7 +54,7 @@ def write(records: Iterable[Record]) -> Iterator[bytes]:
         if size > _BLOCK:
             yield "".join(block).encode()
             block, size = [], 0
-    yield "".join([*block, f"\n{_TAIL}\n"]).encode()
+    yield "".join([*block, f"\n{_TAIL}\n" if ends else ""]).encode()
 
 
 def read(chunks: Iterable[bytes]) -> Iterator[Row | Refused]:

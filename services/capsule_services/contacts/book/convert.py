@@ -48,6 +48,7 @@ _PERSON: Final[Mapping[str, str]] = {
 }
 """What a person's fields are called in the domain, and on the wire."""
 
+_SOURCES: Final = {name.lower(): value for name, value in pb.Contact.Source.items()}
 _ADDRESS: Final = ("street", "extended", "po_box", "locality", "region", "postal_code", "country", "label")
 
 
@@ -124,7 +125,7 @@ def contact_to(kept: Kept[Contact], *, has_photo: bool = False) -> pb.Contact:
     message = content_to(kept.content)
     message.name = contact_name(kept.tenant, kept.id)
     message.owner = user_name(kept.tenant, kept.content.owner)
-    message.source = pb.Contact.Source.Value(kept.content.source.upper())
+    message.source = _SOURCES[kept.content.source]
     message.has_photo = has_photo
     message.state = pb.Contact.ACTIVE if kept.trash is None else pb.Contact.DELETED
     _tell(message.create_time, kept.created)
@@ -137,7 +138,8 @@ def contact_to(kept: Kept[Contact], *, has_photo: bool = False) -> pb.Contact:
 
 
 def _tell(message: Timestamp, at: datetime) -> None:
-    message.FromMicroseconds(micros(at))
+    message.seconds, fraction = divmod(micros(at), 1_000_000)
+    message.nanos = fraction * 1000
 
 
 @contextlib.contextmanager

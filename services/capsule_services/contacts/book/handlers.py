@@ -12,6 +12,7 @@ from capsule_core.errors import AlreadyLive, InvalidField, ResourceMissing
 from capsule_core.identifiers import canonical
 from capsule_core.index import query_token
 from capsule_core.kept import Kept, Listing
+from capsule_core.names import RecordId
 from capsule_core.personal import Form
 from capsule_core.records import Mark, Shelf, Where
 from capsule_core.repository import Draft
@@ -62,11 +63,14 @@ def create(holding: Holding, call: Call, contact: Contact, request: Request | No
     return holding.repository.add([Draft(fresh)], act=holding.act(call), request=request)[0]
 
 
-def get(holding: Holding, call: Call, contact: str) -> Kept[Contact]:
-    """Return a contact, in the trash or not."""
-    kept = kept_contact(holding, call, contact)
+def get(holding: Holding, call: Call, contact: str) -> tuple[Kept[Contact], bool]:
+    """Return a contact, in the trash or not, and whether it has a photo."""
+    name, photo = RecordId(contact), photo_id(contact)
+    kept, has_photo = holding.repository.read_beside(call.within(), name, photo, use=call.use)
+    if kept is None or kept.kind not in KINDS:
+        kept = kept_contact(holding, call, contact)  # says why it is not there
     holding.shown(call, [kept])
-    return kept
+    return kept, has_photo
 
 
 def list_contacts(holding: Holding, call: Call, filters: Filters, *, show_deleted: bool, window: Window) -> Listing:

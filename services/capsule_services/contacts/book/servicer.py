@@ -36,7 +36,8 @@ class BookServicer:
 
     def GetContact(self, request: pb.GetContactRequest, context: grpc.ServicerContext) -> pb.Contact:
         call = current_call()
-        return self._answer(call, handlers.get(self.holding, call, parsed_contact(request.name)))
+        kept, has_photo = handlers.get(self.holding, call, parsed_contact(request.name))
+        return contact_to(kept, has_photo=has_photo)
 
     def ListContacts(self, request: pb.ListContactsRequest, context: grpc.ServicerContext) -> pb.ListContactsResponse:
         call, window = current_call(), self.paging.window(current_call(), request)

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Final
 
 from capsule_api.contacts.v1 import contacts_pb2 as pb
 from capsule_core.contacts import Person
 from capsule_core.errors import InvalidField
-from capsule_core.export import csv, google, json, outlook, vcard
-from capsule_services.contacts.names import parsed_user
-from capsule_services.contacts.parcels import Incoming, Reader, Report, Writer
+from capsule_core.export import Record, csv, google, json, outlook, vcard
+from capsule_core.names import TenantId, micros
+from capsule_core.records import Sealed
+from capsule_services.contacts.names import contact_name, parsed_user
+from capsule_services.contacts.parcels import Form, Incoming, Part, Reader, Report
+from capsule_services.runtime.packing import packed
 
-__all__ = ["data_of", "incoming_from", "report_to", "writer_of"]
+__all__ = ["data_of", "form_of", "incoming_from", "records_to", "report_to"]
 
 _READERS: Final[dict[int, Reader]] = {
     pb.ImportContactsRequest.GOOGLE_CSV: google.read,
     pb.ImportContactsRequest.OUTLOOK_CSV: outlook.read,
     pb.ImportContactsRequest.VCARD: partial(vcard.read, photo_id=lambda number: f"p{number}"),
 }
-_WRITERS: Final[dict[int, Writer]] = {
-    pb.ExportContactsRequest.JSON: json.write,
-    pb.ExportContactsRequest.CSV: csv.write,
-    pb.ExportContactsRequest.VCARD: vcard.write,
+
+
+def _table(records: Iterable[Record], *, begins: bool, ends: bool) -> Iterator[bytes]:  # noqa: ARG001  it has no end
+    return csv.write(records, begins=begins)
+
+
+def _cards(records: Iterable[Record], *, begins: bool, ends: bool) -> Iterator[bytes]:  # noqa: ARG001  nor a beginning
+    return vcard.write(records)
+
+
+_FORMS: Final[dict[int, Form]] = {
+    pb.ExportContactsRequest.JSON: Form(json.write, ("entry", "photo")),
+    pb.ExportContactsRequest.CSV: Form(_table),
+    pb.ExportContactsRequest.VCARD: Form(_cards, ("photo",)),
 }
 
 
@@ -47,15 +60,36 @@ def incoming_from(header: pb.ImportContactsRequest.Header, *, owner: str, run: s
     )
 
 
-def writer_of(format_: int) -> Writer:
-    """Return what writes a format.
+def form_of(format_: int) -> Form | None:
+    """Return how a format is written; None if the records go out as they are.
 
     Raises:
         InvalidField: it is none that can be written.
     """
-    if format_ not in _WRITERS:
-        raise InvalidField("format", "must be JSON, CSV or VCARD")
-    return _WRITERS[format_]
+    if format_ == pb.ExportContactsRequest.RECORDS:
+        return None
+    form = _FORMS.get(format_)
+    if form is None:
+        raise InvalidField("format", "must be JSON, CSV, VCARD or RECORDS")
+    return form
+
+
+def records_to(tenant: TenantId, part: Part, token: str) -> Iterator[pb.ExportContactsResponse]:
+    """Write a part as records, in one message if they are not very large; *token* goes with the last."""
+    loads = list(packed([*part.contacts, *part.belongings], lambda each: len(each[1]))) or [[]]
+    for number, load in enumerate(loads, 1):
+        yield pb.ExportContactsResponse(
+            records=[_record_to(tenant, *each) for each in load], next_page_token=token if number == len(loads) else ""
+        )
+
+
+def _record_to(tenant: TenantId, record: Sealed, contents: bytes) -> pb.ExportContactsResponse.Record:
+    message = pb.ExportContactsResponse.Record(
+        name=contact_name(tenant, record.root), kind=record.kind, content=contents
+    )
+    message.create_time.FromMicroseconds(micros(record.created))
+    message.update_time.FromMicroseconds(micros(record.updated))
+    return message
 
 
 def data_of(messages: Iterator[pb.ImportContactsRequest]) -> Iterator[bytes]:

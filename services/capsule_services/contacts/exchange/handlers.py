@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
 import attrs
 
+from capsule_core.codec import decode_plains
 from capsule_core.errors import CapsuleError, InvalidField, SubjectErased, VersionMismatch
 from capsule_core.export import Exported, Record, Refused, Row, html, plain_record, refused
 from capsule_core.intake import refuse_cards
-from capsule_core.kept import Kept, Listing
+from capsule_core.kept import Kept
 from capsule_core.names import RecordId, SubjectKey, encoded
 from capsule_core.personal import kind_of
-from capsule_core.records import Mark, Where
+from capsule_core.records import Cursor, Mark, Sealed, Where
 from capsule_core.repository import Draft
-from capsule_services.contacts.parcels import Incoming, Report, Writer
+from capsule_services.contacts.parcels import Form, Incoming, Part, Piece, Report
 from capsule_services.contacts.presence import KINDS, kept_contact, photo_id
 from capsule_services.runtime.calls import Call
 from capsule_services.runtime.holding import Holding
+from capsule_services.runtime.packing import PIECE
+from capsule_services.runtime.paging import Window
 
-__all__ = ["BATCH", "export_contacts", "import_contacts", "print_contact"]
+__all__ = ["BATCH", "BESIDE", "export_contacts", "import_contacts", "parts", "print_contact"]
 
 BATCH: Final = 200
 """Contacts in one transaction: short enough that whoever else writes does not wait long."""
 
-_AT_ONCE: Final = 250
-_CHUNK: Final = 64 * 1024
+BESIDE: Final = ("entry", "photo")
+"""The kinds of records that hang on a contact."""
+
+_AT_ONCE: Final = {"entry": 100, "photo": 4}
+_AHEAD: Final = 500
+_MUCH: Final = 2 * 2**20
+_Opened = tuple[Sealed, bytes]
 
 
 def import_contacts(holding: Holding, call: Call, incoming: Incoming, chunks: Iterable[bytes]) -> Report:
@@ -60,17 +67,40 @@ def _until_unreadable(rows: Iterator[Row | Refused]) -> Iterator[Row | Refused]:
         yield refused(number + 1, error)
 
 
-def export_contacts(holding: Holding, call: Call, write: Writer) -> Iterator[bytes]:
-    """Write every living contact with all that hangs on it, in pieces of 64 KiB."""
-    return _pieces(write(_all(holding, call)))
+def export_contacts(holding: Holding, call: Call, form: Form, window: Window) -> Iterator[Piece]:
+    """Write every living contact with what the format holds beside it, or those after where a stream was lost."""
+    for part in parts(holding, call, form.beside, window):
+        written = form.write(_told(holding, part), begins=part.begins, ends=part.after is None)
+        *earlier, last = list(_pieces(written)) or [b""]
+        yield from map(Piece, earlier)
+        if last:
+            yield Piece(last, part.after)
+
+
+def parts(holding: Holding, call: Call, beside: Sequence[str], window: Window) -> Iterator[Part]:
+    """Open every living contact and what hangs on it of the kinds *beside*: logged ahead, given part by part."""
+    where, ahead, after = Where(tenant=call.within(), kinds=KINDS), window.limit, window.after
+    while True:
+        page = holding.repository.page(where, use=call.use, limit=ahead, after=after)
+        found = list(zip(page.records, page.contents, strict=True))
+        contacts, belongings = _with_belongings(holding, call, found, beside)
+        holding.shown(call, [record for record, _ in (*contacts, *belongings)])
+        end = page.after if len(contacts) == len(found) else _end(contacts)
+        yield from _divided(contacts, belongings, window.limit, before=after, after=end)
+        if end is None:
+            return
+        ahead, after = min(_AHEAD, 2 * len(contacts)), end
 
 
 def print_contact(holding: Holding, call: Call, contact: str) -> Iterator[bytes]:
     """Write the print summary of one contact."""
     kept = kept_contact(holding, call, contact)
-    select = partial(holding.repository.select, use=call.use)
-    ((_, entries, photo),) = _with_belongings(holding, call, [kept], select)
-    exported = Exported(kept.content, entries=tuple(entries), photo=photo, created=kept.created, updated=kept.updated)
+    where = Where(tenant=call.within(), roots=(kept.id,), kinds=BESIDE)
+    hanging = list(_all(holding, call, where))
+    holding.shown(call, [kept, *hanging])
+    entries = tuple(each.content for each in reversed(hanging) if each.kind == "entry")
+    photo = next((each.content for each in hanging if each.kind == "photo"), None)
+    exported = Exported(kept.content, entries=entries, photo=photo, created=kept.created, updated=kept.updated)
     return _pieces(html.write([exported]))
 
 
@@ -140,49 +170,86 @@ def _row_id(holding: Holding, call: Call, incoming: Incoming, number: int) -> st
     return "c" + encoded(run[:10] + number.to_bytes(6, "big"))
 
 
-def _all(holding: Holding, call: Call) -> Iterator[Record]:
-    where, after = Where(tenant=call.within(), kinds=KINDS), None
-    select = partial(holding.repository.select_plain, use=call.use)
+def _all(holding: Holding, call: Call, where: Where) -> Iterator[Kept[Any]]:
+    after = None
     while True:
-        listing = select(where, limit=_AT_ONCE, after=after)
-        for kept, entries, photo in _with_belongings(holding, call, listing.records, select):
-            times = {"created": kept.created, "updated": kept.updated}
-            yield plain_record(kept.kind, kept.content, entries=entries, photo=photo, **times)
+        listing = holding.repository.select(where, use=call.use, limit=100, after=after)
+        yield from listing.records
         after = listing.after
         if after is None:
             return
 
 
 def _with_belongings(
-    holding: Holding, call: Call, contacts: Sequence[Kept[Any]], select: Callable[..., Listing]
-) -> list[tuple[Kept[Any], list[Any], Any]]:
-    """Put to each contact its history and photo; it is logged as read before it goes anywhere."""
-    roots = tuple(kept.id for kept in contacts)
-    entries: dict[RecordId, list[Any]] = {root: [] for root in roots}
+    holding: Holding, call: Call, contacts: list[_Opened], kinds: Sequence[str]
+) -> tuple[list[_Opened], list[_Opened]]:
+    """Open what hangs on *contacts*; if that is much, leave later ones of them for another time."""
+    belongings: list[_Opened] = []
+    for kind in kinds:
+        after = None
+        while contacts:
+            where = Where(tenant=call.within(), roots=tuple(record.id for record, _ in contacts), kinds=(kind,))
+            page = holding.repository.page(where, use=call.use, limit=_AT_ONCE[kind], after=after)
+            belongings += zip(page.records, page.contents, strict=True)
+            contacts, belongings = _lightened(contacts, belongings)
+            after = page.after
+            if after is None:
+                break
+    return _lightened(contacts, belongings)
+
+
+def _lightened(contacts: list[_Opened], belongings: list[_Opened]) -> tuple[list[_Opened], list[_Opened]]:
+    while len(contacts) > 1 and sum(len(contents) for _, contents in (*contacts, *belongings)) > _MUCH:
+        contacts = contacts[: len(contacts) // 2]
+        staying = {record.id for record, _ in contacts}
+        belongings = [each for each in belongings if each[0].root in staying]
+    return contacts, belongings
+
+
+def _divided(
+    contacts: list[_Opened], belongings: list[_Opened], limit: int, *, before: Cursor | None, after: Cursor | None
+) -> Iterator[Part]:
+    """Divide what was opened between two cursors into parts of at most *limit* contacts, at least one part."""
+    hanging: dict[RecordId, list[_Opened]] = {}
+    for each in belongings:
+        hanging.setdefault(each[0].root, []).append(each)
+    for start in range(0, len(contacts) or 1, limit):
+        some = contacts[start : start + limit]
+        theirs = [each for record, _ in some for each in hanging.get(record.id, ())]
+        end = after if start + limit >= len(contacts) else _end(some)
+        yield Part(contacts=some, belongings=theirs, begins=before is None, after=end)
+        before = end
+
+
+def _end(contacts: Sequence[_Opened]) -> Cursor:
+    last, _ = contacts[-1]
+    return Cursor(last.at, last.id)
+
+
+def _told(holding: Holding, part: Part) -> Iterator[Record]:
+    """Put to each contact its history and photo, as a format takes them."""
+    opened = [*part.contacts, *part.belongings]
+    kinds = [holding.repository.kinds[record.kind] for record, _ in opened]
+    plains = decode_plains([contents for _, contents in opened], kinds)
+    entries: dict[RecordId, list[Any]] = {record.id: [] for record, _ in part.contacts}
     photos: dict[RecordId, Any] = {}
-    read, after = list(contacts), None
-    where = Where(tenant=call.within(), roots=roots, kinds=("entry", "photo"))
-    while roots:
-        listing = select(where, limit=1000, after=after)
-        for kept in listing.records:
-            if kept.kind == "photo":
-                photos.setdefault(kept.root, kept.content)
-            else:
-                entries[kept.root].append(kept.content)
-        read += listing.records
-        after = listing.after
-        if after is None:
-            break
-    holding.shown(call, read)
-    return [(kept, entries[kept.id][::-1], photos.get(kept.id)) for kept in contacts]
+    for (record, _), plain in zip(part.belongings, plains[len(part.contacts) :], strict=True):
+        if record.kind == "photo":
+            photos.setdefault(record.root, plain)
+        else:
+            entries[record.root].append(plain)
+    for (record, _), plain in zip(part.contacts, plains, strict=False):
+        history, photo = entries[record.id][::-1], photos.get(record.id)
+        times = {"created": record.created, "updated": record.updated}
+        yield plain_record(record.kind, plain, entries=history, photo=photo, **times)
 
 
 def _pieces(parts: Iterable[bytes]) -> Iterator[bytes]:
     waiting = bytearray()
     for part in parts:
         waiting += part
-        while len(waiting) >= _CHUNK:
-            yield bytes(waiting[:_CHUNK])
-            del waiting[:_CHUNK]
+        while len(waiting) >= PIECE:
+            yield bytes(waiting[:PIECE])
+            del waiting[:PIECE]
     if waiting:
         yield bytes(waiting)

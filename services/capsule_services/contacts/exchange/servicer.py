@@ -10,10 +10,12 @@ import grpc
 from capsule_api.contacts.v1 import contacts_pb2 as pb
 from capsule_core.errors import InvalidField
 from capsule_services.contacts.exchange import handlers
-from capsule_services.contacts.exchange.convert import data_of, incoming_from, report_to, writer_of
+from capsule_services.contacts.exchange.convert import data_of, form_of, incoming_from, records_to, report_to
 from capsule_services.contacts.names import parsed_contact
 from capsule_services.runtime.calls import current_call
 from capsule_services.runtime.holding import Holding
+from capsule_services.runtime.packing import carried
+from capsule_services.runtime.paging import Paging
 
 __all__ = ["ExchangeServicer"]
 
@@ -23,6 +25,7 @@ class ExchangeServicer:
     """Answers what goes in and out by the file."""
 
     holding: Holding
+    paging: Paging
 
     def ImportContacts(
         self, request_iterator: Iterator[pb.ImportContactsRequest], context: grpc.ServicerContext
@@ -36,9 +39,15 @@ class ExchangeServicer:
     def ExportContacts(
         self, request: pb.ExportContactsRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.ExportContactsResponse]:
-        write = writer_of(request.format)
-        for data in handlers.export_contacts(self.holding, current_call(), write):
-            yield pb.ExportContactsResponse(data=data)
+        call, form = current_call(), form_of(request.format)
+        window = attrs.evolve(self.paging.window(call, request), limit=carried(request.page_size))
+        if form is None:
+            for part in handlers.parts(self.holding, call, handlers.BESIDE, window):
+                yield from records_to(call.within(), part, self.paging.token(call, request, part.after))
+            return
+        for piece in handlers.export_contacts(self.holding, call, form, window):
+            token = self.paging.token(call, request, piece.after)
+            yield pb.ExportContactsResponse(data=piece.data, next_page_token=token)
 
     def PrintContact(
         self, request: pb.PrintContactRequest, context: grpc.ServicerContext

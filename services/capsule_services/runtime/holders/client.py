@@ -13,6 +13,7 @@ from capsule_api.holder.v1 import holder_pb2_grpc
 from capsule_core.holder import About, Applied, Collected, Done, Identifier, Match, Order
 from capsule_core.names import ActorRef, SubjectKey, TenantId
 from capsule_core.receipts import verify
+from capsule_core.repository import A_MESSAGE
 from capsule_core.story import Erasure
 from capsule_core.sweeping import Swept
 from capsule_services.runtime.faults import telling
@@ -50,7 +51,8 @@ class RemoteHolder:
 
     def collect(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Iterator[Collected]:
         """Give everything that is kept on the subjects."""
-        request = pb.CollectRequest(parent=f"tenants/{tenant}", subjects=self._names(tenant, subjects))
+        named = self._names(tenant, subjects)
+        request = pb.CollectRequest(parent=f"tenants/{tenant}", subjects=named, page_size=A_MESSAGE)
         with telling():
             yield from convert.collected_from(self._stub().Collect(request))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
@@ -15,12 +15,14 @@ from capsule_core.holder import About, Collected, Done, Identifier, Match, Order
 from capsule_core.names import RecordId, SubjectKey, TenantId
 from capsule_core.personal import Form
 from capsule_core.receipts import Outcome, Receipt
+from capsule_services.runtime.packing import packed
 
 __all__ = [
     "about_from",
     "about_to",
     "collected_from",
     "collected_to",
+    "collections_to",
     "done_from",
     "done_to",
     "identifier_from",
@@ -158,9 +160,9 @@ def match_from(message: pb.LocateResponse.Match) -> Match:
     return Match(subject=subject, identifiers=tuple(message.identifiers), records=message.records)
 
 
-def collected_to(tenant: TenantId, collected: Collected) -> pb.CollectResponse:
+def collected_to(tenant: TenantId, collected: Collected) -> pb.CollectResponse.Record:
     """Write one record of a person."""
-    record = pb.CollectResponse.Record(
+    return pb.CollectResponse.Record(
         name=f"tenants/{tenant}/records/{collected.id}",
         subject=subject_name(tenant, collected.subject),
         kind=collected.kind,
@@ -168,14 +170,23 @@ def collected_to(tenant: TenantId, collected: Collected) -> pb.CollectResponse:
         content=collected.content,
         provided=collected.provided,
     )
-    return pb.CollectResponse(record=record)
+
+
+def collections_to(
+    tenant: TenantId, records: Iterable[Collected], *, together: int, token: str
+) -> Iterator[pb.CollectResponse]:
+    """Write records of people, so many *together* or, if that is 0, each by itself; *token* goes with the last."""
+    loads = list(packed(records, lambda each: len(each.content), most=together or 1))
+    for number, load in enumerate(loads, 1):
+        written = [collected_to(tenant, each) for each in load]
+        alone = {"records": written} if together else {"record": written[0]}
+        yield pb.CollectResponse(**alone, next_page_token=token if number == len(loads) else "")
 
 
 def collected_from(messages: Iterable[pb.CollectResponse]) -> Iterable[Collected]:
-    """Read the records of a person; omissions are not records."""
+    """Read the records of a person, however many come together; omissions are not records."""
     for message in messages:
-        if message.HasField("record"):
-            record = message.record
+        for record in (message.record,) if message.HasField("record") else message.records:
             yield Collected(
                 id=RecordId(record.name.rpartition("/")[2]),
                 subject=parsed_subject(record.subject, "subject"),

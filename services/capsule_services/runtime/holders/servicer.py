@@ -15,6 +15,8 @@ from capsule_core.story import Erasure
 from capsule_services.runtime.calls import current_call
 from capsule_services.runtime.holders import convert
 from capsule_services.runtime.holding import Holding
+from capsule_services.runtime.packing import carried
+from capsule_services.runtime.paging import Paging
 
 __all__ = ["HolderServicer"]
 
@@ -27,6 +29,7 @@ class HolderServicer(holder_pb2_grpc.HolderServiceServicer):
 
     holding: Holding
     signer: Signer
+    paging: Paging
 
     def About(self, request: pb.AboutRequest, context: grpc.ServicerContext) -> pb.AboutResponse:
         return convert.about_to(self.holding.holder.about(), signing_key=self.signer.verifier.text().encode())
@@ -39,11 +42,14 @@ class HolderServicer(holder_pb2_grpc.HolderServiceServicer):
         return pb.LocateResponse(matches=[convert.match_to(tenant, match) for match in found])
 
     def Collect(self, request: pb.CollectRequest, context: grpc.ServicerContext) -> Iterator[pb.CollectResponse]:
-        tenant = current_call().within()
+        call, tenant = current_call(), current_call().within()
         subjects = [convert.parsed_subject(name, f"subjects[{at}]") for at, name in enumerate(request.subjects)]
-        self.holding.searched(current_call(), subjects)
-        for collected in self.holding.holder.collect(tenant, subjects):
-            yield convert.collected_to(tenant, collected)
+        going_on = self.paging.window(call, request).after
+        together = carried(request.page_size) if request.page_size else 0
+        self.holding.searched(call, subjects)
+        for records, after in self.holding.holder.pages(tenant, subjects, after=going_on):
+            token = self.paging.token(call, request, after)
+            yield from convert.collections_to(tenant, records, together=together, token=token)
 
     def Apply(self, request: pb.ApplyRequest, context: grpc.ServicerContext) -> pb.ApplyResponse:
         call, tenant = current_call(), current_call().within()

@@ -153,6 +153,21 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         {"reason": "NOT_TRASHED", "domain": "contacts.capsule", "metadata": {"resource": "contact"}}
     """
+    INDEX_MISSING: _ErrorReason.ValueType  # 25
+    """INDEX_MISSING means that what records are found by is being made again after a crash; try again in a moment.
+
+        {"reason": "INDEX_MISSING", "domain": "contacts.capsule", "metadata": {}}
+    """
+    RATE_EXCEEDED: _ErrorReason.ValueType  # 26
+    """RATE_EXCEEDED means that the tenant calls more often than it may; wait as long as is said and repeat the call.
+
+        {"reason": "RATE_EXCEEDED", "domain": "contacts.capsule", "metadata": {"milliseconds": "250"}}
+    """
+    STREAMS_EXCEEDED: _ErrorReason.ValueType  # 27
+    """STREAMS_EXCEEDED means that the tenant has as many imports and exports under way as it may.
+
+        {"reason": "STREAMS_EXCEEDED", "domain": "contacts.capsule", "metadata": {"limit": "4"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call was refused. Every error carries one google.rpc.ErrorInfo whose domain is
@@ -284,6 +299,21 @@ NOT_TRASHED: ErrorReason.ValueType  # 24
 """NOT_TRASHED means that only what is in the trash can be destroyed at once.
 
     {"reason": "NOT_TRASHED", "domain": "contacts.capsule", "metadata": {"resource": "contact"}}
+"""
+INDEX_MISSING: ErrorReason.ValueType  # 25
+"""INDEX_MISSING means that what records are found by is being made again after a crash; try again in a moment.
+
+    {"reason": "INDEX_MISSING", "domain": "contacts.capsule", "metadata": {}}
+"""
+RATE_EXCEEDED: ErrorReason.ValueType  # 26
+"""RATE_EXCEEDED means that the tenant calls more often than it may; wait as long as is said and repeat the call.
+
+    {"reason": "RATE_EXCEEDED", "domain": "contacts.capsule", "metadata": {"milliseconds": "250"}}
+"""
+STREAMS_EXCEEDED: ErrorReason.ValueType  # 27
+"""STREAMS_EXCEEDED means that the tenant has as many imports and exports under way as it may.
+
+    {"reason": "STREAMS_EXCEEDED", "domain": "contacts.capsule", "metadata": {"limit": "4"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
@@ -1461,6 +1491,8 @@ class ExportContactsRequest(_message.Message):
         """CSV is one table with a line per contact."""
         VCARD: ExportContactsRequest._Format.ValueType  # 3
         """VCARD is vCard (RFC 6350), one after the other."""
+        RECORDS: ExportContactsRequest._Format.ValueType  # 4
+        """RECORDS is no file but the records as they are kept, in the field records: the quickest to write and to read."""
 
     class Format(_Format, metaclass=_FormatEnumTypeWrapper):
         """Format is how the file is written."""
@@ -1473,22 +1505,34 @@ class ExportContactsRequest(_message.Message):
     """CSV is one table with a line per contact."""
     VCARD: ExportContactsRequest.Format.ValueType  # 3
     """VCARD is vCard (RFC 6350), one after the other."""
+    RECORDS: ExportContactsRequest.Format.ValueType  # 4
+    """RECORDS is no file but the records as they are kept, in the field records: the quickest to write and to read."""
 
     PARENT_FIELD_NUMBER: _builtins.int
     FORMAT_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """parent is the tenant, `tenants/{tenant}`."""
     format: Global___ExportContactsRequest.Format.ValueType
     """format is how the file is written."""
+    page_token: _builtins.str
+    """page_token is the next_page_token of the last message of a stream that was lost, to go on after it; the pieces up
+    to that message are the beginning of the file. It holds for the same caller, parent and format.
+    """
+    page_size: _builtins.int
+    """page_size is how many contacts a message may carry; 100 if it is 0 or more than that."""
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         format: Global___ExportContactsRequest.Format.ValueType = ...,
+        page_token: _builtins.str = ...,
+        page_size: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1496,21 +1540,75 @@ Global___ExportContactsRequest: _TypeAlias = ExportContactsRequest  # noqa: Y015
 
 @_typing.final
 class ExportContactsResponse(_message.Message):
-    """ExportContactsResponse is one piece of the file."""
+    """ExportContactsResponse is one piece of the file, or some of the records."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class Record(_message.Message):
+        """Record is one record: a contact, an entry of its history, or its photo."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        NAME_FIELD_NUMBER: _builtins.int
+        KIND_FIELD_NUMBER: _builtins.int
+        CONTENT_FIELD_NUMBER: _builtins.int
+        CREATE_TIME_FIELD_NUMBER: _builtins.int
+        UPDATE_TIME_FIELD_NUMBER: _builtins.int
+        name: _builtins.str
+        """name is the resource name of the contact that the record is of."""
+        kind: _builtins.str
+        """kind is what the record is: `person`, `organisation`, `entry` or `photo`."""
+        content: _builtins.bytes
+        """content is the record, a JSON document in UTF-8 with the field names of the JSON format; what is empty is left
+        out.
+        """
+        @_builtins.property
+        def create_time(self) -> _timestamp_pb2.Timestamp:
+            """create_time is when it was created."""
+
+        @_builtins.property
+        def update_time(self) -> _timestamp_pb2.Timestamp:
+            """update_time is when its content last changed."""
+
+        def __init__(
+            self,
+            *,
+            name: _builtins.str = ...,
+            kind: _builtins.str = ...,
+            content: _builtins.bytes = ...,
+            create_time: _timestamp_pb2.Timestamp | None = ...,
+            update_time: _timestamp_pb2.Timestamp | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "create_time", b"create_time", "kind", b"kind", "name", b"name", "update_time", b"update_time"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     DATA_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
     data: _builtins.bytes
     """data is the next piece, cut anywhere."""
+    next_page_token: _builtins.str
+    """next_page_token is where to go on if the stream is lost after this message; empty in a message that ends amid a
+    contact, and in the last.
+    """
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExportContactsResponse.Record]:
+        """records are the next records, for RECORDS: some contacts, then what hangs on them, the latest first."""
+
     def __init__(
         self,
         *,
         data: _builtins.bytes = ...,
+        next_page_token: _builtins.str = ...,
+        records: _abc.Iterable[Global___ExportContactsResponse.Record] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "next_page_token", b"next_page_token", "records", b"records"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

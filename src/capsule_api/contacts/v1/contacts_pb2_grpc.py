@@ -197,7 +197,8 @@ class ContactsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExportContacts(self, request, context):
-        """ExportContacts writes all contacts of a tenant that are not in the trash as one file, in chunks.
+        """ExportContacts writes all contacts of a tenant that are not in the trash, up to a hundred a message. A stream that
+        was lost goes on after the last message that came with a next_page_token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -56,7 +56,9 @@ class ContactsServiceStub:
     twice, however often the file is sent.
     """
     ExportContacts: _grpc.UnaryStreamMultiCallable[_contacts_pb2.ExportContactsRequest, _contacts_pb2.ExportContactsResponse]
-    """ExportContacts writes all contacts of a tenant that are not in the trash as one file, in chunks."""
+    """ExportContacts writes all contacts of a tenant that are not in the trash, up to a hundred a message. A stream that
+    was lost goes on after the last message that came with a next_page_token.
+    """
     PrintContact: _grpc.UnaryStreamMultiCallable[_contacts_pb2.PrintContactRequest, _contacts_pb2.PrintContactResponse]
     """PrintContact writes the print summary of a contact, its history included, as one HTML page, in chunks."""
     GetPhoto: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.GetPhotoRequest, _contacts_pb2.Photo]
@@ -102,7 +104,9 @@ class ContactsServiceAsyncStub(ContactsServiceStub):
     twice, however often the file is sent.
     """
     ExportContacts: _aio.UnaryStreamMultiCallable[_contacts_pb2.ExportContactsRequest, _contacts_pb2.ExportContactsResponse]  # type: ignore[assignment]
-    """ExportContacts writes all contacts of a tenant that are not in the trash as one file, in chunks."""
+    """ExportContacts writes all contacts of a tenant that are not in the trash, up to a hundred a message. A stream that
+    was lost goes on after the last message that came with a next_page_token.
+    """
     PrintContact: _aio.UnaryStreamMultiCallable[_contacts_pb2.PrintContactRequest, _contacts_pb2.PrintContactResponse]  # type: ignore[assignment]
     """PrintContact writes the print summary of a contact, its history included, as one HTML page, in chunks."""
     GetPhoto: _aio.UnaryUnaryMultiCallable[_contacts_pb2.GetPhotoRequest, _contacts_pb2.Photo]  # type: ignore[assignment]
@@ -205,7 +209,9 @@ class ContactsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _contacts_pb2.ExportContactsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_contacts_pb2.ExportContactsResponse], _abc.AsyncIterator[_contacts_pb2.ExportContactsResponse]]:
-        """ExportContacts writes all contacts of a tenant that are not in the trash as one file, in chunks."""
+        """ExportContacts writes all contacts of a tenant that are not in the trash, up to a hundred a message. A stream that
+        was lost goes on after the last message that came with a next_page_token.
+        """
 
     @_abc_1.abstractmethod
     def PrintContact(

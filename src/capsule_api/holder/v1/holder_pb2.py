@@ -29,7 +29,7 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"capsule_api/holder/v1/holder.proto\x12\x15\x63\x61psule_api.holder.v1\x1a\"capsule_api/policy/v1/policy.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x0e\n\x0c\x41\x62outRequest\"\x87\x01\n\rAboutResponse\x12\x0e\n\x06holder\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\r\n\x05kinds\x18\x03 \x03(\t\x12,\n\x06orders\x18\x04 \x03(\x0e\x32\x1c.capsule_api.holder.v1.Order\x12\x13\n\x0bsigning_key\x18\x05 \x01(\x0c\"\xa0\x01\n\nIdentifier\x12:\n\x04kind\x18\x01 \x01(\x0e\x32&.capsule_api.holder.v1.Identifier.KindB\x04\xe2\x41\x01\x02\x12\x13\n\x05value\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"A\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\t\n\x05\x45MAIL\x10\x01\x12\t\n\x05PHONE\x10\x02\x12\r\n\tREFERENCE\x10\x03\"\x7f\n\rLocateRequest\x12\x30\n\x06parent\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x19\n\x17identity.capsule/Tenant\x12<\n\x0bidentifiers\x18\x02 \x03(\x0b\x32!.capsule_api.holder.v1.IdentifierB\x04\xe2\x41\x01\x02\"\x8e\x01\n\x0eLocateResponse\x12<\n\x07matches\x18\x01 \x03(\x0b\x32+.capsule_api.holder.v1.LocateResponse.Match\x1a>\n\x05Match\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x13\n\x0bidentifiers\x18\x02 \x03(\x05\x12\x0f\n\x07records\x18\x03 \x01(\x03\"`\n\x0e\x43ollectRequest\x12\x30\n\x06parent\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x19\n\x17identity.capsule/Tenant\x12\x1c\n\x08subjects\x18\x02 \x03(\tB\n\xe2\x41\x01\x02\xfa\x41\x03\n\x01*\"\xd7\x02\n\x0f\x43ollectResponse\x12?\n\x06record\x18\x01 \x01(\x0b\x32-.capsule_api.holder.v1.CollectResponse.RecordH\x00\x12\x43\n\x08omission\x18\x02 \x01(\x0b\x32/.capsule_api.holder.v1.CollectResponse.OmissionH\x00\x1al\n\x06Record\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x12\n\nmedia_type\x18\x04 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x05 \x01(\x0c\x12\x10\n\x08provided\x18\x06 \x01(\x08\x1aH\n\x08Omission\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\x12\x0e\n\x06ground\x18\x04 \x01(\tB\x06\n\x04part\"\xe9\x01\n\x0c\x41pplyRequest\x12\x30\n\x06parent\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x19\n\x17identity.capsule/Tenant\x12\x1c\n\x08subjects\x18\x02 \x03(\tB\n\xe2\x41\x01\x02\xfa\x41\x03\n\x01*\x12\x31\n\x05order\x18\x03 \x01(\x0e\x32\x1c.capsule_api.holder.v1.OrderB\x04\xe2\x41\x01\x02\x12\x1a\n\x06reason\x18\x04 \x01(\tB\n\xe2\x41\x01\x02\xfa\x41\x03\n\x01*\x12\x18\n\ncorrection\x18\x05 \x01(\x0c\x42\x04\xe2\x41\x01\x01\x12 \n\nrequest_id\x18\x06 \x01(\tB\x0c\xe2\x41\x01\x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\"1\n\rApplyResponse\x12\x0f\n\x07\x61pplied\x18\x01 \x03(\t\x12\x0f\n\x07unknown\x18\x02 \x03(\t\"_\n\x0c\x45raseRequest\x12\x31\n\x07\x65rasure\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x19\n\x17privacy.capsule/Erasure\x12\x1c\n\x08subjects\x18\x02 \x03(\tB\n\xe2\x41\x01\x02\xfa\x41\x03\n\x01*\"\xae\x01\n\rEraseResponse\x12=\n\x07outcome\x18\x01 \x01(\x0e\x32,.capsule_api.holder.v1.EraseResponse.Outcome\x12\x0f\n\x07receipt\x18\x02 \x01(\x0c\"M\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\n\n\x06\x45RASED\x10\x01\x12\x10\n\x0cNOTHING_HELD\x10\x02\x12\x0b\n\x07PENDING\x10\x03\"\x96\x01\n\x0cSweepRequest\x12\x30\n\x06parent\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x19\n\x17identity.capsule/Tenant\x12\x32\n\x08\x64ue_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12 \n\nrequest_id\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\"B\n\rSweepResponse\x12\x11\n\tdestroyed\x18\x01 \x01(\x03\x12\x10\n\x08subjects\x18\x02 \x01(\x03\x12\x0c\n\x04held\x18\x03 \x01(\x03*q\n\x05Order\x12\x15\n\x11ORDER_UNSPECIFIED\x10\x00\x12\x08\n\x04HOLD\x10\x01\x12\x0b\n\x07RELEASE\x10\x02\x12\x0c\n\x08RESTRICT\x10\x03\x12\x08\n\x04LIFT\x10\x04\x12\t\n\x05\x46\x45NCE\x10\x05\x12\x0b\n\x07RECTIFY\x10\x06\x12\n\n\x06NOTIFY\x10\x07*\xdd\x02\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x11\n\rINVALID_FIELD\x10\x01\x12\x15\n\x11REQUEST_ID_REUSED\x10\x02\x12\x15\n\x11REQUEST_IN_FLIGHT\x10\x03\x12\x13\n\x0fUNAUTHENTICATED\x10\x04\x12\x15\n\x11PERMISSION_DENIED\x10\x05\x12\r\n\tNOT_FOUND\x10\x06\x12\x0f\n\x0bUNAVAILABLE\x10\x07\x12\x0c\n\x08TOO_MANY\x10\x08\x12\x12\n\x0eSUBJECT_ERASED\x10\t\x12\x16\n\x12SUBJECT_RESTRICTED\x10\n\x12\x10\n\x0cSUBJECT_HELD\x10\x0b\x12\x0e\n\nPLAN_STALE\x10\x0c\x12\x10\n\x0cNEWER_SCHEMA\x10\r\x12\x0f\n\x0bSEAL_BROKEN\x10\x0e\x12\x11\n\rLEDGER_BROKEN\x10\x0f\x12\x11\n\rCAPSULE_ERROR\x10\x10\x32\xa5\x05\n\rHolderService\x12j\n\x05\x41\x62out\x12#.capsule_api.holder.v1.AboutRequest\x1a$.capsule_api.holder.v1.AboutResponse\"\x16\x9a\xc2\x18\x12\n\x0cholder.about\x10\x0c\x18\x03\x12n\n\x06Locate\x12$.capsule_api.holder.v1.LocateRequest\x1a%.capsule_api.holder.v1.LocateResponse\"\x17\x9a\xc2\x18\x13\n\rholder.locate\x10\x08\x18\x03\x12t\n\x07\x43ollect\x12%.capsule_api.holder.v1.CollectRequest\x1a&.capsule_api.holder.v1.CollectResponse\"\x18\x9a\xc2\x18\x14\n\x0eholder.collect\x10\x08\x18\x03\x30\x01\x12j\n\x05\x41pply\x12#.capsule_api.holder.v1.ApplyRequest\x1a$.capsule_api.holder.v1.ApplyResponse\"\x16\x9a\xc2\x18\x12\n\x0cholder.apply\x10\x01\x18\x03\x12j\n\x05\x45rase\x12#.capsule_api.holder.v1.EraseRequest\x1a$.capsule_api.holder.v1.EraseResponse\"\x16\x9a\xc2\x18\x12\n\x0cholder.erase\x10\n\x18\x03\x12j\n\x05Sweep\x12#.capsule_api.holder.v1.SweepRequest\x1a$.capsule_api.holder.v1.SweepResponse\"\x16\x9a\xc2\x18\x12\n\x0cholder.sweep\x10\n\x18\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"capsule_api/holder/v1/holder.proto\x12\x15\x63\x61psule_api.holder.v1\x1a\"capsule_api/policy/v1/policy.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x0e\n\x0c\x41\x62outRequest\"\x87\x01\n\rAboutResponse\x12\x0e\n\x06holder\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\r\n\x05kinds\x18\x03 \x03(\t\x12,\n\x06orders\x18\x04 \x03(\x0e\x32\x1c.capsule_api.holder.v1.Order\x12\x13\n\x0bsigning_key\x18\x05 \x01(\x0c\"\xa0\x01\n\nIdentifier\x12:\n\x04kind\x18\x01 \x01(\x0e\x32&.capsule_api.holder.v1.Identifier.KindB\x04\xe2\x41\x01\x02\x12\x13\n\x05value\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"A\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\t\n\x05\x45MAIL\x10\x01\x12\t\n\x05PHONE\x10\x02\x12\r\n\tREFERENCE\x10\x03\"\x7f\n\rLocateRequest\x12\x30\n\x06parent\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x19\n\x17identity.capsule/Tenant\x12<\n\x0bidentifiers\x18\x02 \x03(\x0b\x32!.capsule_api.holder.v1.IdentifierB\x04\xe2\x41\x01\x02\"\x8e\x01\n\x0eLocateResponse\x12<\n\x07matches\x18\x01 \x03(\x0b\x32+.capsule_api.holder.v1.LocateResponse.Match\x1a>\n\x05Match\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x13\n\x0bidentifiers\x18\x02 \x03(\x05\x12\x0f\n\x07records\x18\x03 \x01(\x03\"\x93\x01\n\x0e\x43ollectRequest\x12\x30\n\x06parent\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x19\n\x17identity.capsule/Tenant\x12\x1c\n\x08subjects\x18\x02 \x03(\tB\n\xe2\x41\x01\x02\xfa\x41\x03\n\x01*\x12\x17\n\tpage_size\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x01\x12\x18\n\npage_token\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\"\xb0\x03\n\x0f\x43ollectResponse\x12?\n\x06record\x18\x01 \x01(\x0b\x32-.capsule_api.holder.v1.CollectResponse.RecordH\x00\x12\x43\n\x08omission\x18\x02 \x01(\x0b\x32/.capsule_api.holder.v1.CollectResponse.OmissionH\x00\x12>\n\x07records\x18\x03 \x03(\x0b\x32-.capsule_api.holder.v1.CollectResponse.Record\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t\x1al\n\x06Record\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x12\n\nmedia_type\x18\x04 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x05 \x01(\x0c\x12\x10\n\x08provided\x18\x06 \x01(\x08\x1aH\n\x08Omission\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\x12\x0e\n\x06ground\x18\x04 \x01(\tB\x06\n\x04part\"\xe9\x01\n\x0c\x41pplyRequest\x12\x30\n\x06parent\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x19\n\x17identity.capsule/Tenant\x12\x1c\n\x08subjects\x18\x02 \x03(\tB\n\xe2\x41\x01\x02\xfa\x41\x03\n\x01*\x12\x31\n\x05order\x18\x03 \x01(\x0e\x32\x1c.capsule_api.holder.v1.OrderB\x04\xe2\x41\x01\x02\x12\x1a\n\x06reason\x18\x04 \x01(\tB\n\xe2\x41\x01\x02\xfa\x41\x03\n\x01*\x12\x18\n\ncorrection\x18\x05 \x01(\x0c\x42\x04\xe2\x41\x01\x01\x12 \n\nrequest_id\x18\x06 \x01(\tB\x0c\xe2\x41\x01\x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\"1\n\rApplyResponse\x12\x0f\n\x07\x61pplied\x18\x01 \x03(\t\x12\x0f\n\x07unknown\x18\x02 \x03(\t\"_\n\x0c\x45raseRequest\x12\x31\n\x07\x65rasure\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x19\n\x17privacy.capsule/Erasure\x12\x1c\n\x08subjects\x18\x02 \x03(\tB\n\xe2\x41\x01\x02\xfa\x41\x03\n\x01*\"\xae\x01\n\rEraseResponse\x12=\n\x07outcome\x18\x01 \x01(\x0e\x32,.capsule_api.holder.v1.EraseResponse.Outcome\x12\x0f\n\x07receipt\x18\x02 \x01(\x0c\"M\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\n\n\x06\x45RASED\x10\x01\x12\x10\n\x0cNOTHING_HELD\x10\x02\x12\x0b\n\x07PENDING\x10\x03\"\x96\x01\n\x0cSweepRequest\x12\x30\n\x06parent\x18\x01 \x01(\tB \xe2\x41\x01\x02\xfa\x41\x19\n\x17identity.capsule/Tenant\x12\x32\n\x08\x64ue_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12 \n\nrequest_id\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xe2\x8c\xcf\xd7\x08\x02\x08\x01\"B\n\rSweepResponse\x12\x11\n\tdestroyed\x18\x01 \x01(\x03\x12\x10\n\x08subjects\x18\x02 \x01(\x03\x12\x0c\n\x04held\x18\x03 \x01(\x03*q\n\x05Order\x12\x15\n\x11ORDER_UNSPECIFIED\x10\x00\x12\x08\n\x04HOLD\x10\x01\x12\x0b\n\x07RELEASE\x10\x02\x12\x0c\n\x08RESTRICT\x10\x03\x12\x08\n\x04LIFT\x10\x04\x12\t\n\x05\x46\x45NCE\x10\x05\x12\x0b\n\x07RECTIFY\x10\x06\x12\n\n\x06NOTIFY\x10\x07*\xf0\x02\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x11\n\rINVALID_FIELD\x10\x01\x12\x15\n\x11REQUEST_ID_REUSED\x10\x02\x12\x15\n\x11REQUEST_IN_FLIGHT\x10\x03\x12\x13\n\x0fUNAUTHENTICATED\x10\x04\x12\x15\n\x11PERMISSION_DENIED\x10\x05\x12\r\n\tNOT_FOUND\x10\x06\x12\x0f\n\x0bUNAVAILABLE\x10\x07\x12\x0c\n\x08TOO_MANY\x10\x08\x12\x12\n\x0eSUBJECT_ERASED\x10\t\x12\x16\n\x12SUBJECT_RESTRICTED\x10\n\x12\x10\n\x0cSUBJECT_HELD\x10\x0b\x12\x0e\n\nPLAN_STALE\x10\x0c\x12\x10\n\x0cNEWER_SCHEMA\x10\r\x12\x0f\n\x0bSEAL_BROKEN\x10\x0e\x12\x11\n\rLEDGER_BROKEN\x10\x0f\x12\x11\n\rCAPSULE_ERROR\x10\x10\x12\x11\n\rINDEX_MISSING\x10\x11\x32\xa5\x05\n\rHolderService\x12j\n\x05\x41\x62out\x12#.capsule_api.holder.v1.AboutRequest\x1a$.capsule_api.holder.v1.AboutResponse\"\x16\x9a\xc2\x18\x12\n\x0cholder.about\x10\x0c\x18\x03\x12n\n\x06Locate\x12$.capsule_api.holder.v1.LocateRequest\x1a%.capsule_api.holder.v1.LocateResponse\"\x17\x9a\xc2\x18\x13\n\rholder.locate\x10\x08\x18\x03\x12t\n\x07\x43ollect\x12%.capsule_api.holder.v1.CollectRequest\x1a&.capsule_api.holder.v1.CollectResponse\"\x18\x9a\xc2\x18\x14\n\x0eholder.collect\x10\x08\x18\x03\x30\x01\x12j\n\x05\x41pply\x12#.capsule_api.holder.v1.ApplyRequest\x1a$.capsule_api.holder.v1.ApplyResponse\"\x16\x9a\xc2\x18\x12\n\x0cholder.apply\x10\x01\x18\x03\x12j\n\x05\x45rase\x12#.capsule_api.holder.v1.EraseRequest\x1a$.capsule_api.holder.v1.EraseResponse\"\x16\x9a\xc2\x18\x12\n\x0cholder.erase\x10\n\x18\x03\x12j\n\x05Sweep\x12#.capsule_api.holder.v1.SweepRequest\x1a$.capsule_api.holder.v1.SweepResponse\"\x16\x9a\xc2\x18\x12\n\x0cholder.sweep\x10\n\x18\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,6 +48,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COLLECTREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\031\n\027identity.capsule/Tenant'
   _globals['_COLLECTREQUEST'].fields_by_name['subjects']._loaded_options = None
   _globals['_COLLECTREQUEST'].fields_by_name['subjects']._serialized_options = b'\342A\001\002\372A\003\n\001*'
+  _globals['_COLLECTREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_COLLECTREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001'
+  _globals['_COLLECTREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_COLLECTREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001'
   _globals['_APPLYREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_APPLYREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\031\n\027identity.capsule/Tenant'
   _globals['_APPLYREQUEST'].fields_by_name['subjects']._loaded_options = None
@@ -82,10 +86,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HOLDERSERVICE'].methods_by_name['Erase']._serialized_options = b'\232\302\030\022\n\014holder.erase\020\n\030\003'
   _globals['_HOLDERSERVICE'].methods_by_name['Sweep']._loaded_options = None
   _globals['_HOLDERSERVICE'].methods_by_name['Sweep']._serialized_options = b'\232\302\030\022\n\014holder.sweep\020\n\030\003'
-  _globals['_ORDER']._serialized_start=2036
-  _globals['_ORDER']._serialized_end=2149
-  _globals['_ERRORREASON']._serialized_start=2152
-  _globals['_ERRORREASON']._serialized_end=2501
+  _globals['_ORDER']._serialized_start=2177
+  _globals['_ORDER']._serialized_end=2290
+  _globals['_ERRORREASON']._serialized_start=2293
+  _globals['_ERRORREASON']._serialized_end=2661
   _globals['_ABOUTREQUEST']._serialized_start=219
   _globals['_ABOUTREQUEST']._serialized_end=233
   _globals['_ABOUTRESPONSE']._serialized_start=236
@@ -100,28 +104,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOCATERESPONSE']._serialized_end=808
   _globals['_LOCATERESPONSE_MATCH']._serialized_start=746
   _globals['_LOCATERESPONSE_MATCH']._serialized_end=808
-  _globals['_COLLECTREQUEST']._serialized_start=810
-  _globals['_COLLECTREQUEST']._serialized_end=906
-  _globals['_COLLECTRESPONSE']._serialized_start=909
-  _globals['_COLLECTRESPONSE']._serialized_end=1252
-  _globals['_COLLECTRESPONSE_RECORD']._serialized_start=1062
-  _globals['_COLLECTRESPONSE_RECORD']._serialized_end=1170
-  _globals['_COLLECTRESPONSE_OMISSION']._serialized_start=1172
-  _globals['_COLLECTRESPONSE_OMISSION']._serialized_end=1244
-  _globals['_APPLYREQUEST']._serialized_start=1255
-  _globals['_APPLYREQUEST']._serialized_end=1488
-  _globals['_APPLYRESPONSE']._serialized_start=1490
-  _globals['_APPLYRESPONSE']._serialized_end=1539
-  _globals['_ERASEREQUEST']._serialized_start=1541
-  _globals['_ERASEREQUEST']._serialized_end=1636
-  _globals['_ERASERESPONSE']._serialized_start=1639
-  _globals['_ERASERESPONSE']._serialized_end=1813
-  _globals['_ERASERESPONSE_OUTCOME']._serialized_start=1736
-  _globals['_ERASERESPONSE_OUTCOME']._serialized_end=1813
-  _globals['_SWEEPREQUEST']._serialized_start=1816
-  _globals['_SWEEPREQUEST']._serialized_end=1966
-  _globals['_SWEEPRESPONSE']._serialized_start=1968
-  _globals['_SWEEPRESPONSE']._serialized_end=2034
-  _globals['_HOLDERSERVICE']._serialized_start=2504
-  _globals['_HOLDERSERVICE']._serialized_end=3181
+  _globals['_COLLECTREQUEST']._serialized_start=811
+  _globals['_COLLECTREQUEST']._serialized_end=958
+  _globals['_COLLECTRESPONSE']._serialized_start=961
+  _globals['_COLLECTRESPONSE']._serialized_end=1393
+  _globals['_COLLECTRESPONSE_RECORD']._serialized_start=1203
+  _globals['_COLLECTRESPONSE_RECORD']._serialized_end=1311
+  _globals['_COLLECTRESPONSE_OMISSION']._serialized_start=1313
+  _globals['_COLLECTRESPONSE_OMISSION']._serialized_end=1385
+  _globals['_APPLYREQUEST']._serialized_start=1396
+  _globals['_APPLYREQUEST']._serialized_end=1629
+  _globals['_APPLYRESPONSE']._serialized_start=1631
+  _globals['_APPLYRESPONSE']._serialized_end=1680
+  _globals['_ERASEREQUEST']._serialized_start=1682
+  _globals['_ERASEREQUEST']._serialized_end=1777
+  _globals['_ERASERESPONSE']._serialized_start=1780
+  _globals['_ERASERESPONSE']._serialized_end=1954
+  _globals['_ERASERESPONSE_OUTCOME']._serialized_start=1877
+  _globals['_ERASERESPONSE_OUTCOME']._serialized_end=1954
+  _globals['_SWEEPREQUEST']._serialized_start=1957
+  _globals['_SWEEPREQUEST']._serialized_end=2107
+  _globals['_SWEEPRESPONSE']._serialized_start=2109
+  _globals['_SWEEPRESPONSE']._serialized_end=2175
+  _globals['_HOLDERSERVICE']._serialized_start=2664
+  _globals['_HOLDERSERVICE']._serialized_end=3341
 # @@protoc_insertion_point(module_scope)

@@ -154,6 +154,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         {"reason": "CAPSULE_ERROR", "domain": "contacts.capsule", "metadata": {}}
     """
+    INDEX_MISSING: _ErrorReason.ValueType  # 17
+    """INDEX_MISSING means that what records are found by is being made again after a crash; try again in a moment.
+
+        {"reason": "INDEX_MISSING", "domain": "contacts.capsule", "metadata": {}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call was refused. Every error carries one google.rpc.ErrorInfo whose domain is
@@ -243,6 +248,11 @@ CAPSULE_ERROR: ErrorReason.ValueType  # 16
 """CAPSULE_ERROR means that the server failed in a way nobody foresaw; nothing was changed.
 
     {"reason": "CAPSULE_ERROR", "domain": "contacts.capsule", "metadata": {}}
+"""
+INDEX_MISSING: ErrorReason.ValueType  # 17
+"""INDEX_MISSING means that what records are found by is being made again after a crash; try again in a moment.
+
+    {"reason": "INDEX_MISSING", "domain": "contacts.capsule", "metadata": {}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
@@ -448,8 +458,18 @@ class CollectRequest(_message.Message):
 
     PARENT_FIELD_NUMBER: _builtins.int
     SUBJECTS_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """parent is the tenant, `tenants/{tenant}`."""
+    page_size: _builtins.int
+    """page_size is how many records a message may carry, in the field records; of 0, each has a message of its own. A
+    holder may carry fewer.
+    """
+    page_token: _builtins.str
+    """page_token is the next_page_token of the last message of a stream that was lost, to go on after it; it holds for
+    the same caller, parent and subjects.
+    """
     @_builtins.property
     def subjects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """subjects are the resource names of the subjects, for example `tenants/{tenant}/contacts/{contact}`."""
@@ -459,10 +479,12 @@ class CollectRequest(_message.Message):
         *,
         parent: _builtins.str = ...,
         subjects: _abc.Iterable[_builtins.str] | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "subjects", b"subjects"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "subjects", b"subjects"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -548,6 +570,12 @@ class CollectResponse(_message.Message):
 
     RECORD_FIELD_NUMBER: _builtins.int
     OMISSION_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """next_page_token is where to go on if the stream is lost after this message; empty where it cannot go on, and in the
+    last.
+    """
     @_builtins.property
     def record(self) -> Global___CollectResponse.Record:
         """record is a record that is returned."""
@@ -556,15 +584,21 @@ class CollectResponse(_message.Message):
     def omission(self) -> Global___CollectResponse.Omission:
         """omission is the account of some that are not."""
 
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___CollectResponse.Record]:
+        """records are those that are returned, if more than one may come in a message."""
+
     def __init__(
         self,
         *,
         record: Global___CollectResponse.Record | None = ...,
         omission: Global___CollectResponse.Omission | None = ...,
+        records: _abc.Iterable[Global___CollectResponse.Record] | None = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["omission", b"omission", "part", b"part", "record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["omission", b"omission", "part", b"part", "record", b"record"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "omission", b"omission", "part", b"part", "record", b"record", "records", b"records"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["record", "omission"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015

@@ -89,7 +89,8 @@ class HolderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Collect(self, request, context):
-        """Collect returns everything kept on subjects, record by record, and an account of what is left out.
+        """Collect returns everything kept on subjects, newest first, and an account of what is left out. A stream that was
+        lost goes on after the last message that came with a next_page_token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

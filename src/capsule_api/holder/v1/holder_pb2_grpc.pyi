@@ -42,7 +42,9 @@ class HolderServiceStub:
     UNAVAILABLE, never "nothing".
     """
     Collect: _grpc.UnaryStreamMultiCallable[_holder_pb2.CollectRequest, _holder_pb2.CollectResponse]
-    """Collect returns everything kept on subjects, record by record, and an account of what is left out."""
+    """Collect returns everything kept on subjects, newest first, and an account of what is left out. A stream that was
+    lost goes on after the last message that came with a next_page_token.
+    """
     Apply: _grpc.UnaryUnaryMultiCallable[_holder_pb2.ApplyRequest, _holder_pb2.ApplyResponse]
     """Apply gives an order about subjects. An order whose reason is there, or gone, already changes nothing."""
     Erase: _grpc.UnaryUnaryMultiCallable[_holder_pb2.EraseRequest, _holder_pb2.EraseResponse]
@@ -66,7 +68,9 @@ class HolderServiceAsyncStub(HolderServiceStub):
     UNAVAILABLE, never "nothing".
     """
     Collect: _aio.UnaryStreamMultiCallable[_holder_pb2.CollectRequest, _holder_pb2.CollectResponse]  # type: ignore[assignment]
-    """Collect returns everything kept on subjects, record by record, and an account of what is left out."""
+    """Collect returns everything kept on subjects, newest first, and an account of what is left out. A stream that was
+    lost goes on after the last message that came with a next_page_token.
+    """
     Apply: _aio.UnaryUnaryMultiCallable[_holder_pb2.ApplyRequest, _holder_pb2.ApplyResponse]  # type: ignore[assignment]
     """Apply gives an order about subjects. An order whose reason is there, or gone, already changes nothing."""
     Erase: _aio.UnaryUnaryMultiCallable[_holder_pb2.EraseRequest, _holder_pb2.EraseResponse]  # type: ignore[assignment]
@@ -105,7 +109,9 @@ class HolderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _holder_pb2.CollectRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_holder_pb2.CollectResponse], _abc.AsyncIterator[_holder_pb2.CollectResponse]]:
-        """Collect returns everything kept on subjects, record by record, and an account of what is left out."""
+        """Collect returns everything kept on subjects, newest first, and an account of what is left out. A stream that was
+        lost goes on after the last message that came with a next_page_token.
+        """
 
     @_abc_1.abstractmethod
     def Apply(

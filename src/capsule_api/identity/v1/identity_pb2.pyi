@@ -187,6 +187,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         {"reason": "CAPSULE_ERROR", "domain": "identity.capsule", "metadata": {}}
     """
+    INDEX_MISSING: _ErrorReason.ValueType  # 20
+    """INDEX_MISSING means that what records are found by is being made again after a crash; try again in a moment.
+
+        {"reason": "INDEX_MISSING", "domain": "identity.capsule", "metadata": {}}
+    """
+    RATE_EXCEEDED: _ErrorReason.ValueType  # 21
+    """RATE_EXCEEDED means that the tenant calls more often than it may; wait as long as is said and repeat the call.
+
+        {"reason": "RATE_EXCEEDED", "domain": "identity.capsule", "metadata": {"milliseconds": "250"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call was refused. Every error carries one google.rpc.ErrorInfo whose domain is
@@ -292,6 +302,16 @@ CAPSULE_ERROR: ErrorReason.ValueType  # 19
 """CAPSULE_ERROR means that the server failed in a way nobody foresaw; nothing was changed.
 
     {"reason": "CAPSULE_ERROR", "domain": "identity.capsule", "metadata": {}}
+"""
+INDEX_MISSING: ErrorReason.ValueType  # 20
+"""INDEX_MISSING means that what records are found by is being made again after a crash; try again in a moment.
+
+    {"reason": "INDEX_MISSING", "domain": "identity.capsule", "metadata": {}}
+"""
+RATE_EXCEEDED: ErrorReason.ValueType  # 21
+"""RATE_EXCEEDED means that the tenant calls more often than it may; wait as long as is said and repeat the call.
+
+    {"reason": "RATE_EXCEEDED", "domain": "identity.capsule", "metadata": {"milliseconds": "250"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 

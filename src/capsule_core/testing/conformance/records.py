@@ -11,7 +11,8 @@ import hypothesis
 from capsule_core.errors import IdentifierTaken, RequestInFlight, VersionMismatch
 from capsule_core.ledger import LedgerStore
 from capsule_core.names import RecordId, SubjectKey
-from capsule_core.records import Act, Answer, Mark, Slot, Store
+from capsule_core.records import Act, Answer, Mark, Slot
+from capsule_core.stores import Store
 from capsule_core.testing.conformance import _cases as cases
 from capsule_core.testing.conformance._records import RecordsMachine, Witness
 from capsule_core.testing.conformance._walk import Walk

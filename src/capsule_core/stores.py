@@ -1,0 +1,82 @@
+"""The small ports beside the record store: answers, the backlog of what is to go, the index; and all of them as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from capsule_core.names import SubjectKey, TenantId
+from capsule_core.records import Answer, FoundBy, Reason, RecordStore
+
+__all__ = ["Answers", "Backlog", "Derived", "Store"]
+
+
+class Answers(Protocol):
+    """Keeps what was answered, so that a repeated request has one effect.
+
+    A1. ``answered`` gives what an act or ``keep`` left under the key, in that tenant only; None if nothing was left.
+    A2. After the subject of an answer is erased, the answer is there without its body.
+    A3. ``forget`` drops, in every tenant, the answers whose time is over, and no other.
+    """
+
+    def answered(self, tenant: TenantId, key: bytes) -> Answer | None:
+        """Return the answer kept under *key*."""
+        ...
+
+    def keep(self, answer: Answer) -> None:
+        """Keep an answer that needs no act; one that is there stays."""
+        ...
+
+    def forget(self, now: datetime) -> None:
+        """Drop the answers that were to be kept until *now* or earlier."""
+        ...
+
+
+class Backlog(Protocol):
+    """What is waiting to be destroyed and why, over all tenants: for the sweep and for a restart, never for a caller.
+
+    B1. ``due`` names each tenant that has trash whose time is over, once, and no other.
+    B2. ``unfinished`` gives the fences, of every tenant, of subjects that are not erased, and nothing else.
+    B3. ``reasons`` gives each reason that was put on the subjects or their records and not lifted, and nobody else's.
+    """
+
+    def due(self, now: datetime) -> Sequence[TenantId]:
+        """Name the tenants that have trash whose time is over."""
+        ...
+
+    def unfinished(self) -> Sequence[tuple[TenantId, Reason]]:
+        """Return the fences of subjects that are not erased yet."""
+        ...
+
+    def reasons(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Reason]:
+        """Return every reason that the subjects and their records carry."""
+        ...
+
+
+class Derived(Protocol):
+    """What records are found by, which a store may lose in a crash, for it can be made again from the records.
+
+    I1. While it is missing for a tenant, ``select`` by token or signature and ``write`` raise IndexMissing: never is
+        nothing found, or an identifier given twice, because of it.
+    I2. ``reindex`` says anew what records are found by, their claims as their trash lets them have them; of a record
+        that is gone it says nothing. What it is told of the same contents twice is the same as once.
+    I3. After ``indexed`` it is whole, until it is lost again.
+    I4. ``unindexed`` names every tenant for which it is missing, and no other.
+    """
+
+    def reindex(self, tenant: TenantId, found_by: Sequence[FoundBy]) -> None:
+        """Say anew what records are found by."""
+        ...
+
+    def indexed(self, tenant: TenantId) -> None:
+        """Say that every record of the tenant was said to ``reindex``."""
+        ...
+
+    def unindexed(self) -> Sequence[TenantId]:
+        """Name the tenants for which it is missing."""
+        ...
+
+
+class Store(RecordStore, Answers, Backlog, Derived, Protocol):
+    """All that one store of records does."""
