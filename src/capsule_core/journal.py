@@ -9,15 +9,29 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, Protocol
 
 import attrs
 
+from capsule_core.errors import NewerSchema
 from capsule_core.names import RecordId, SubjectKey, TenantId, from_micros, micros
-from capsule_core.records import Mark, Reason
+from capsule_core.records import Mark, Reason, Sealed, Slot, Trash
 
-__all__ = ["Entry", "Journal", "Marked", "MemoryJournal", "PageResealed", "SealedPage", "decode", "encode"]
+__all__ = [
+    "Anchored",
+    "Entry",
+    "Journal",
+    "Marked",
+    "MemoryJournal",
+    "PageResealed",
+    "SealedPage",
+    "Suppressed",
+    "Written",
+    "decode",
+    "encode",
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -47,7 +61,32 @@ class Marked:
     lift: bool = False
 
 
-Entry = PageResealed | Marked
+@attrs.frozen(kw_only=True)
+class Suppressed:
+    """Identifiers, as keyed hashes, were barred from coming back, or are let in again (*lift*)."""
+
+    tenant: TenantId
+    hashes: tuple[bytes, ...]
+    since: datetime
+    lift: bool = False
+
+
+@attrs.frozen
+class Written:
+    """A record of a kind that a restore must not take back, as it was last sealed: who may sign in, what was kept."""
+
+    record: Sealed
+
+
+@attrs.frozen
+class Anchored:
+    """A checkpoint of the log *origin* was signed: what a restored log is compared to (C2SP tlog-checkpoint)."""
+
+    origin: str
+    note: str
+
+
+Entry = PageResealed | Marked | Suppressed | Written | Anchored
 
 
 class Journal(Protocol):
@@ -101,40 +140,116 @@ class MemoryJournal:
 
 def encode(entry: Entry) -> bytes:
     """Write an entry as one line of JSON."""
-    body: dict[str, Any]
-    if isinstance(entry, PageResealed):
-        page = entry.page
-        body = {
-            "page": page.number,
-            "tenant": page.tenant,
-            "generation": page.generation,
-            "key_id": page.key_id.hex(),
-            "blob": base64.b64encode(page.blob).decode("ascii"),
-        }
-    else:
-        reasons = [
-            [reason.id, int(reason.mark), reason.subject, micros(reason.since), reason.record]
-            for reason in entry.reasons
-        ]
-        body = {"marked": reasons, "tenant": entry.tenant, "lift": entry.lift}
-    return json.dumps(body, separators=(",", ":"), sort_keys=True).encode()
+    return json.dumps(_told(entry), separators=(",", ":"), sort_keys=True).encode()
 
 
 def decode(line: bytes) -> Entry:
-    """Read what :func:`encode` wrote."""
+    """Read what :func:`encode` wrote.
+
+    Raises:
+        NewerSchema: a newer version of this software wrote it.
+    """
     body = json.loads(line)
-    tenant = TenantId(body["tenant"])
-    if "page" in body:
-        return PageResealed(
-            SealedPage(
-                tenant=tenant,
-                number=body["page"],
-                generation=body["generation"],
-                key_id=bytes.fromhex(body["key_id"]),
-                blob=base64.b64decode(body["blob"]),
-            )
+    for key, read in _READERS.items():
+        if key in body:
+            return read(body)
+    raise NewerSchema("an entry of the journal")
+
+
+def _told(entry: Entry) -> dict[str, Any]:
+    match entry:
+        case PageResealed(page):
+            return {
+                "page": page.number,
+                "tenant": page.tenant,
+                "generation": page.generation,
+                "key_id": page.key_id.hex(),
+                "blob": _text(page.blob),
+            }
+        case Marked():
+            return {"marked": list(map(_row, entry.reasons)), "tenant": entry.tenant, "lift": entry.lift}
+        case Suppressed():
+            hashes = [each.hex() for each in entry.hashes]
+            return {"suppressed": hashes, "tenant": entry.tenant, "since": micros(entry.since), "lift": entry.lift}
+        case Written(record):
+            return {"written": _columns(record), "tenant": record.tenant}
+        case Anchored():
+            return {"anchored": entry.note, "origin": entry.origin}
+
+
+def _row(reason: Reason) -> list[Any]:
+    return [reason.id, int(reason.mark), reason.subject, micros(reason.since), reason.record]
+
+
+def _columns(record: Sealed) -> dict[str, Any]:
+    """Write a record without what it is found by: that is derived anew from its contents."""
+    columns: dict[str, Any] = {name: getattr(record, name) for name in _PLAIN}
+    columns |= {name: micros(getattr(record, name)) for name in _TIMES}
+    trash = record.trash and [record.trash.batch, micros(record.trash.at), micros(record.trash.until)]
+    slot = [record.slot.page, record.slot.index]
+    return {**columns, "slot": slot, "marks": int(record.marks), "blob": _text(record.blob), "trash": trash}
+
+
+_PLAIN: Final = ("kind", "id", "root", "subject", "version")
+_TIMES: Final = ("at", "created", "updated")
+
+
+def _page(body: dict[str, Any]) -> PageResealed:
+    return PageResealed(
+        SealedPage(
+            tenant=TenantId(body["tenant"]),
+            number=body["page"],
+            generation=body["generation"],
+            key_id=bytes.fromhex(body["key_id"]),
+            blob=base64.b64decode(body["blob"]),
         )
-    return Marked(tenant=tenant, reasons=tuple(map(_reason, body["marked"])), lift=body["lift"])
+    )
+
+
+def _marked(body: dict[str, Any]) -> Marked:
+    return Marked(tenant=TenantId(body["tenant"]), reasons=tuple(map(_reason, body["marked"])), lift=body["lift"])
+
+
+def _suppressed(body: dict[str, Any]) -> Suppressed:
+    hashes = tuple(map(bytes.fromhex, body["suppressed"]))
+    since = from_micros(body["since"])
+    return Suppressed(tenant=TenantId(body["tenant"]), hashes=hashes, since=since, lift=body["lift"])
+
+
+def _written(body: dict[str, Any]) -> Written:
+    told = body["written"]
+    trash = told["trash"] and Trash(
+        batch=told["trash"][0], at=from_micros(told["trash"][1]), until=from_micros(told["trash"][2])
+    )
+    columns: dict[str, Any] = {name: told[name] for name in _PLAIN}
+    columns |= {name: from_micros(told[name]) for name in _TIMES}
+    return Written(
+        Sealed(
+            **columns,
+            tenant=TenantId(body["tenant"]),
+            slot=Slot(*told["slot"]),
+            marks=Mark(told["marks"]),
+            blob=base64.b64decode(told["blob"]),
+            trash=trash,
+        )
+    )
+
+
+def _anchored(body: dict[str, Any]) -> Anchored:
+    return Anchored(body["origin"], body["anchored"])
+
+
+_READERS: Final[Mapping[str, Callable[[dict[str, Any]], Entry]]] = {
+    "page": _page,
+    "marked": _marked,
+    "suppressed": _suppressed,
+    "written": _written,
+    "anchored": _anchored,
+}
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
 
 
 def _reason(row: list[Any]) -> Reason:

@@ -11,9 +11,9 @@ import hypothesis
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from capsule_core.journal import Entry, Journal, Marked, PageResealed, SealedPage
+from capsule_core.journal import Anchored, Entry, Journal, Marked, PageResealed, SealedPage, Suppressed, Written
 from capsule_core.names import RecordId, SubjectKey, TenantId
-from capsule_core.records import Mark, Reason
+from capsule_core.records import Mark, Reason, Sealed, Slot, Trash
 from capsule_core.testing.conformance.clauses import Capabilities, at_once, explore, lacking, require
 
 __all__ = ["JournalUnderTest", "run_journal_conformance"]
@@ -82,7 +82,38 @@ def _entries() -> st.SearchStrategy[Entry]:
         record=st.none() | st.just(RecordId("r1")),
     )
     some = st.lists(reasons, min_size=1, max_size=3).map(tuple)
-    return st.builds(PageResealed, pages) | st.builds(Marked, tenant=tenants, reasons=some, lift=st.booleans())
+    moments = st.datetimes(timezones=st.just(UTC))
+    hashes = st.lists(st.binary(min_size=16, max_size=16), min_size=1, max_size=3).map(tuple)
+    return st.one_of(
+        st.builds(PageResealed, pages),
+        st.builds(Marked, tenant=tenants, reasons=some, lift=st.booleans()),
+        st.builds(Suppressed, tenant=tenants, hashes=hashes, since=moments, lift=st.booleans()),
+        st.builds(Written, _records()),
+        st.builds(Anchored, st.just("contacts"), st.text(max_size=30)),
+    )
+
+
+def _records() -> st.SearchStrategy[Sealed]:
+    moments = st.datetimes(timezones=st.just(UTC))
+    return st.builds(
+        Sealed,
+        tenant=st.sampled_from(_TENANTS),
+        kind=st.just("user"),
+        id=st.just(RecordId("r1")),
+        root=st.just(RecordId("r1")),
+        subject=st.just(SubjectKey("s1")),
+        slot=st.builds(Slot, st.integers(1, 9), st.integers(0, 255)),
+        version=st.integers(1, 9),
+        at=moments,
+        created=moments,
+        updated=moments,
+        blob=st.binary(max_size=30),
+        tokens=st.just(()),
+        claims=st.just(()),
+        signature=st.just(b""),
+        trash=st.none() | st.builds(Trash, batch=st.just("b1"), at=moments, until=moments),
+        marks=st.sampled_from(Mark),
+    )
 
 
 class _Entries(RuleBasedStateMachine):
