@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.postgres import Database, Server
+if TYPE_CHECKING:
+    from tests.postgres import Database, Server
+
+# Programs are started as another user, for which a process must be forked: gRPC's threads do not survive that.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 # No deadline: a property is about what is true, not about how busy the machine is.
 settings.register_profile(
@@ -25,6 +30,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.enviro
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
     """A server of this test process's own."""
+    from tests.postgres import Server  # the domain alone is tested without a driver
+
     server = Server.begin()
     try:
         yield server

@@ -108,12 +108,13 @@ class Newsletter:
             if (finished := self.done.get((erasure.tenant, erasure.id))) is not None:
                 return finished
             known = [who for key in erasure.subjects if (who := (erasure.tenant, key)) in self.kept]
-            free = [who for who in known if not self.reasons.get(who)]
-            if not free:
-                return Done(None if known else Outcome.NOTHING_HELD, None)
-            self.fenced.update(free)
-            destroyed = sum(len(self.kept.pop(who)) for who in free)
-            done = Done(Outcome.ERASED, self._receipt(erasure, [key for _, key in free], destroyed, now))
+            if not known:
+                return Done(Outcome.NOTHING_HELD, None)
+            if any(self.reasons.get(who) for who in known):  # all of them or none
+                return Done(None, None)
+            self.fenced.update(known)
+            destroyed = sum(len(self.kept.pop(who)) for who in known)
+            done = Done(Outcome.ERASED, self._receipt(erasure, [key for _, key in known], destroyed, now))
             return self.done.setdefault((erasure.tenant, erasure.id), done)
 
     def sweep(self, tenant: TenantId, *, now: datetime) -> Swept:
@@ -121,6 +122,7 @@ class Newsletter:
             waiting = {*self.kept} - self.fenced
             due = [who for who, until in self.leaving.items() if who in waiting and who[0] == tenant and until <= now]
         guarded = sum(len(self.kept[who]) for who in due if self.reasons.get(who))
+        due = [who for who in due if not self.reasons.get(who)]
         done = self.erase(
             Erasure(
                 tenant=tenant,

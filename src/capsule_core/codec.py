@@ -158,11 +158,12 @@ def _reader(hint: Any) -> Callable[[Any], Any] | None:
     """Make what reads a field; None if its text, number or flag stands for itself."""
     if hint in (str, int, bool):
         return None
-    item, *rest = get_args(hint) or (None,)
-    if get_origin(hint) is tuple and rest == [...] and attrs.has(item):
-        read = _trusting(item)
-        return lambda held: tuple(map(read, held))
-    if get_origin(hint) is tuple and rest == [...] and item is str:
-        return tuple
+    if get_origin(hint) is tuple and get_args(hint)[1:] == (...,):
+        item = get_args(hint)[0]
+        if attrs.has(item):
+            read = _trusting(item)
+            return lambda held: tuple(map(read, held))
+        if item is str:
+            return tuple
     structure = _CONVERTER.get_structure_hook(hint)
     return lambda held: structure(held, hint)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -35,6 +35,7 @@ from capsule_core.sealing import KEY_BYTES, NONCE_BYTES
 __all__ = ["Vault"]
 
 _KEY_ID_BYTES: Final = 8
+_Page = OpenPage | SealedPage
 
 
 @attrs.define(eq=False)
@@ -46,8 +47,9 @@ class Vault:
         keystore: where page keys lie.
         journal: where a re-sealed page is durable before its old key dies.
         random: gives that many unpredictable bytes.
-        cached: how many opened pages are kept in memory.
-        shared: whether others use the same keystore: then a cached page counts only while its key is there.
+        cached: how many pages are kept in memory.
+        shared: whether others use the same keystore: then pages are kept sealed, and each use asks for their keys, so
+            that what somebody else destroyed is destroyed here too.
     """
 
     _pages: PageStore
@@ -55,8 +57,8 @@ class Vault:
     _journal: Journal
     _random: Callable[[int], bytes]
     _cached: int = 4096
-    _shared: bool = False
-    _opened: OrderedDict[tuple[TenantId, int], OpenPage] = attrs.field(factory=OrderedDict, init=False, repr=False)
+    _shared: bool = attrs.field(default=False, alias="shared")
+    _held: OrderedDict[tuple[TenantId, int], _Page] = attrs.field(factory=OrderedDict, init=False, repr=False)
     _secrets: dict[TenantId, TenantKeys] = attrs.field(factory=dict, init=False, repr=False)
     _next: dict[TenantId, Slot] = attrs.field(factory=dict, init=False)
     # Whoever writes holds the store's lock and then asks for keys: so nothing may wait for the store under the lock of
@@ -101,7 +103,7 @@ class Vault:
             SubjectErased: one of them was destroyed.
             SealBroken: a page does not open.
         """
-        pages = self._open(tenant, {slot.page for slot in slots})
+        pages = self._open(tenant, _pages_of(slots))
         return [pages[slot.page].key(slot.index) for slot in slots]
 
     def shred(self, tenant: TenantId, slots: Sequence[Slot]) -> dict[int, str]:
@@ -122,14 +124,15 @@ class Vault:
 
     def remaining(self, tenant: TenantId, slots: Sequence[Slot]) -> list[Slot]:
         """Read back from the stores, past every cache, which of *slots* still hold a key."""
-        pages = self._load(tenant, {slot.page for slot in slots}, heal=True)
+        newest = self._newest(tenant, _pages_of(slots), heal=True)
+        pages = {page.number: open_page(page, key=key.key) for key, page in newest}
         return [slot for slot in slots if pages[slot.page].holds(slot.index)]
 
     def _secret(self, tenant: TenantId) -> bytes:
         held = self._keystore.get(tenant, [TENANT_SECRET])[0]
         if held is not None:
             return held.key
-        made = PageKey(tenant=tenant, page=TENANT_SECRET, id=self._random(_KEY_ID_BYTES), key=self._random(KEY_BYTES))
+        made = self._fresh_key(tenant, TENANT_SECRET)
         try:
             self._keystore.put([made])
         except KeyMoved:  # another process made it at the same moment
@@ -141,52 +144,55 @@ class Vault:
         number = max(self._pages.newest(tenant), self._next.get(tenant, Slot(0, 0)).page)
         while True:
             number += 1
-            key = PageKey(tenant=tenant, page=number, id=self._random(_KEY_ID_BYTES), key=self._random(KEY_BYTES))
+            key = self._fresh_key(tenant, number)
             try:
                 self._keystore.put([key])
             except KeyMoved:
                 continue  # a crash or another process got there first: that number is spent
             keys = self._random(PLACES * KEY_BYTES)
             page = OpenPage(tenant=tenant, number=number, generation=1, key_id=key.id, keys=keys)
-            self._pages.add(seal_page(page, key=key.key, nonce=self.nonce()))
-            self._remember(page)
+            sealed = seal_page(page, key=key.key, nonce=self.nonce())
+            self._pages.add(sealed)
+            self._remember(sealed if self._shared else page)
             return number
 
     def _open(self, tenant: TenantId, numbers: set[int]) -> Mapping[int, OpenPage]:
         with self._lock:
-            found = {number: page for number in numbers if (page := self._opened.get((tenant, number))) is not None}
-            for number in found:
-                self._opened.move_to_end((tenant, number))
-        if self._shared:
-            found = self._still_valid(tenant, found)
-        missing = numbers - found.keys()
+            held = {number: page for number in numbers if (page := self._held.get((tenant, number))) is not None}
+            for number in held:
+                self._held.move_to_end((tenant, number))
+        opened = self._opened(tenant, held)
+        missing = numbers - opened.keys()
         if missing:
-            for page in self._load(tenant, missing).values():
-                found[page.number] = page
-                self._remember(page)
-        return found
+            for key, sealed in self._newest(tenant, missing):
+                opened[sealed.number] = page = open_page(sealed, key=key.key)
+                self._remember(sealed if self._shared else page)
+        return opened
 
-    def _still_valid(self, tenant: TenantId, found: dict[int, OpenPage]) -> dict[int, OpenPage]:
-        """Keep the pages whose keys nobody has destroyed since they were opened."""
-        keys = self._keystore.get(tenant, list(found))
-        return {
-            number: page
-            for (number, page), key in zip(found.items(), keys, strict=True)
-            if key is not None and key.id == page.key_id
-        }
+    def _opened(self, tenant: TenantId, held: Mapping[int, _Page]) -> dict[int, OpenPage]:
+        """Open those of the pages in memory that are sealed, if nobody has destroyed their keys since."""
+        opened = {number: page for number, page in held.items() if isinstance(page, OpenPage)}
+        sealed = [page for page in held.values() if isinstance(page, SealedPage)]
+        if sealed:
+            keys = self._keystore.get(tenant, [page.number for page in sealed])
+            for key, page in zip(keys, sealed, strict=True):
+                if key is not None and key.id == page.key_id:
+                    opened[page.number] = open_page(page, key=key.key)
+        return opened
 
-    def _load(self, tenant: TenantId, numbers: set[int], *, heal: bool = False) -> dict[int, OpenPage]:
+    def _newest(self, tenant: TenantId, numbers: set[int], *, heal: bool = False) -> list[tuple[PageKey, SealedPage]]:
         """Read pages past the cache; *heal* also stores what the journal had to help out with.
 
         A witness opens pages inside a store's transaction, and a witness never writes: only who is outside may heal.
+        Pages are read before their keys: if somebody re-seals one in between, the journal has it under the newer key.
         """
         ordered = sorted(numbers)
-        keys = self._keystore.get(tenant, ordered)
         stored = self._pages.pages(tenant, ordered)
+        keys = self._keystore.get(tenant, ordered)
         current = [self._current(key, page) for key, page in zip(keys, stored, strict=True)]
         if heal and (healed := [new for (_, new), old in zip(current, stored, strict=True) if new is not old]):
             self._pages.reseal(healed)
-        return {page.number: open_page(page, key=key.key) for key, page in current}
+        return current
 
     def _current(self, key: PageKey | None, page: SealedPage | None) -> tuple[PageKey, SealedPage]:
         if key is None or page is None:
@@ -201,34 +207,45 @@ class Vault:
 
     def _reseal(self, tenant: TenantId, places: Mapping[int, set[int]]) -> dict[int, str]:
         """Journal the new pages, then let the old keys die, then store the pages: no other order survives a crash."""
-        pages = self._load(tenant, set(places), heal=True)
+        pages: dict[int, _Page] = {}
         replaced: list[tuple[bytes, PageKey]] = []
         resealed: list[SealedPage] = []
-        for number, page in pages.items():
-            if not any(page.holds(index) for index in places[number]):
-                continue
-            key = PageKey(tenant=tenant, page=number, id=self._random(_KEY_ID_BYTES), key=self._random(KEY_BYTES))
-            pages[number] = without(page, places[number], key_id=key.id)
-            replaced.append((page.key_id, key))
-            resealed.append(seal_page(pages[number], key=key.key, nonce=self.nonce()))
+        for old, stored in self._newest(tenant, set(places), heal=True):
+            page, sealed = open_page(stored, key=old.key), stored
+            if any(page.holds(index) for index in places[page.number]):
+                key = self._fresh_key(tenant, page.number)
+                page = without(page, places[page.number], key_id=key.id)
+                sealed = seal_page(page, key=key.key, nonce=self.nonce())
+                replaced.append((old.id, key))
+                resealed.append(sealed)
+            pages[page.number] = sealed if self._shared else page
         if resealed:
             self._journal.append([PageResealed(page) for page in resealed])
-            self._keystore.replace(replaced)
+        # Even if none is left to replace: whoever did that may have died before the old ones were out of the files.
+        self._keystore.replace(replaced)
+        if resealed:
             self._pages.reseal(resealed)
-        for page in pages.values():
-            self._remember(page)
+        for kept in pages.values():
+            self._remember(kept)
         return {number: page.key_id.hex() for number, page in pages.items()}
 
-    def _remember(self, page: OpenPage) -> None:
+    def _fresh_key(self, tenant: TenantId, number: int) -> PageKey:
+        return PageKey(tenant=tenant, page=number, id=self._random(_KEY_ID_BYTES), key=self._random(KEY_BYTES))
+
+    def _remember(self, page: _Page) -> None:
         with self._lock:
-            held = self._opened.get((page.tenant, page.number))
+            held = self._held.get((page.tenant, page.number))
             if held is not None and held.generation > page.generation:
                 return  # it was re-sealed while this older one was being read
-            self._opened[(page.tenant, page.number)] = page
-            while len(self._opened) > self._cached:
-                self._opened.popitem(last=False)
+            self._held[(page.tenant, page.number)] = page
+            while len(self._held) > self._cached:
+                self._held.popitem(last=False)
 
     def _forget(self, tenant: TenantId, numbers: Mapping[int, set[int]]) -> None:
         with self._lock:
             for number in numbers:
-                self._opened.pop((tenant, number), None)
+                self._held.pop((tenant, number), None)
+
+
+def _pages_of(slots: Iterable[Slot]) -> set[int]:
+    return {slot.page for slot in slots}

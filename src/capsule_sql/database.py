@@ -40,7 +40,7 @@ _PRAGMAS: Final = (
 class _Alone(sqlite3.Connection):
     """A connection whose transaction nobody disturbs: there is one writer, and the index lies beside the records."""
 
-    shared = False
+    shared: ClassVar[bool] = False
     tenant_no: int | None = None
 
     def alone(self, work: str) -> None:

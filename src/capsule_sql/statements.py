@@ -14,7 +14,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Protocol, TypeVar
 
 from capsule_core.names import TenantId
 from capsule_sql.migration import Role
@@ -68,10 +68,7 @@ class Connection(Protocol):
     *shared* says that others may change the data at the same moment: what is decided on must be locked first.
     """
 
-    @property
-    def shared(self) -> bool:
-        """Whether others write side by side with us."""
-        ...
+    shared: ClassVar[bool]
 
     @property
     def tenant_no(self) -> int | None:
@@ -104,7 +101,12 @@ class Connection(Protocol):
 
 
 class Transactions(Protocol):
-    """A database, in which many callers read and write at the same time; *tenant* is whose rows they may see."""
+    """A database, in which many callers read and write at the same time; *tenant* is whose rows they may see.
+
+    *shared* says that others write side by side with us.
+    """
+
+    shared: ClassVar[bool]
 
     @property
     def place(self) -> str:
@@ -114,11 +116,6 @@ class Transactions(Protocol):
     @property
     def role(self) -> Role:
         """What is kept there."""
-        ...
-
-    @property
-    def shared(self) -> bool:
-        """Whether others write side by side with us."""
         ...
 
     def rows(

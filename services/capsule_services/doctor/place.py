@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 from urllib.parse import quote
 
 import attrs
@@ -118,7 +118,7 @@ class Interrupted(Exception):
 
 
 class _Reader(sqlite3.Connection):
-    shared = False
+    shared: ClassVar[bool] = False
     tenant_no: int | None = None
 
     def alone(self, work: str) -> None:
@@ -138,7 +138,7 @@ class Look:
     place: str
     role: Role
     connection: _Reader
-    shared: bool = False
+    shared: ClassVar[bool] = False
 
     def rows(
         self, text: str, values: Sequence[Any] = (), *, tenant: TenantId | None = None, search: bool = False

@@ -94,7 +94,8 @@ def _index(service: str, data: Postgres, *, runs: bool) -> Finding:
 
 
 def _audited(what: str, database: Postgres, premises: Premises) -> Finding:
-    ledger = SqlLedger(_Look(database))
+    looked: Any = _Look(database)  # what it passes on is what a ledger asks for
+    ledger = SqlLedger(looked)
     try:
         kept = ledger.latest()
         verifier = parse_verifier((premises.folder / "receipts.pub").read_text(encoding="ascii")) if kept else None

@@ -24,10 +24,10 @@ from prometheus_client.registry import Collector
 
 from capsule_core.errors import RateExceeded, StreamsExceeded
 from capsule_services.release import release
-from capsule_services.runtime.certificates import Credential
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.holding import Holding
 from capsule_services.runtime.interceptor import Outcome
+from capsule_services.runtime.proofs import Proving
 
 __all__ = [
     "CODES",
@@ -58,6 +58,7 @@ GAUGES: Final[Mapping[str, str]] = {
     "capsule_erasures_unfinished": "Erasures begun and not finished.",
     "capsule_outbox_entries": "Entries committed and not yet in the journal.",
     "capsule_certificate_seconds": "Seconds until the certificate of this service ends.",
+    "capsule_certificate_held_back": "1 while a new certificate is not used because it is bad, else 0.",
 }
 """Each number that is read when somebody asks, and what it says; none has a label."""
 
@@ -97,7 +98,7 @@ class Metrics:
     seconds: Histogram
     rate_refusals: Counter
     certificates_refused: Counter
-    _gauges: _Gauges = attrs.field(factory=_Gauges, repr=False)
+    _gauges: _Gauges = attrs.field(factory=_Gauges, repr=False, alias="gauges")
 
     def observe(self, outcome: Outcome) -> None:
         """Count a call that ended."""
@@ -148,9 +149,9 @@ def readings_of(holding: Holding, *, unshipped: Reading) -> Mapping[str, Reading
     }
 
 
-def certificate_life(credential: Credential, wall: Callable[[], datetime]) -> float:
-    """Return in how many seconds the certificate ends; below zero if it has."""
-    certificate = x509.load_pem_x509_certificate(credential.certificate.read_bytes())
+def certificate_life(credential: Proving, wall: Callable[[], datetime]) -> float:
+    """Return in how many seconds the certificate that is shown ends; below zero if it has."""
+    certificate = x509.load_pem_x509_certificate(credential.read().certificate)
     return (certificate.not_valid_after_utc - wall()).total_seconds()
 
 

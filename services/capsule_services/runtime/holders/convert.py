@@ -179,8 +179,9 @@ def collections_to(
     loads = list(packed(records, lambda each: len(each.content), most=together or 1))
     for number, load in enumerate(loads, 1):
         written = [collected_to(tenant, each) for each in load]
-        alone = {"records": written} if together else {"record": written[0]}
-        yield pb.CollectResponse(**alone, next_page_token=token if number == len(loads) else "")
+        message = pb.CollectResponse(records=written) if together else pb.CollectResponse(record=written[0])
+        message.next_page_token = token if number == len(loads) else ""
+        yield message
 
 
 def collected_from(messages: Iterable[pb.CollectResponse]) -> Iterable[Collected]:
