@@ -20,9 +20,11 @@ from google.protobuf.descriptor import FileDescriptor
 from capsule_api.contacts.v1 import contacts_pb2
 from capsule_api.holder.v1 import holder_pb2
 from capsule_api.identity.v1 import identity_pb2
+from capsule_api.ledger.v1 import ledger_pb2
 from capsule_api.privacy.v1 import privacy_pb2
 from capsule_core import errors
 from capsule_core.errors import CapsuleError
+from capsule_core.grounds import RULES
 from capsule_core.records import Mark
 from capsule_core.roles import EXPORT, Authority, Role, allows
 from capsule_core.uses import Use, admits
@@ -33,7 +35,7 @@ from capsule_services.runtime.settings import Settings
 from capsule_sql import failures
 
 DOCS = Path(__file__).resolve().parent
-FILES = (contacts_pb2.DESCRIPTOR, identity_pb2.DESCRIPTOR, privacy_pb2.DESCRIPTOR, holder_pb2.DESCRIPTOR)
+FILES = tuple(each.DESCRIPTOR for each in (contacts_pb2, identity_pb2, privacy_pb2, holder_pb2, ledger_pb2))
 MARKS = r"(<!-- generated: {} -->\n).*?(<!-- end -->)"
 
 
@@ -142,6 +144,14 @@ def shown(parameter: Any) -> str:
     return signature(parameter) if parameter.required else f"[{signature(parameter)}]"
 
 
+def policy_table() -> str:
+    def row(found: tuple[str, Any]) -> Sequence[str]:
+        ground, rule = found
+        return code(ground), rule.version, rule.says, code(rule.policy(ground).digest)
+
+    return table(("ground", "version", "what it says", "digest"), map(row, sorted(RULES.items())))
+
+
 WAITING = {
     "L7": "no test yet; comes with backup and restore",
     "L10": "no test yet; comes with retention policies",
@@ -173,6 +183,7 @@ TABLES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "laws": ("reference/laws.md", law_table),
     "settings": ("reference/settings.md", setting_table),
     "commands": ("reference/cli.md", command_list),
+    "policies": ("reference/formats.md", policy_table),
 }
 
 

@@ -125,6 +125,28 @@ class Server:
         finally:
             shutil.rmtree(self.folder)
 
+    def standby(self) -> Server:
+        """Make a server that follows this one, and from now on acknowledge nothing that it does not have as well."""
+        folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
+        if self.user:
+            os.chown(folder, self.user["user"], self.user["group"])
+        follower = Server(folder, self.programs, self.user)
+        copy = [self.programs / "pg_basebackup", "-h", self.folder, "-U", ADMIN, "-D", folder / "data"]
+        try:
+            self._run([*copy, "-R", "-X", "stream", "-c", "fast", "--no-sync"])
+            follower.start()
+        except BaseException:
+            follower.end()
+            raise
+        with psycopg.connect(self.url(), autocommit=True) as admin:
+            admin.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            admin.execute("SELECT pg_reload_conf()")
+        return follower
+
+    def promote(self) -> None:
+        """Let a standby take over."""
+        self._control("promote")
+
     def fresh(self) -> Database:
         """Make a database with all schemas, empty, as a copy of one that was made once."""
         with psycopg.connect(self.url(), autocommit=True) as admin:

@@ -21,7 +21,8 @@ from capsule_core.identifiers import canonical
 from capsule_core.ledger import Leaf, MemoryLedger
 from capsule_core.names import ActorRef, RecordId, SubjectKey, TenantId
 from capsule_core.personal import Form
-from capsule_core.receipts import Destruction, Method, Outcome, Receipt, Statement, issue, verify
+from capsule_core.receipts import Receipt, issue, verify
+from capsule_core.statements import Destruction, Method, Outcome, Remainder, Statement, Verification
 from capsule_core.story import Erasure
 from capsule_core.sweeping import Swept
 
@@ -146,8 +147,12 @@ class Newsletter:
             holder=self.signer.name,
             outcome=Outcome.ERASED,
             method=Method.CLEAR,  # no keys of its own: gone from here at once, from backups when they expire
+            technique="removed from the dictionary",
+            media="the memory of this process",
+            tool="newsletter 1.0",
             records={"line": destroyed},
-            verified_at=now,
+            remaining=(Remainder(what="copies in backups", ground="they go when the oldest backup expires"),),
+            verification=Verification(method="looked up again", result="not found", by=self.signer.name, at=now),
         )
         statement = Statement(
             erasure=erasure.id,
@@ -155,13 +160,13 @@ class Newsletter:
             tenant=erasure.tenant,
             subjects=readers,
             ground=erasure.ground,
+            policy=erasure.policy,
             scope="this service",
             requested_at=erasure.requested,
             fenced_at=now,
             destroyed_at=now,
             read_back_at=now,
             destructions=(part,),
-            remaining=("backups, until the oldest expires",),
         )
         leaf = Leaf(
             at=now,

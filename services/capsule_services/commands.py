@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 from http.client import HTTPConnection
 from pathlib import Path
@@ -26,8 +26,12 @@ from capsule_services.demo.show import show
 from capsule_services.doctor.examine import as_json, as_table, examine
 from capsule_services.doctor.findings import exit_code
 from capsule_services.doctor.place import Place
+from capsule_services.keys import keys
+from capsule_services.ledgers import ledger
 from capsule_services.release import release
-from capsule_services.runtime.certificates import prepared
+from capsule_services.rootkeys import rotate_root
+from capsule_services.runtime.authority import Step
+from capsule_services.runtime.certificates import next_step, prepared, take_step
 from capsule_services.runtime.clock import advance, wall_time
 from capsule_services.runtime.deployment import ORDER, Options, running
 from capsule_services.runtime.faults import StartRefused
@@ -68,6 +72,9 @@ The services keep their files in the data folder and nowhere else; the demo leav
 clock = typer.Typer(no_args_is_help=True, help="Move the clock of a deployment that runs with --dev.")
 app.add_typer(clock, name="clock")
 app.add_typer(db, name="db")
+app.add_typer(ledger, name="ledger")
+app.add_typer(keys, name="keys")
+keys.command("rotate-root")(rotate_root)
 
 _REFUSED: Final = 2
 _PATIENCE: Final = 5.0
@@ -125,6 +132,8 @@ def demo(
         try:
             held = show(folder, artefacts, as_json=json_, database_url=database_url)
         except (StartRefused, CapsuleError) as error:
+            with suppress(OSError):
+                artefacts.rmdir()  # only if nothing was put there
             _refuse(str(error))
     raise typer.Exit(0 if held else 1)
 
@@ -138,20 +147,33 @@ def up(
     contacts_port: Annotated[int, typer.Option(help="Port of contacts; 0 is any free one.")] = 0,
     identity_port: Annotated[int, typer.Option(help="Port of identity; 0 is any free one.")] = 0,
     privacy_port: Annotated[int, typer.Option(help="Port of privacy; 0 is any free one.")] = 0,
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes for each of identity and contacts; 2 or more need PostgreSQL.")
+    ] = 1,
+    metrics_port: Annotated[
+        int,
+        typer.Option(min=0, max=65000, help="First port to serve numbers at, the next process at the next; 0: none."),
+    ] = 0,
 ) -> None:
     """Run the services until Ctrl-C.
 
     Prints one line of JSON when all of them report SERVING: every address, the CA, the client certificate, and how to
-    connect. A service that ends by itself ends them all, with exit code 1.
+    connect. A service that ends by itself ends them all, with exit code 1; but one of several processes of a service is
+    started anew.
     """
     if region.upper() not in SUPPORTED_REGIONS:
         _refuse("--region must be a country in two letters (ISO 3166-1), such as DE")
     _end_on_signals()
     ports = {"contacts": contacts_port, "identity": identity_port, "privacy": privacy_port}
+    options = Options(dev=dev, region=region.upper(), ports=ports, workers=workers)
     try:
-        with running(data, Options(dev=dev, region=region.upper(), ports=ports)) as deployment:
+        with running(data, options.numbered(metrics_port) if metrics_port else options) as deployment:
             typer.echo(json.dumps(deployment.connection()))
             while (ended := deployment.failed()) is None:
+                for name in deployment.replaced():
+                    sys.stderr.write(
+                        f"capsule: {name} ended by itself and is started anew; see {data}/logs/{name}.log\n"
+                    )
                 time.sleep(0.2)
             _refuse(f"{ended} ended by itself; see {data}/logs/{ended}.log", code=1)
     except KeyboardInterrupt:
@@ -162,7 +184,7 @@ def up(
 
 @app.command("verify")
 def check(
-    receipt: Annotated[Path, typer.Argument(metavar="RECEIPT", help="The receipt, a JSON file.")],
+    receipt: Annotated[Path, typer.Argument(metavar="RECEIPT", help="The receipt, a file (.jws).")],
     key: Annotated[
         str, typer.Option("--key", metavar="KEY", help="The public key, or a file that holds it (receipts.pub).")
     ],
@@ -178,14 +200,14 @@ def check(
     except (OSError, UnicodeDecodeError):
         _refuse(f"cannot read {receipt} or {key}; give the paths of a receipt and of a public key")
     try:
-        verify(document, text.strip())
+        statement = verify(document, text.strip())
     except InvalidField:
         _refuse("--key must be a public key, like the line in receipts.pub, or a file that holds one")
     except CapsuleError as error:
         _refuse(str(error), code=1)
-    told = describe(Receipt.from_json(document))
+    told = describe(Receipt.decode(document))
     if json_:
-        typer.echo(json.dumps({"valid": True, "receipt": json.loads(document)["statement"]}, indent=2))
+        typer.echo(json.dumps({"valid": True, "receipt": json.loads(statement.encode())}, indent=2))
         return
     table = Table("", "", show_header=False, title="The receipt is valid", title_style="bold green")
     for label, value in told:
@@ -216,18 +238,34 @@ def certificates(
     to: Annotated[
         Path | None, typer.Option("--to", metavar="DIR", help="Hand out to a folder for each service.")
     ] = None,
+    authority: Annotated[
+        Step | None,
+        typer.Option(
+            "--authority",
+            metavar="STEP",
+            help="Replace the authority: announce a new one, let everybody adopt it, retire the old one.",
+        ),
+    ] = None,
 ) -> None:
     """Make the local authority and everybody's certificates, or renew what is near its end, without starting anything.
 
-    With --to each service gets a folder with its own certificate and key and the authority's certificate alone.
+    With --to each service gets a folder with its own certificate and key and the authority's certificate alone. With
+    --authority STEP a new authority takes the place of the old one without a failed call, in three steps: announce
+    (both are trusted), adopt (the new one signs everybody's certificate), retire (the new one alone is trusted). Before
+    the next step everybody must have what the last one made.
     """
     try:
-        made = prepared(data / "tls", ORDER, now=wall_time())
+        now, tls = wall_time(), data / "tls"
+        if authority is not None:
+            take_step(tls, authority, now=now)
+        made, following = prepared(tls, ORDER, now=now), next_step(tls, now=now)
         if to is not None:
             hand_out(made, to)
     except StartRefused as error:
         _refuse(str(error))
-    typer.echo(f"certificates are in {data / 'tls' if to is None else to}")
+    typer.echo(f"certificates are in {to or tls}")
+    if following is not None:
+        typer.echo(f"two authorities are trusted; when everybody has these: --authority {following}")
 
 
 @app.command()
@@ -267,10 +305,8 @@ def put_ahead(
         _refuse(f"the deployment in {data} never ran with --dev; its clock cannot be moved")
     try:
         ahead = advance(data / "clock", timedelta(**{_UNITS[found[2]]: int(found[1])}))
-    except (CapsuleError, OSError, OverflowError) as error:
+    except (CapsuleError, StartRefused, OSError, OverflowError) as error:
         _refuse(str(error))
-    except ValueError:
-        _refuse(f"{data / 'clock'} is damaged: it must hold one number; put it back, or remove it")
     typer.echo(f"the clock is {ahead} ahead")
 
 

@@ -6,7 +6,8 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import unquote, urlsplit
@@ -19,9 +20,9 @@ from capsule_core.errors import CapsuleError
 from capsule_services.runtime.deployment import ORDER
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.opening import DATABASE
-from capsule_sql.provisioning import DEPLOYMENT, database_of, provision, remove
+from capsule_sql.provisioning import DEPLOYMENT, database_of, provision, remove, survey
 
-__all__ = ["clear", "db", "init", "prepare"]
+__all__ = ["check_free", "clear", "db", "init", "prepare"]
 
 db = typer.Typer(no_args_is_help=True, help="Keep records and logs in PostgreSQL instead of files.")
 
@@ -69,7 +70,24 @@ def prepare(folder: Path, admin_url: str, name: str) -> Mapping[str, Path]:
     """
     if not _NAME.fullmatch(name):
         raise StartRefused("--name must be small letters, digits and underscores, at most 30 and a letter first")
-    return {service: _prepared(folder / service / DATABASE, database_of(service, name), admin_url) for service in ORDER}
+    files = {service: folder / service / DATABASE for service in ORDER}
+    known = {service: _password(file) for service, file in files.items()}
+    survey(admin_url, {database_of(service, name): not known[service] for service in ORDER})
+    with ExitStack() as stack:
+        keep = {service: stack.enter_context(_draft(file)) for service, file in files.items()}
+        for service, password in known.items():
+            called, used = database_of(service, name), password or secrets.token_urlsafe(32)
+            keep[service](provision(admin_url, called, password=used, fresh=not password))
+    return files
+
+
+def check_free(admin_url: str, name: str) -> None:
+    """Let pass a *name* that no deployment has; nothing is made.
+
+    Raises:
+        CapsuleError: one has it, or the server cannot be prepared; the text says why.
+    """
+    survey(admin_url, {database_of(service, name): True for service in ORDER})
 
 
 def clear(admin_url: str, name: str) -> None:
@@ -78,26 +96,35 @@ def clear(admin_url: str, name: str) -> None:
         remove(admin_url, database_of(service, name))
 
 
-def _prepared(file: Path, name: str, admin_url: str) -> Path:
+@contextmanager
+def _draft(file: Path) -> Generator[Callable[[str], None]]:
+    """Begin to write *file* while nothing is made yet that it must tell of; what is given ends it, whole."""
+    draft = file.with_suffix(".new")
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        known = _password(file)
-        url = provision(admin_url, name, password=known or secrets.token_urlsafe(32), fresh=not known)
-        draft = file.with_suffix(".new")
         draft.unlink(missing_ok=True)
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as written:
-            written.write(f"{url}\n")
-        draft.replace(file)
+
+            def keep(url: str) -> None:
+                written.write(f"{url}\n")
+                written.flush()
+                draft.replace(file)
+
+            yield keep
     except OSError as error:
         raise StartRefused(
             f"cannot write {error.filename}: {error.strerror}; choose a folder you may write to"
         ) from None
-    return file
+    finally:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
 
 
 def _password(file: Path) -> str:
     """Return the password that the service may be using at this moment; none before the first time."""
     try:
         return unquote(urlsplit(file.read_text(encoding="utf-8").strip()).password or "")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ""
+    except (OSError, ValueError):
+        raise StartRefused(f"{file} cannot be read; correct it, or remove it with the role it names") from None

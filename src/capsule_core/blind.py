@@ -19,7 +19,17 @@ from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 from capsule_core.names import encoded
 
-__all__ = ["LONGEST_PREFIX", "SIGNATURE_BITS", "TenantKeys", "commitment", "derive", "signature", "surrogate", "token"]
+__all__ = [
+    "LONGEST_PREFIX",
+    "SIGNATURE_BITS",
+    "TenantKeys",
+    "commitment",
+    "derive",
+    "signature",
+    "suppression",
+    "surrogate",
+    "token",
+]
 
 SIGNATURE_BITS: Final = 256
 LONGEST_PREFIX: Final = 10
@@ -41,6 +51,7 @@ class TenantKeys:
     surrogates: bytes
     leaves: bytes
     answers: bytes
+    suppression: bytes
 
     @cached_property
     def keyed_tokens(self) -> hmac.HMAC:
@@ -65,6 +76,7 @@ def derive(secret: bytes) -> TenantKeys:
         surrogates=key("surrogates"),
         leaves=key("leaves"),
         answers=key("answers"),
+        suppression=key("suppression"),
     )
 
 
@@ -78,6 +90,11 @@ def token(keys: TenantKeys, label: str, canonical: str) -> int:
 def surrogate(keys: TenantKeys, label: str, identity: str) -> str:
     """Hash a caller's own id to one that may be stored; it is the same each time."""
     return "x" + encoded(hmac.digest(keys.surrogates, f"{label}\0{identity}".encode(), "sha256")[:16])
+
+
+def suppression(keys: TenantKeys, label: str, canonical: str) -> bytes:
+    """Hash a canonical identifier to 16 bytes that tell nothing of it to whoever lacks the key."""
+    return hmac.digest(keys.suppression, f"{label}\0{canonical}".encode(), "sha256")[:16]
 
 
 def commitment(salt: bytes, text: str) -> str:

@@ -14,9 +14,21 @@ import attrs
 from capsule_core.errors import ReceiptInvalid
 from capsule_core.names import SubjectKey, TenantId
 from capsule_core.personal import Plain, kind
-from capsule_core.receipts import Destruction, Method, Outcome, Receipt, Statement
+from capsule_core.receipts import Receipt
+from capsule_core.statements import Destruction, Outcome, Statement, Verification
 
-__all__ = ["ABOUT", "Case", "Confirmation", "believable", "closed", "confirm", "opened", "pending", "statement_of"]
+__all__ = [
+    "ABOUT",
+    "Case",
+    "Confirmation",
+    "believable",
+    "closed",
+    "confirm",
+    "opened",
+    "pending",
+    "reported",
+    "statement_of",
+]
 
 ABOUT: Final = "register"
 """Whose records cases are: nobody's. They hold surrogates only and go when the tenant's keys do."""
@@ -78,7 +90,7 @@ def confirm(case: Case, holder: str, outcome: Outcome, receipt: Receipt | None, 
     """Note what a holder confirmed; what it confirmed before stays."""
     if holder not in pending(case):
         return case
-    written = "" if receipt is None else receipt.to_json().decode()
+    written = "" if receipt is None else receipt.document.decode()
     confirmed = Confirmation(holder=holder, outcome=outcome.value, at=now.isoformat(), receipt=written)
     return attrs.evolve(case, confirmations=(*case.confirmations, confirmed))
 
@@ -87,6 +99,11 @@ def pending(case: Case) -> tuple[str, ...]:
     """Name the holders that have not confirmed."""
     confirmed = {confirmation.holder for confirmation in case.confirmations}
     return tuple(holder for holder in case.holders if holder not in confirmed)
+
+
+def reported(case: Case) -> Statement:
+    """Return what the holder stated that began it."""
+    return Receipt.decode(case.confirmations[0].receipt.encode()).statement
 
 
 def closed(case: Case, *, now: datetime) -> Case:
@@ -98,7 +115,7 @@ def closed(case: Case, *, now: datetime) -> Case:
 
 def statement_of(case: Case, *, tenant: TenantId, service: str) -> Statement:
     """State a closed case: what every holder did, by its own receipt, or that it held nothing."""
-    receipts = {c.holder: Receipt.from_json(c.receipt.encode()) for c in case.confirmations if c.receipt}
+    receipts = {c.holder: Receipt.decode(c.receipt.encode()) for c in case.confirmations if c.receipt}
     first = next(iter(receipts.values())).statement
     done = datetime.fromisoformat(case.closed_at)
     return Statement(
@@ -107,25 +124,24 @@ def statement_of(case: Case, *, tenant: TenantId, service: str) -> Statement:
         tenant=tenant,
         subjects=tuple(SubjectKey(subject) for subject in case.subjects),
         ground=first.ground,
+        policy=first.policy,
         scope="everywhere",
         requested_at=min(receipt.statement.requested_at for receipt in receipts.values()),
         fenced_at=max(receipt.statement.fenced_at for receipt in receipts.values()),
         destroyed_at=max(receipt.statement.destroyed_at for receipt in receipts.values()),
         read_back_at=done,
         destructions=tuple(_part(confirmation, receipts) for confirmation in case.confirmations),
-        remaining=tuple(sorted({what for receipt in receipts.values() for what in receipt.statement.remaining})),
     )
 
 
 def _part(confirmation: Confirmation, receipts: Mapping[str, Receipt]) -> Destruction:
     if confirmation.holder in receipts:
         return receipts[confirmation.holder].statement.destructions[0]
+    asked = datetime.fromisoformat(confirmation.at)
     return Destruction(
         holder=confirmation.holder,
         outcome=Outcome(confirmation.outcome),
-        method=Method.CRYPTOGRAPHIC_ERASE,
-        records={},
-        pages=(),
-        mirrors=0,
-        verified_at=datetime.fromisoformat(confirmation.at),
+        verification=Verification(
+            method="asked for the subjects", result="never held", by=confirmation.holder, at=asked
+        ),
     )

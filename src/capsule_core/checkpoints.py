@@ -26,8 +26,11 @@ __all__ = [
     "Signer",
     "Verifier",
     "canonical",
+    "epoch_of",
+    "log_names",
     "moment",
     "open_checkpoint",
+    "origin_of",
     "parse_verifier",
     "sign_checkpoint",
     "stamp",
@@ -72,6 +75,23 @@ def moment(text: str) -> datetime:
     if at is None or stamp(at) != text:
         raise InvalidField("time", "must be like 2026-01-31T09:30:00.000000Z")
     return at
+
+
+def log_names(service: str) -> tuple[str, str]:
+    """Name the two logs of a service: of changes, which has the service's own name, and of reads."""
+    return service, f"{service}.reads"
+
+
+def origin_of(log: str, epoch: int) -> str:
+    """Name a log in one of its epochs: the log's own name in the first, then ``contacts/2`` and so on."""
+    return log if epoch == 1 else f"{log}/{epoch}"
+
+
+def epoch_of(origin: str, log: str) -> int | None:
+    """Return in which epoch of *log* a checkpoint of that *origin* was signed; None if it is another log's."""
+    number = origin.removeprefix(f"{log}/") if origin != log else "1"
+    epoch = int(number) if number.isascii() and number.isdecimal() and len(number) < 10 else 0
+    return epoch if epoch and origin == origin_of(log, epoch) else None
 
 
 def _key_name(_: object, attribute: attrs.Attribute[str], value: str) -> None:

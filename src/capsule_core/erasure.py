@@ -1,4 +1,4 @@
-"""The only path that destroys a person: fence, shred, delete, read back, commit, receipt.
+"""The only path that destroys a person: fence, suppress if asked, shred, delete, read back, commit, receipt.
 
 The same for one subject and for ten thousand. Every step can be repeated; after a crash at any point
 :meth:`Eraser.resume` leads each erasure that was begun to its end, and every act leaves one leaf. What is guarded
@@ -16,15 +16,21 @@ from typing import Final
 import attrs
 
 from capsule_core import answers, story
+from capsule_core.anchors import prove
 from capsule_core.answers import Request
 from capsule_core.checkpoints import Signer
 from capsule_core.errors import PlanStale, ResourceMissing, SubjectErased, SubjectHeld, Unavailable
+from capsule_core.grounds import read_policy
+from capsule_core.keeping import keeping, remainders
 from capsule_core.ledger import LedgerStore
 from capsule_core.names import ActorRef, SubjectKey, TenantId
-from capsule_core.receipts import Destruction, Method, Outcome, Receipt, Statement, issue
+from capsule_core.receipts import Receipt
 from capsule_core.records import GUARDED, Expected, Mark, Reason, Sealed, Shelf, Subject, Where
+from capsule_core.remnants import is_remnant, person_of, with_remnants
+from capsule_core.statements import Destruction, Method, Outcome, Remainder, Statement, Verification
 from capsule_core.stores import Store
 from capsule_core.story import Erasure
+from capsule_core.suppression import Identifiers
 from capsule_core.vault import Vault
 
 __all__ = ["BATCH", "Eraser", "Plan"]
@@ -33,30 +39,36 @@ BATCH: Final = 500
 """Subjects whose rows are deleted in one transaction, so that no other writer waits long."""
 
 _EVERY: Final = ~Mark.NONE
+_TECHNIQUE: Final = "AES-256-GCM: key pages sealed anew without the keys of the erased, old page keys destroyed"
+_MEDIA: Final = "records and key pages of the data store, page keys of the keystore and its copies"
+_READ_BACK: Final = "keystore, key pages and records read again past every cache"
 
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """What an erasure would destroy, as things are: records by kind, and who is guarded and therefore kept.
+    """What an erasure would destroy, as things are: *records* by kind.
 
+    *kept* are those that a hold or an obligation keeps, out of ordinary reach, *guarded* are people who are kept whole.
     *digest* stands for every record as it is now; the plan is refused when it no longer fits.
     """
 
     erasure: Erasure
     records: Mapping[str, int]
+    kept: Mapping[str, int]
     guarded: tuple[SubjectKey, ...]
     digest: str
 
 
 @attrs.define(eq=False)
 class Eraser:
-    """Erases subjects in one store and says so in receipts signed for *service*."""
+    """Erases subjects in one store, known there by *identifiers*, and says so in receipts signed for *service*."""
 
     _store: Store
     _vault: Vault
     _ledger: LedgerStore
     _signer: Signer
     _service: str
+    _identifiers: Identifiers
 
     def plan(self, erasure: Erasure) -> Plan:
         """Find out what *erasure* would destroy.
@@ -68,14 +80,15 @@ class Eraser:
         known = self._known(erasure)
         found = [f"{subject.key} {int(subject.marks)}" for subject in known]
         guarded = {subject.key for subject in known if subject.marks & GUARDED & ~erasure.admits}
-        records: Counter[str] = Counter()
-        for record in self._held(erasure.tenant, erasure.subjects):
+        records, kept = Counter[str](), Counter[str]()
+        for record in self._held(erasure.tenant, with_remnants(erasure.subjects)):
             found.append(f"{record.id} {record.version} {record.trash is not None} {int(record.marks)}")
-            records[record.kind] += 1
-            if record.marks & GUARDED & ~erasure.admits:
+            held = bool(record.marks & GUARDED & ~erasure.admits)
+            (kept if is_remnant(record.subject) or (held and erasure.parts) else records)[record.kind] += 1
+            if held and not erasure.parts and not is_remnant(record.subject):
                 guarded.add(record.subject)
         digest = sha256("\n".join(sorted(found)).encode()).hexdigest()
-        return Plan(erasure=erasure, records=records, guarded=tuple(sorted(guarded)), digest=digest)
+        return Plan(erasure=erasure, records=records, kept=kept, guarded=tuple(sorted(guarded)), digest=digest)
 
     def run(self, plan: Plan, *, now: datetime) -> Receipt:
         """Carry out *plan*; called again after an interruption, it goes on where that one ended.
@@ -120,21 +133,19 @@ class Eraser:
 
     def _fence(self, erasure: Erasure, *, now: datetime, expects: tuple[Expected, ...]) -> None:
         known = [subject for subject in self._store.subjects(erasure.tenant, erasure.subjects) if subject is not None]
-        if not known:
-            raise ResourceMissing("subject")
         begun = any(subject.marks & Mark.FENCED for subject in known)
         mine = {subject.key for subject in self._fenced(erasure)[0]} if begun else set()
         left = [subject.key for subject in known if not subject.marks & Mark.ERASED and subject.key not in mine]
-        if not left and not mine:
+        if known and not left and not mine:
             raise SubjectErased
-        if not left:
+        kept = keeping(self._store, self._vault, erasure, erasure.subjects, now=now)
+        reasons = [*self._reasons(attrs.evolve(erasure, subjects=tuple(left)), Mark.FENCED, now), *kept.reasons]
+        if not known and not reasons:
+            raise ResourceMissing("subject")
+        if not reasons:
             return  # an earlier attempt fenced them all
-        fenced = self._store.mark(
-            self._reasons(attrs.evolve(erasure, subjects=tuple(left)), Mark.FENCED, now),
-            admits=erasure.admits,
-            act=story.fence_act(erasure, self._vault, now=now, expects=expects, whole=len(left)),
-        )
-        if not fenced:
+        act = story.fence_act(erasure, self._vault, now=now, expects=expects, whole=len(reasons), kept=kept.told)
+        if not self._store.mark(reasons, admits=erasure.admits, parting=kept.parting, act=act):
             raise SubjectHeld
 
     def resume(self, *, now: datetime) -> list[Receipt]:
@@ -150,14 +161,16 @@ class Eraser:
         """Return the receipt of a finished erasure, made now if a crash left it unmade; None if none has finished."""
         kept = self._recalled(tenant, story.receipt_request(erasure, now=now))
         if kept is not None:
-            return Receipt.from_json(kept)
+            return Receipt.decode(kept)
         committed = self._recalled(tenant, story.statement_request(erasure, now=now)) is not None
         return self._issue(tenant, erasure, now=now) if committed else None
 
     def _known(self, erasure: Erasure) -> list[Subject]:
-        known = [subject for subject in self._store.subjects(erasure.tenant, erasure.subjects) if subject is not None]
-        if len(known) < len(erasure.subjects):
+        people = with_remnants(erasure.subjects)
+        known = [subject for subject in self._store.subjects(erasure.tenant, people) if subject is not None]
+        if len({person_of(subject.key) for subject in known}) < len(set(map(person_of, erasure.subjects))):
             raise ResourceMissing("subject")
+        known = [subject for subject in known if subject.key in erasure.subjects]
         if any(subject.marks & (Mark.ERASED | Mark.FENCED) for subject in known):
             raise SubjectErased
         return known
@@ -188,12 +201,21 @@ class Eraser:
             return None
         erasure = attrs.evolve(erasure, subjects=tuple(subject.key for subject in fenced))
         if not all(subject.marks & Mark.ERASED for subject in fenced):
+            if erasure.suppresses:
+                self._suppress(erasure, now=now)
             pages = self._destroy(erasure, fenced, now=now)
             statement = self._statement(erasure, pages, since=since, now=now)
             act = story.commit_act(erasure, self._vault, statement, now=now)
             if self._store.mark(self._reasons(erasure, Mark.ERASED, now), admits=_EVERY, act=act):
                 return self._issue(erasure.tenant, erasure.id, now=now, committed=statement)
         return self._issue(erasure.tenant, erasure.id, now=now)
+
+    def _suppress(self, erasure: Erasure, *, now: datetime) -> None:
+        """Remember in hashes what they were known by: after the fence, when no more comes in, and before keys die."""
+        everything = Where(tenant=erasure.tenant, subjects=with_remnants(erasure.subjects), shelf=Shelf.ANY)
+        for hashes in filter(None, self._identifiers.carried(self._store, everything, admits=_EVERY)):
+            act = story.suppress_act(erasure, self._vault, identifiers=len(hashes), now=now)
+            self._store.suppress(list(hashes), act=act)
 
     def _destroy(self, erasure: Erasure, fenced: Sequence[Subject], *, now: datetime) -> Mapping[int, str]:
         """Shred the keys, delete the rows, and look again past every cache."""
@@ -209,28 +231,33 @@ class Eraser:
         return pages
 
     def _statement(self, erasure: Erasure, pages: Mapping[int, str], *, since: datetime, now: datetime) -> Statement:
+        hashes = Remainder(what="keyed hashes of identifiers", ground="request: they may not come back under these")
+        kept = remainders(story.kept(self._ledger, erasure.tenant, erasure.id))
         destruction = Destruction(
             holder=self._service,
             outcome=Outcome.ERASED,
             method=Method.CRYPTOGRAPHIC_ERASE,
+            technique=_TECHNIQUE,
+            media=_MEDIA,
             records=story.deleted(self._ledger, erasure.tenant, erasure.id),
             pages=tuple(f"{number}:{key_id}" for number, key_id in sorted(pages.items())),
             mirrors=self._vault.mirrors,
-            verified_at=now,
+            remaining=(*kept, hashes) if erasure.suppresses else kept,
+            verification=Verification(method=_READ_BACK, result="nothing was found", by=self._service, at=now),
         )
         return Statement(
             erasure=erasure.id,
             service=self._service,
             tenant=erasure.tenant,
-            subjects=erasure.subjects,
+            subjects=tuple(dict.fromkeys(map(person_of, erasure.subjects))),
             ground=erasure.ground,
+            policy=erasure.policy,
             scope="this service",
             requested_at=erasure.requested,
             fenced_at=since,
             destroyed_at=now,
             read_back_at=now,
             destructions=(destruction,),
-            remaining=(),
         )
 
     def _issue(self, tenant: TenantId, erasure: str, *, now: datetime, committed: Statement | None = None) -> Receipt:
@@ -242,16 +269,9 @@ class Eraser:
         )
         if committed is None:
             committed = Statement.decode(self._recalled(tenant, story.statement_request(erasure, now=now)) or b"")
-        receipt = issue(
-            committed,
-            leaf=leaf,
-            frontier=self._ledger.at(index + 1),
-            origin=self._service,
-            signer=self._signer,
-        )
-        self._ledger.keep(receipt.checkpoint)
+        receipt = prove(committed, self._ledger, leaf=leaf, index=index, signer=self._signer)
         request = story.receipt_request(erasure, now=now)
-        self._store.keep(answers.seal(receipt.to_json(None), self._vault, tenant, request))
+        self._store.keep(answers.seal(receipt.document, self._vault, tenant, request))
         return receipt
 
     def _recalled(self, tenant: TenantId, request: Request) -> bytes | None:
@@ -270,6 +290,8 @@ class Eraser:
             ground=fence.detail["ground"],
             by=ActorRef("clock", "resume"),
             requested=datetime.fromisoformat(fence.detail["requested"]),
+            suppresses=story.suppresses(fence),
+            policy=read_policy(fence.detail["policy"]),
         )
 
     @staticmethod

@@ -23,10 +23,13 @@ __all__ = [
     "Exhausted",
     "FailedPrecondition",
     "Forbidden",
+    "IdentifierSuppressed",
     "IdentifierTaken",
     "IndexMissing",
     "Invalid",
     "InvalidField",
+    "KeystoreDenied",
+    "KeystoreUnreachable",
     "LastSuperAdministrator",
     "LedgerBroken",
     "NewerSchema",
@@ -40,12 +43,14 @@ __all__ = [
     "RequestInFlight",
     "RequestReused",
     "ResourceMissing",
+    "RootKeyAbsent",
     "SealBroken",
     "SpecialCategoryFound",
     "StreamsExceeded",
     "SubjectErased",
     "SubjectHeld",
     "SubjectRestricted",
+    "TenantClosed",
     "TooMany",
     "Unauthenticated",
     "Unavailable",
@@ -117,6 +122,27 @@ class IndexMissing(Unavailable):
 
     reason = "INDEX_MISSING"
     sentence = "what records are found by is being made again after a crash; try again in a moment"
+
+
+class KeystoreUnreachable(Unavailable):
+    """Where the page keys are does not answer, or not as a keystore."""
+
+    reason = "KEYSTORE_UNREACHABLE"
+    sentence = "the keystore does not answer; see whether it runs, is unsealed and set up, and try again"
+
+
+class KeystoreDenied(Unavailable):
+    """Where the page keys are does not let us in."""
+
+    reason = "KEYSTORE_DENIED"
+    sentence = "the keystore does not let us in; renew the token or the policy it is opened with, and try again"
+
+
+class RootKeyAbsent(Unavailable):
+    """What wraps the page keys is not where it was, or was replaced and not handed on."""
+
+    reason = "ROOT_KEY_ABSENT"
+    sentence = "the keystore is under a root key that is not at hand; put it where root.key is, and try again"
 
 
 class DataLoss(CapsuleError):
@@ -238,6 +264,22 @@ class SubjectErased(FailedPrecondition):
 
     reason = "SUBJECT_ERASED"
     sentence = "the person was erased; nothing can be written for them any more"
+
+
+@attrs.define
+class IdentifierSuppressed(FailedPrecondition):
+    """A record carries what somebody was known by who was erased at their own request."""
+
+    reason = "IDENTIFIER_SUPPRESSED"
+    sentence = "{field} is of somebody who was erased at their request; only their own new consent lets it in again"
+    field: str
+
+
+class TenantClosed(FailedPrecondition):
+    """The tenant's keys were destroyed, and its id is not used again."""
+
+    reason = "TENANT_CLOSED"
+    sentence = "the account was closed; nothing can be read or kept in it any more"
 
 
 @attrs.define

@@ -17,9 +17,11 @@ from capsule_core.errors import InvalidField, ResourceMissing, SubjectErased, Su
 from capsule_core.index import query_token
 from capsule_core.names import ActorRef, RecordId, SubjectKey, SubjectRef, TenantId
 from capsule_core.personal import Form, Personal
-from capsule_core.receipts import Outcome, Receipt
+from capsule_core.receipts import Receipt
 from capsule_core.records import Act, Cursor, Mark, Reason, Sealed, Shelf, Where
+from capsule_core.remnants import person_of, with_remnants
 from capsule_core.repository import Repository
+from capsule_core.statements import Outcome
 from capsule_core.story import Erasure
 from capsule_core.sweeping import Sweep, Swept
 from capsule_core.uses import Use
@@ -71,7 +73,10 @@ class Match:
 
 @attrs.frozen(kw_only=True)
 class Collected:
-    """One record of a person, written out; *provided* if it holds anything that they gave themselves."""
+    """One record of a person, written out; *provided* if it holds anything that they gave themselves.
+
+    *kept* is what outlived their erasure, because something obliges to keep it.
+    """
 
     id: RecordId
     subject: SubjectKey
@@ -79,6 +84,7 @@ class Collected:
     media_type: str
     content: bytes = attrs.field(repr=False)
     provided: bool
+    kept: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -105,9 +111,9 @@ class Holder(Protocol):
     H3. ``collect`` gives every record of the subjects, in the trash or not, and nobody else's.
     H4. ``apply`` says of each subject whether it was reached or is unknown; repeating it changes nothing.
     H5. After FENCE, or once ``erase`` began, nothing is written for the subject.
-    H6. ``erase`` says ERASED only with a receipt, after which ``locate`` and ``collect`` find nothing; NOTHING_HELD if
-        the subject was never known; repeating it gives the same receipt. While something keeps one of
-        the subjects, none is erased, and it says None.
+    H6. ``erase`` says ERASED only with a receipt, after which ``locate`` and ``collect`` find nothing but what that
+        says is kept; NOTHING_HELD if the subject was never known; repeating it gives the same receipt. While something
+        keeps one of the subjects, none is erased, and it says None.
     H7. ``sweep`` destroys what is due at the time given and nothing else.
     """
 
@@ -172,7 +178,7 @@ class RecordHolder:
         """Find whom the identifiers name."""
         found: dict[SubjectKey, list[int]] = {}
         for place, identifier in enumerate(identifiers):
-            for subject in self._named(tenant, identifier):
+            for subject in self._named(tenant, place, identifier):
                 found.setdefault(subject, []).append(place)
         return [
             Match(subject=subject, identifiers=tuple(places), records=sum(1 for _ in self.collect(tenant, [subject])))
@@ -188,7 +194,7 @@ class RecordHolder:
         self, tenant: TenantId, subjects: Sequence[SubjectKey], *, after: Cursor | None = None
     ) -> Iterator[tuple[list[Collected], Cursor | None]]:
         """Give what :meth:`collect` does by the page, each with where to go on *after* it; None after the last."""
-        where = Where(tenant=tenant, subjects=tuple(subjects), shelf=Shelf.ANY)
+        where = Where(tenant=tenant, subjects=with_remnants(subjects), shelf=Shelf.ANY)
         for page in self._repository.stream(where, use=Use.SUBJECT_ACCESS, after=after):
             yield list(map(self._collected, page.records, page.contents)), page.after
 
@@ -210,7 +216,8 @@ class RecordHolder:
         if order not in _MARKS:
             raise InvalidField("order", "is not one that this holder carries out")
         mark, lift = _MARKS[order]
-        known = self._repository.store.subjects(tenant, subjects)
+        halves = subjects if order is Order.FENCE else with_remnants(subjects)
+        known = self._repository.store.subjects(tenant, halves)
         reached = tuple(subject.key for subject in known if subject is not None)
         act = Act(tenant=tenant, actor=by, verb=f"holder.{order.value}", use=Use.STORE.value, at=now)
         self._repository.store.mark(
@@ -218,7 +225,8 @@ class RecordHolder:
             lift=lift,
             act=attrs.evolve(act, witness=bears_witness(self._repository.vault, act)),
         )
-        return Applied(applied=reached, unknown=tuple(key for key in subjects if key not in reached))
+        people = tuple(dict.fromkeys(map(person_of, reached)))
+        return Applied(applied=people, unknown=tuple(key for key in subjects if key not in people))
 
     def erase(self, erasure: Erasure, *, now: datetime) -> Done:
         """Erase the subjects that are known."""
@@ -235,16 +243,16 @@ class RecordHolder:
         sweep = Sweep(repository.store, self._eraser, repository.vault, repository.kinds)
         return sweep.run(tenant, now=now, new_erasure=self._new_erasure)
 
-    def _named(self, tenant: TenantId, identifier: Identifier) -> set[SubjectKey]:
+    def _named(self, tenant: TenantId, place: int, identifier: Identifier) -> set[SubjectKey]:
         repository = self._repository
         if identifier.form is Form.TEXT:
             kind, _, own = identifier.value.partition("/")
             key = repository.subject_key(SubjectRef(tenant, kind, own))
-            known = repository.store.subjects(tenant, [key])[0]
-            return set() if known is None or known.marks & Mark.ERASED else {key}
+            known = repository.store.subjects(tenant, with_remnants([key]))
+            return {key} if any(half is not None and not half.marks & Mark.ERASED for half in known) else set()
         token = query_token(
             repository.vault.tenant(tenant),
-            "identifiers",
+            f"identifiers[{place}].value",
             identifier.form,
             identifier.value,
             region=repository.region,
@@ -254,7 +262,7 @@ class RecordHolder:
         while True:
             where = Where(tenant=tenant, shelf=Shelf.ANY, tokens=(token,))
             listing = repository.select(where, use=Use.SUBJECT_ACCESS, limit=_AT_ONCE, after=after)
-            found.update(kept.subject for kept in listing.records)
+            found.update(person_of(kept.subject) for kept in listing.records)
             after = listing.after
             if after is None:
                 return found
@@ -262,11 +270,12 @@ class RecordHolder:
     def _collected(self, record: Sealed, contents: bytes) -> Collected:
         return Collected(
             id=record.id,
-            subject=record.subject,
+            subject=person_of(record.subject),
             kind=record.kind,
             media_type="application/json",
             content=contents,
             provided=self._provided(record.kind),
+            kept=bool(record.marks & Mark.KEPT),
         )
 
     def _provided(self, kind: str) -> bool:

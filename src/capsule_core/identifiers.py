@@ -23,6 +23,7 @@ __all__ = ["canonical", "email_problem", "mailbox", "words"]
 _PLAIN_EMAIL = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?=.{1,253}\Z)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 _SHAPE = 'must be an e-mail address, such as "name@example.org"'
 _INSIDE = re.compile(r'[\s\x00-\x1f\x7f-\x9f\ud800-\udfff"(),:;<>@\[\\\]]')
+_HALVES = re.compile("[\ud800-\udfff]")
 _FEWEST_DIGITS: Final = 5
 _LONGEST_DOMAIN: Final = 253
 
@@ -105,7 +106,8 @@ def _folded(text: str) -> str:
 
 
 def _canonical_text(text: str) -> str | None:
-    return " ".join(_folded(text).split()) or None
+    spelling = " ".join(_folded(text).split())
+    return spelling if spelling and (spelling.isascii() or not _HALVES.search(spelling)) else None
 
 
 def _canonical_email(text: str) -> str | None:
@@ -116,7 +118,7 @@ def _canonical_email(text: str) -> str | None:
     if not local or len(domain) > _LONGEST_DOMAIN or _INSIDE.search(local) or _INSIDE.search(domain):
         return None
     try:
-        encoded = domain.removesuffix(".").encode("idna").decode("ascii").lower()
+        encoded = domain.encode("idna").decode("ascii").lower().removesuffix(".")
     except UnicodeError:
         return None
     return f"{local}@{encoded}" if 0 < len(encoded) <= _LONGEST_DOMAIN else None
@@ -129,12 +131,16 @@ def _canonical_phone(text: str, region: str | None) -> str | None:
         parsed = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
         digits = "".join(str(unicodedata.decimal(sign)) for sign in text if sign.isdecimal())
-        return digits if len(digits) >= _FEWEST_DIGITS else None
+        bare = f"+{digits}" if _PLUS_BEFORE.match(text) else digits
+        if bare != text:
+            return _canonical_phone(bare, region)  # without what stood between them the digits may be a number
+        return bare if len(digits) >= _FEWEST_DIGITS else None
     written = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
-    # A zero that is kept may still be a national prefix: such a number is read again until it stays as it is.
-    return written if written == text or not parsed.italian_leading_zero else _canonical_phone(written, region)
+    # What is left may begin with a national prefix again: a number is read until it stays as it is.
+    return written if written == text else _canonical_phone(written, region)
 
 
+_PLUS_BEFORE = re.compile(r"\D*[+＋]")
 _INTERNATIONAL = re.compile(r"\+[1-9][0-9 ().-]{6,30}")
 _BETWEEN_DIGITS: Final = str.maketrans("", "", " ().-")
 _LONGEST_PHONE: Final = 15

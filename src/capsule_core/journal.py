@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 import attrs
 
-from capsule_core.errors import NewerSchema
+from capsule_core.errors import NewerSchema, SealBroken
 from capsule_core.names import RecordId, SubjectKey, TenantId, from_micros, micros
 from capsule_core.records import Mark, Reason, Sealed, Slot, Trash
 
@@ -148,11 +148,15 @@ def decode(line: bytes) -> Entry:
 
     Raises:
         NewerSchema: a newer version of this software wrote it.
+        SealBroken: the line was altered.
     """
-    body = json.loads(line)
-    for key, read in _READERS.items():
-        if key in body:
-            return read(body)
+    try:
+        body = json.loads(line)
+        for key, read in _READERS.items():
+            if key in body:
+                return read(body)
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        raise SealBroken("entry of the journal") from None
     raise NewerSchema("an entry of the journal")
 
 

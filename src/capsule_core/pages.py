@@ -18,6 +18,7 @@ from capsule_core.names import TenantId
 from capsule_core.sealing import KEY_BYTES, open_bytes, seal_bytes
 
 __all__ = [
+    "AT_ONCE",
     "PLACES",
     "TENANT_SECRET",
     "KeyMoved",
@@ -33,6 +34,8 @@ __all__ = [
 PLACES: Final = 256
 TENANT_SECRET: Final = 0
 """The page number under which a keystore keeps a tenant's secret; real pages count from 1."""
+AT_ONCE: Final = 1000
+"""How many keys a keystore is given in one call at most, all of one tenant."""
 _GONE: Final = bytes(KEY_BYTES)
 
 
@@ -51,7 +54,7 @@ class KeyMoved(Exception):
 
 
 class Keystore(Protocol):
-    """Keeps page keys, outside the data and its backups.
+    """Keeps page keys, outside the data and its backups. A call is given keys of one tenant, at most ``AT_ONCE``.
 
     C1. ``put`` keeps new keys, all or none, and raises KeyMoved if one of the pages has a key.
     C2. ``replace`` puts each new key in the place of the old one whose id is given, all or none; KeyMoved if it is not

@@ -131,6 +131,7 @@ class Kind:
     server_ids: bool = False
     schema: int = 1
     upcasts: Mapping[int, Upcast] = attrs.Factory(dict)
+    obliged: bool = False
 
     @property
     def subject_kind(self) -> str:
@@ -169,11 +170,13 @@ def kind(
     server_ids: bool = False,
     schema: int = 1,
     upcasts: Mapping[int, Upcast] | None = None,
+    obliged: bool = False,
 ) -> Callable[[type[T]], type[T]]:
     """Declare an attrs class to be a kind of record, about the person whom its field *subject* names.
 
     *server_ids* says that ids are made by :func:`names.made_id`; otherwise they are the caller's own and are sealed.
-    *upcasts* lead a dictionary of schema n to schema n + 1.
+    *upcasts* lead a dictionary of schema n to schema n + 1. A record of an *obliged* kind (an invoice) outlives the
+    erasure of its subject, out of ordinary reach, until somebody says that the obligation has ended.
 
     Raises:
         UndeclaredField: a field declares neither Personal nor Plain, or *subject* is not a field.
@@ -188,6 +191,7 @@ def kind(
             server_ids=server_ids,
             schema=schema,
             upcasts=dict(upcasts or {}),
+            obliged=obliged,
         )
         setattr(model, _ATTRIBUTE, declared)
         return model

@@ -21,22 +21,28 @@ import attrs
 from capsule_core.checkpoints import Signer
 from capsule_core.erasure import Eraser, Plan
 from capsule_core.errors import InvalidField
+from capsule_core.grounds import policy_of
 from capsule_core.index import query_token
 from capsule_core.journal import Journal, MemoryJournal
+from capsule_core.keeping import OBLIGATION
 from capsule_core.kept import Kept, Listing
 from capsule_core.ledger import LedgerStore, MemoryLedger
 from capsule_core.memory import MemoryKeystore, MemoryStore
-from capsule_core.names import ActorRef, SubjectKey, SubjectRef, TenantId, made_id, tenant_id
+from capsule_core.names import ActorRef, SubjectRef, TenantId, made_id, tenant_id
 from capsule_core.pages import Keystore, PageStore
-from capsule_core.personal import Exact, kind_of
+from capsule_core.personal import Exact, Form, kind_of
+from capsule_core.readmission import readmit
 from capsule_core.receipts import Receipt
-from capsule_core.records import Act, Cursor, Reason, Where
+from capsule_core.records import Act, Cursor, Mark, Reason, Where
+from capsule_core.remnants import remnant_of, with_remnants
 from capsule_core.repository import Draft, Repository
+from capsule_core.statements import Policy
 from capsule_core.stores import Store
-from capsule_core.story import Erasure
+from capsule_core.story import REQUEST, Erasure
 from capsule_core.sweeping import Sweep, Swept
 from capsule_core.uses import Use
 from capsule_core.vault import Vault
+from capsule_core.witness import bears_witness
 
 __all__ = ["Erasing", "Privacy", "StoreWithPages"]
 
@@ -55,8 +61,12 @@ class Erasing:
     _eraser: Eraser
     _random: Callable[[int], bytes]
 
-    def plan(self, who: SubjectRef, *, by: ActorRef, now: datetime, ground: str = "request") -> Plan:
-        """Find out what erasing *who* would destroy.
+    def plan(
+        self, who: SubjectRef, *, by: ActorRef, now: datetime, ground: str = REQUEST, policy: Policy | None = None
+    ) -> Plan:
+        """Find out what erasing *who* would destroy; a *ground* of your own comes with its *policy* (``grounds``).
+
+        Erased at their own request, on the ground REQUEST, they may not come back under what they were known by.
 
         Raises:
             ResourceMissing: nothing is known of them.
@@ -68,8 +78,11 @@ class Erasing:
                 id=made_id("e", now=now, randomness=self._random(10)),
                 subjects=(self._repository.subject_key(who),),
                 ground=ground,
+                policy=policy or policy_of(ground),
                 by=by,
                 requested=now,
+                suppresses=ground == REQUEST,
+                parts=ground == REQUEST,
             )
         )
 
@@ -129,7 +142,7 @@ class Privacy:
         """Put it together over adapters of the ports; *store* keeps records and, beside them, the sealed key pages."""
         vault = Vault(store, keystore, journal, random)
         repository = Repository(store, vault, [kind_of(model) for model in kinds], region)
-        eraser = Eraser(store, vault, ledger, signer, signer.name)
+        eraser = Eraser(store, vault, ledger, signer, signer.name, repository.identifiers)
         erasing = Erasing(repository, eraser, random)
         return cls(repository, erasing, signer.verifier.text(), eraser, random)
 
@@ -140,6 +153,7 @@ class Privacy:
             SubjectErased: its subject was erased.
             SubjectRestricted: its subject may not be touched for *use*.
             CardNumberFound: a text holds a payment card number.
+            IdentifierSuppressed: an identifier is of somebody who was erased at their request.
         """
         owner = tenant_id(tenant)
         declared = kind_of(type(content))
@@ -202,13 +216,34 @@ class Privacy:
         sweep = Sweep(repository.store, self._eraser, repository.vault, repository.kinds)
         return {
             tenant: sweep.run(tenant, now=now, new_erasure=lambda: made_id("e", now=now, randomness=self._random(10)))
-            for tenant in repository.store.due(now)
+            for tenant in dict.fromkeys((*repository.store.due(now), *_released(repository.store)))
         }
+
+    def readmit(self, tenant: str, form: Form, value: str, *, evidence: str, by: ActorRef, now: datetime) -> None:
+        """Let an e-mail address or phone number in again, by its owner's own new consent, which *evidence* names.
+
+        Raises:
+            ResourceMissing: it is not suppressed.
+        """
+        act = _act(tenant_id(tenant), "readmit", by, now, Use.ADMINISTER)
+        readmit(self.repository.store, self.repository.identifiers, form, value, evidence=evidence, act=act)
+
+    def discharge(self, who: SubjectRef, *, by: ActorRef, now: datetime) -> None:
+        """Say that nothing obliges any more to keep records of *who*: what was kept goes with the next sweep."""
+        remnant = remnant_of(self.repository.subject_key(who))
+        reason = Reason(id=OBLIGATION, mark=Mark.OBLIGED, subject=remnant, since=now)
+        act = _act(who.tenant, "discharge", by, now, Use.ADMINISTER)
+        act = attrs.evolve(act, witness=bears_witness(self.repository.vault, act))
+        self.repository.store.mark([reason], lift=True, act=act)
 
     def reasons(self, who: SubjectRef) -> Sequence[Reason]:
         """Return every reason that *who* and their records carry: holds, restrictions, objections, an erasure."""
-        key: SubjectKey = self.repository.subject_key(who)
-        return self.repository.store.reasons(who.tenant, [key])
+        halves = with_remnants([self.repository.subject_key(who)])
+        return self.repository.store.reasons(who.tenant, halves)
+
+
+def _released(store: Store) -> list[TenantId]:
+    return [tenant for tenant, _ in store.released()]
 
 
 def _act(tenant: TenantId, verb: str, by: ActorRef, now: datetime, use: Use) -> Act:

@@ -17,9 +17,11 @@ import attrs
 from capsule_core.names import ActorRef, RecordId, SubjectKey, TenantId
 
 __all__ = [
+    "GONE",
     "GUARDED",
     "Act",
     "Answer",
+    "Barred",
     "Cursor",
     "Expected",
     "FoundBy",
@@ -52,10 +54,14 @@ class Mark(enum.IntFlag):
     OBJECTED = 8
     FENCED = 16
     ERASED = 32
+    KEPT = 64
 
 
 GUARDED = Mark.HELD | Mark.OBLIGED | Mark.RESTRICTED
 """What keeps data from being destroyed, unless the act admits it."""
+
+GONE = Mark.FENCED | Mark.ERASED | Mark.KEPT
+"""What a person carries for whom nothing is written any more: erased, or erased but for what is kept (``remnants``)."""
 
 
 class Shelf(enum.Enum):
@@ -173,6 +179,13 @@ class MarksRefused(Exception):
     marks: Mark
 
 
+@attrs.define
+class Barred(Exception):
+    """A change was refused because identifiers that it brings in are suppressed: those with these *hashes*."""
+
+    hashes: frozenset[bytes]
+
+
 Witness = Callable[[Sequence[Touched]], bytes | None]
 """Makes the leaf of a change from what really changed; None if it is not worth one (nothing changed)."""
 
@@ -214,8 +227,9 @@ def _unwitnessed(_: Sequence[Touched]) -> bytes | None:
 class Act:
     """Who changes something, when, by which operation and for which use, and what must go with it in one transaction.
 
-    *detail* is said in its leaf and holds nothing personal. *witness* is put on by whoever calls the store; an act
-    without one changes nothing.
+    *brings* are the keyed hashes of the identifiers that come in with it: if one of them is suppressed, nothing is
+    changed. *detail* is said in its leaf and holds nothing personal. *witness* is put on by whoever calls the store; an
+    act without one changes nothing.
     """
 
     tenant: TenantId
@@ -224,6 +238,7 @@ class Act:
     use: str
     at: datetime
     expects: tuple[Expected, ...] = ()
+    brings: tuple[bytes, ...] = ()
     detail: Mapping[str, str] = attrs.Factory(dict)
     answer: Answer | None = None
     witness: Witness = attrs.field(default=_unwitnessed, repr=False)
@@ -312,6 +327,11 @@ class RecordStore(Protocol):
     C11. A subject, once known, stays known: its slot never changes. ``write`` raises VersionMismatch for a draft whose
         slot is not its subject's, or belongs to another.
     C12. An act whose answer has a key that is kept already raises RequestInFlight and changes nothing.
+    C13. ``write`` raises MarksRefused for a draft if its subject or that one's partner (``remnants``) is GONE, whatever
+        is admitted.
+    C14. ``mark`` first hands the records *parting* over to the subjects they name now, sealed anew at the version they
+        have; their reasons go with them, and they are found by nothing any more. VersionMismatch, and nothing is
+        changed, if one is not there at that version, or lies in another's slot.
     """
 
     def read(self, tenant: TenantId, ids: Sequence[RecordId], *, admits: Mark) -> Sequence[Sealed | Refused | None]:
@@ -331,9 +351,15 @@ class RecordStore(Protocol):
         ...
 
     def mark(
-        self, reasons: Sequence[Reason], *, act: Act, lift: bool = False, admits: Mark = Mark.NONE
+        self,
+        reasons: Sequence[Reason],
+        *,
+        act: Act,
+        lift: bool = False,
+        admits: Mark = Mark.NONE,
+        parting: Sequence[Sealed] = (),
     ) -> Sequence[Touched]:
-        """Put reasons on subjects and records, or lift them."""
+        """Put reasons on subjects and records, or lift them; *parting* records change hands before."""
         ...
 
     def destroy(self, where: Where, *, admits: Mark, act: Act) -> Sequence[Touched]:

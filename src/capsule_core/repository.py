@@ -22,10 +22,12 @@ from capsule_core.index import found_by_words, index, query_signature
 from capsule_core.intake import refuse_cards
 from capsule_core.kept import Kept, Listing, Opened, from_plain, kept_as, to_plain
 from capsule_core.names import RecordId, SubjectKey, SubjectRef, TenantId
+from capsule_core.opening import opened
 from capsule_core.personal import Kind
 from capsule_core.records import (
     Act,
     Answer,
+    Barred,
     Cursor,
     Expected,
     Mark,
@@ -37,8 +39,10 @@ from capsule_core.records import (
     Slot,
     Where,
 )
-from capsule_core.sealing import Identity, open_blob, seal_blob
+from capsule_core.remnants import remnant_of
+from capsule_core.sealing import Identity, seal_blob
 from capsule_core.stores import Store
+from capsule_core.suppression import Identifiers, refusal_of
 from capsule_core.trash import thrown
 from capsule_core.uses import Use, admits, refusal
 from capsule_core.vault import Vault
@@ -66,21 +70,31 @@ class Draft:
     over: Kept[Any] | None = None
 
 
+def _nobody(tenant: TenantId, slots: Sequence[Slot]) -> None:
+    """Be told whose keys were used, and keep it from nobody else: there is nobody else."""
+
+
 def _by_name(kinds: Iterable[Kind]) -> dict[str, Kind]:
     return {kind.name: kind for kind in kinds}
 
 
 @attrs.define(eq=False)
 class Repository:
-    """Keeps values of the declared *kinds*; *region* is where national phone numbers are read (ISO 3166 alpha-2)."""
+    """Keeps values of the declared *kinds*; *region* is where national phone numbers are read (ISO 3166 alpha-2).
+
+    *used* is told whose contents leave it, so that an answer may be held back if they are erased before it is given.
+    """
 
     store: Store
     vault: Vault
     kinds: Mapping[str, Kind] = attrs.field(converter=_by_name)
     region: str | None = None
+    used: Callable[[TenantId, Sequence[Slot]], object] = _nobody
+    identifiers: Identifiers = attrs.field(init=False, repr=False)
     _of_models: Mapping[type[Any], Kind] = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
+        self.identifiers = Identifiers(self.vault, self.kinds, self.region)
         self._of_models = {kind.model: kind for kind in self.kinds.values()}
 
     def get(self, tenant: TenantId, name: RecordId, *, use: Use, resource: str = "record") -> Kept[Any]:
@@ -165,10 +179,14 @@ class Repository:
             SubjectErased, SubjectRestricted: a subject may not be touched for the act's use.
             VersionMismatch: somebody else was faster.
             IdentifierTaken: an identifier that is claimed belongs to another record.
+            IdentifierSuppressed: one that comes in new is of somebody who was erased at their request.
             CardNumberFound: a text holds a card number.
         """
+        brought: dict[bytes, str] = {}
         for draft in drafts:
             refuse_cards(self._kind(draft.content), draft.content)
+            brought |= self.identifiers.brought(act.tenant, draft.content, draft.over and draft.over.content)
+        act = attrs.evolve(act, brings=tuple(brought))
         while True:
             sealed = self._sealed(drafts, act)
             kept = [kept_as(record, draft.content) for record, draft in zip(sealed, drafts, strict=True)]
@@ -176,10 +194,13 @@ class Repository:
                 self.store.write(sealed, admits=admits(Use(act.use)), act=self._complete(act, request, answered=kept))
             except MarksRefused as refused:
                 raise refusal(refused.marks, Use(act.use)) from None
+            except Barred as barred:
+                raise refusal_of(barred, brought) from None
             except VersionMismatch:
                 if self._slots_moved(act.tenant, sealed):
                     continue  # another writer met one of the new subjects first: seal again under its key
                 raise
+            self.used(act.tenant, [record.slot for record in sealed])
             return kept
 
     def change(self, kept: Kept[Any], content: Any, *, act: Act, request: Request | None = None) -> Kept[Any]:
@@ -211,14 +232,21 @@ class Repository:
         Raises:
             VersionMismatch: it is not in the trash any more, or has changed.
             IdentifierTaken: another live record claims one of its identifiers by now; nothing was restored.
+            IdentifierSuppressed: somebody was erased at their request who was known by one of them; likewise.
         """
         if kept.trash is None:
             raise VersionMismatch
         restored = attrs.evolve(kept, trash=None)
         expects = (Expected(id=kept.id, version=kept.version, batch=kept.trash.batch), *act.expects)
         act = attrs.evolve(act, expects=expects)
-        where = attrs.evolve(self.below(kept), shelf=Shelf.TRASHED)
-        self._move(kept, where, Restore(kept.trash.batch), act=act, request=request, answered=restored)
+        where = attrs.evolve(self.below(kept), shelf=Shelf.TRASHED, batch=kept.trash.batch)
+        pages = self.identifiers.carried(self.store, where, admits=admits(Use(act.use)))
+        brought = {hashed: field for page in pages for hashed, field in page.items()}  # the trash does not change
+        act = attrs.evolve(act, brings=tuple(brought))
+        try:
+            self._move(kept, where, Restore(kept.trash.batch), act=act, request=request, answered=restored)
+        except Barred as barred:
+            raise refusal_of(barred, brought) from None
         return restored
 
     def below(self, kept: Kept[Any]) -> Where:
@@ -237,7 +265,9 @@ class Repository:
         body = answers.recall(self.store, self.vault, tenant, request)
         if body is None:
             return None
-        return [from_plain(plain, self.kinds) for plain in json.loads(body)]
+        kept = [from_plain(plain, self.kinds) for plain in json.loads(body)]
+        self.used(tenant, [each.slot for each in kept])
+        return kept
 
     def subject_key(self, ref: SubjectRef) -> SubjectKey:
         """Return the surrogate under which a store knows the subject; ids made by the server stand for themselves."""
@@ -257,16 +287,10 @@ class Repository:
 
     def contents(self, records: Sequence[Sealed], reading: Reading = codec.current) -> list[Any]:
         """Open the contents of sealed records of one tenant, in order: bytes, or what *reading* makes of them."""
-        if not records:
-            return []
-        keys = self.vault.keys(records[0].tenant, [record.slot for record in records])
-        return [self._opened(record, key, reading) for record, key in zip(records, keys, strict=True)]
-
-    def _opened(self, record: Sealed, key: bytes, reading: Reading) -> Any:
-        kind = self.kinds[record.kind]
-        identity = Identity(record.tenant, record.subject, record.kind, record.id, record.version)
-        schema, contents = open_blob(record.blob, key=key, identity=identity, schema=kind.schema)
-        return reading(contents, kind, schema)
+        contents = opened(records, self.vault, self.kinds, reading)
+        if records:
+            self.used(records[0].tenant, [record.slot for record in records])
+        return contents
 
     def _sealed(self, drafts: Sequence[Draft], act: Act) -> list[Sealed]:
         subjects = [self._subject_of(act.tenant, draft.content) for draft in drafts]
@@ -355,7 +379,8 @@ class Repository:
 
     def _subject_of(self, tenant: TenantId, content: Any) -> SubjectKey:
         kind = self._kind(content)
-        return self.subject_key(SubjectRef(tenant, kind.subject_kind, getattr(content, kind.subject)))
+        person = self.subject_key(SubjectRef(tenant, kind.subject_kind, getattr(content, kind.subject)))
+        return remnant_of(person) if kind.obliged else person
 
     def _holds(self, kept: Kept[Any], text: str) -> bool:
         return found_by_words(self.kinds[kept.kind], kept.content, text)

@@ -39,7 +39,14 @@ _STANDARD: Final = _RESTRICTED | {
     "users.read",
 }
 _ADMINISTRATOR: Final = _STANDARD | {"contacts.import", "erasures.read"}
-_SUPER_ADMINISTRATOR: Final = _ADMINISTRATOR | {"contacts.purge", "users.manage", "tenant.manage"}
+_SUPER_ADMINISTRATOR: Final = _ADMINISTRATOR | {
+    "contacts.purge",
+    "contacts.lift_suppression",
+    "users.manage",
+    "users.lift_suppression",
+    "tenant.manage",
+    "ledger.read",
+}
 
 _PERMISSIONS: Final[Mapping[Role, frozenset[str]]] = {
     Role.RESTRICTED: _RESTRICTED,

@@ -15,11 +15,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from capsule_core.errors import NewerSchema, SealBroken
 
-__all__ = ["KEY_BYTES", "NONCE_BYTES", "Identity", "open_blob", "open_bytes", "seal_blob", "seal_bytes"]
+__all__ = ["KEY_BYTES", "NONCE_BYTES", "Identity", "open_blob", "open_bytes", "reseal_blob", "seal_blob", "seal_bytes"]
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 _FORMAT: Final = 1
+"""The next ones are 2, 4, 7, ...: an odd number of bits, so that one turned bit never makes another of it."""
+_ANY: Final = 0xFFFF
 
 
 @attrs.frozen
@@ -67,7 +69,9 @@ def open_blob(blob: bytes, *, key: bytes, identity: Identity, schema: int) -> tu
         NewerSchema: a newer version of the software wrote them.
         SealBroken: they were altered or belong elsewhere.
     """
-    if len(blob) < 3 or blob[0] > _FORMAT:
+    if len(blob) < 3 or blob[0].bit_count() % 2 == 0:
+        raise SealBroken("record")
+    if blob[0] > _FORMAT:
         raise NewerSchema("a record")
     written = int.from_bytes(blob[1:3], "big")
     header = _header(identity.kind, written)
@@ -81,6 +85,18 @@ def open_blob(blob: bytes, *, key: bytes, identity: Identity, schema: int) -> tu
     if written > schema:
         raise NewerSchema("a record")
     return written, plaintext
+
+
+def reseal_blob(
+    blob: bytes, *, key: bytes, identity: Identity, new_key: bytes, new_identity: Identity, nonce: bytes
+) -> bytes:
+    """Seal the contents of a record again, in the schema they are in, for another identity under another key.
+
+    Raises:
+        SealBroken: they were altered or belong elsewhere.
+    """
+    schema, plaintext = open_blob(blob, key=key, identity=identity, schema=_ANY)
+    return seal_blob(plaintext, key=new_key, identity=new_identity, schema=schema, nonce=nonce)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The small ports beside the record store: answers, the backlog of what is to go, the index; and all of them as one."""
+"""The small ports beside the record store: answers, backlog, index, suppressions; and all of them as one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Protocol
 
 from capsule_core.names import SubjectKey, TenantId
-from capsule_core.records import Answer, FoundBy, Reason, RecordStore
+from capsule_core.records import Act, Answer, FoundBy, Reason, RecordStore
 
-__all__ = ["Answers", "Backlog", "Derived", "Store"]
+__all__ = ["Answers", "Backlog", "Derived", "Store", "Suppressions"]
 
 
 class Answers(Protocol):
@@ -39,6 +39,8 @@ class Backlog(Protocol):
     B1. ``due`` names each tenant that has trash whose time is over, once, and no other.
     B2. ``unfinished`` gives the fences, of every tenant, of subjects that are not erased, and nothing else.
     B3. ``reasons`` gives each reason that was put on the subjects or their records and not lifted, and nobody else's.
+    B4. ``released`` gives each KEPT, of every tenant, of a subject that nothing guards any more and that is not fenced,
+        and nothing else.
     """
 
     def due(self, now: datetime) -> Sequence[TenantId]:
@@ -47,6 +49,10 @@ class Backlog(Protocol):
 
     def unfinished(self) -> Sequence[tuple[TenantId, Reason]]:
         """Return the fences of subjects that are not erased yet."""
+        ...
+
+    def released(self) -> Sequence[tuple[TenantId, Reason]]:
+        """Return why subjects were kept of which nothing has to be kept any more."""
         ...
 
     def reasons(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Reason]:
@@ -78,5 +84,28 @@ class Derived(Protocol):
         ...
 
 
-class Store(RecordStore, Answers, Backlog, Derived, Protocol):
+class Suppressions(Protocol):
+    """Remembers which identifiers may not come in, as keyed hashes of at least 16 bytes, and refuses them.
+
+    S1. ``suppressed`` gives those of the hashes that are suppressed in that tenant, and no other; what is suppressed in
+        one tenant is not in another.
+    S2. An act that ``brings`` suppressed identifiers makes ``write`` and ``move`` raise Barred with exactly those, and
+        changes nothing. Once ``suppress`` has suppressed one, no act that brings it is done, whenever it began.
+    S3. ``suppress`` suppresses hashes, or lifts them, and returns those that it changed, each once, in order. It keeps
+        the act's expectations, leaf and answer as C5 says; its witness is shown nothing touched, and is asked for a
+        leaf only if something was changed.
+    S4. When ``suppress`` returns, what it changed is durable and is in the journal, at the time of the act.
+    S5. A suppression stays until it is lifted, whatever is written, moved, marked or destroyed.
+    """
+
+    def suppressed(self, tenant: TenantId, hashes: Sequence[bytes]) -> frozenset[bytes]:
+        """Return those of *hashes* that are suppressed."""
+        ...
+
+    def suppress(self, hashes: Sequence[bytes], *, act: Act, lift: bool = False) -> Sequence[bytes]:
+        """Suppress identifiers in the act's tenant, or let them in again; return those that were not so before."""
+        ...
+
+
+class Store(RecordStore, Answers, Backlog, Derived, Suppressions, Protocol):
     """All that one store of records does."""

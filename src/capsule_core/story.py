@@ -1,4 +1,4 @@
-"""What the ledger tells of one erasure, and nothing else remembers through a crash: fence, deletions, commit."""
+"""What the ledger tells of one erasure, and nothing else remembers: fence, suppressions, deletions, commit."""
 
 from __future__ import annotations
 
@@ -13,39 +13,54 @@ import attrs
 from capsule_core import answers
 from capsule_core.answers import Request
 from capsule_core.errors import SubjectHeld
+from capsule_core.grounds import policy_of, policy_text
 from capsule_core.ledger import Leaf, LedgerStore
 from capsule_core.names import ActorRef, SubjectKey, TenantId
-from capsule_core.receipts import Statement
 from capsule_core.records import Act, Expected, Mark, Touched, Witness
+from capsule_core.statements import Policy, Statement
 from capsule_core.uses import Use
 from capsule_core.vault import Vault
-from capsule_core.witness import actor_commitment, subject_commitments
+from capsule_core.witness import actor_commitment, notes, subject_commitments
 
 __all__ = [
     "COMMIT",
     "DELETE",
     "FENCE",
     "KEPT",
+    "REQUEST",
+    "SUPPRESS",
     "Erasure",
     "backwards",
     "commit_act",
     "delete_act",
     "deleted",
     "fence_act",
+    "kept",
     "receipt_request",
     "statement_request",
+    "suppress_act",
+    "suppresses",
 ]
 
 FENCE: Final = "erasure.fence"
+SUPPRESS: Final = "erasure.suppress"
 DELETE: Final = "erasure.delete"
 COMMIT: Final = "erasure.commit"
 KEPT: Final = timedelta(days=3653)
 """How long statements and receipts can be asked for."""
 
+REQUEST: Final = "request"
+"""The ground of an erasure that the person asked for (GDPR Art. 17(1)): what they were known by is suppressed."""
+
 
 @attrs.frozen(kw_only=True)
 class Erasure:
-    """One erasure: of whom, why, by whom, asked for when; *admits* says which guards it may pass."""
+    """One erasure: of whom, why, by whom, asked for when; *admits* says which guards it may pass.
+
+    *policy* is the rule behind the *ground*; a ground of this software brings its own along. *suppresses* says that the
+    people may not come back under what they were known by, *parts* that a guard on single records keeps those and not
+    the whole person.
+    """
 
     tenant: TenantId
     id: str
@@ -54,9 +69,14 @@ class Erasure:
     by: ActorRef
     requested: datetime
     admits: Mark = Mark.NONE
+    suppresses: bool = False
+    parts: bool = False
+    policy: Policy = attrs.field(default=attrs.Factory(lambda self: policy_of(self.ground), takes_self=True))
 
 
-def fence_act(erasure: Erasure, vault: Vault, *, now: datetime, expects: tuple[Expected, ...], whole: int) -> Act:
+def fence_act(
+    erasure: Erasure, vault: Vault, *, now: datetime, expects: tuple[Expected, ...], whole: int, kept: str = ""
+) -> Act:
     """Make the act that begins an erasure; its leaf commits to whom it meant, under salts that will die.
 
     It refuses to be witnessed unless it fences the *whole* number of subjects: whether one is guarded is found out in
@@ -66,9 +86,24 @@ def fence_act(erasure: Erasure, vault: Vault, *, now: datetime, expects: tuple[E
     def detail(touched: Sequence[Touched]) -> dict[str, str]:
         if len(touched) < whole:
             raise SubjectHeld
-        return {"ground": erasure.ground, "requested": erasure.requested.isoformat()}
+        asked = {"ground": erasure.ground, "requested": erasure.requested.isoformat()}
+        told = {**asked, "policy": policy_text(erasure.policy)}
+        told |= {"suppress": "yes"} if erasure.suppresses else {}
+        return told | ({"kept": kept} if kept else {})
 
     return _act(erasure, FENCE, vault, now=now, detail=detail, expects=expects)
+
+
+def suppresses(fence: Leaf) -> bool:
+    """Tell from its fence's leaf whether an erasure suppresses."""
+    return fence.detail.get("suppress") == "yes"
+
+
+def suppress_act(erasure: Erasure, vault: Vault, *, identifiers: int, now: datetime) -> Act:
+    """Make the act that suppresses; its leaf counts the identifiers, and says of none whose it was."""
+    detail = {"erasure": erasure.id, "identifiers": str(identifiers)}
+    act = Act(tenant=erasure.tenant, actor=erasure.by, verb=SUPPRESS, use=Use.ERASE.value, at=now, detail=detail)
+    return attrs.evolve(act, witness=notes(vault, act))
 
 
 def delete_act(erasure: Erasure, vault: Vault, *, now: datetime) -> Act:
@@ -131,6 +166,12 @@ def deleted(ledger: LedgerStore, tenant: TenantId, erasure: str) -> dict[str, in
                 kind, _, count = part.partition(":")
                 kinds[kind] += int(count)
     return dict(kinds)
+
+
+def kept(ledger: LedgerStore, tenant: TenantId, erasure: str) -> str:
+    """Return what the fence of an erasure says was left, and on which grounds."""
+    fences = (leaf for _, _, leaf in backwards(ledger, tenant, erasure) if leaf.act == FENCE)
+    return next((leaf.detail.get("kept", "") for leaf in fences), "")
 
 
 def _act(

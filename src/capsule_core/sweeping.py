@@ -20,10 +20,11 @@ from capsule_core.uses import Use
 from capsule_core.vault import Vault
 from capsule_core.witness import bears_witness
 
-__all__ = ["CLOCK", "GROUND", "Sweep", "Swept"]
+__all__ = ["CLOCK", "ENDED", "GROUND", "Sweep", "Swept"]
 
 CLOCK: Final = ActorRef("clock", "sweep")
 GROUND: Final = "trash_expired"
+ENDED: Final = "obligation_ended"
 _AT_ONCE: Final = 200
 _ADMITTED: Final = ~(GUARDED | Mark.FENCED | Mark.ERASED)
 
@@ -55,6 +56,7 @@ class Sweep:
         receipts: list[Receipt] = []
         for due in self._pages_due(tenant, now=now, admits=_ADMITTED):
             receipts.extend(self._erase(tenant, due, now=now, new_erasure=new_erasure))
+        receipts.extend(self._release(tenant, now=now, new_erasure=new_erasure))
         cleared = self._clear(tenant, now=now)
         destroyed = sum(sum(part.records.values()) for r in receipts for part in r.statement.destructions)
         return Swept(
@@ -98,6 +100,17 @@ class Sweep:
         middle = len(due) // 2
         halves = (due[:middle], due[middle:])
         return [receipt for half in halves for receipt in self._erase(tenant, half, now=now, new_erasure=new_erasure)]
+
+    def _release(self, tenant: TenantId, *, now: datetime, new_erasure: Callable[[], str]) -> list[Receipt]:
+        """Destroy what was kept of people erased before and has not to be kept any more."""
+        free = sorted({reason.subject for owner, reason in self._store.released() if owner == tenant})
+        if not free:
+            return []
+        wanted = Erasure(tenant=tenant, id=new_erasure(), subjects=tuple(free), ground=ENDED, by=CLOCK, requested=now)
+        try:
+            return [self._eraser.erase(wanted, now=now)]
+        except (SubjectHeld, SubjectErased):
+            return []  # something keeps one of them again, or somebody else was faster: the next sweep looks again
 
     def _clear(self, tenant: TenantId, *, now: datetime) -> int:
         rest = tuple(name for name, kind in self._kinds.items() if not kind.is_root)

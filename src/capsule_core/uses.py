@@ -10,7 +10,7 @@ import enum
 from typing import Final
 
 from capsule_core.errors import CapsuleError, SubjectErased, SubjectHeld, SubjectRestricted
-from capsule_core.records import Mark
+from capsule_core.records import GONE, Mark
 
 __all__ = ["Use", "admits", "refusal"]
 
@@ -33,15 +33,19 @@ class Use(enum.Enum):
 
 
 _ALWAYS: Final = Mark.HELD | Mark.OBLIGED
+_OF_WHAT_IS_KEPT: Final = frozenset({Use.SUBJECT_ACCESS, Use.LEGAL_CLAIM, Use.ERASE})
 _WHILE_RESTRICTED: Final = frozenset({Use.STORE, Use.SUBJECT_ACCESS, Use.LEGAL_CLAIM, Use.ERASE})
 
 
 def admits(use: Use) -> Mark:
     """Return the marks a subject may carry and still be touched for *use*.
 
-    A fence or a finished erasure is never among them.
+    A fence or a finished erasure is never among them. What is kept of somebody erased is there for claims, for
+    themselves, and to be destroyed in the end.
     """
     marks = _ALWAYS
+    if use in _OF_WHAT_IS_KEPT:
+        marks |= Mark.KEPT
     if use is not Use.MARKETING:
         marks |= Mark.OBJECTED
     if use in _WHILE_RESTRICTED:
@@ -51,7 +55,7 @@ def admits(use: Use) -> Mark:
 
 def refusal(marks: Mark, use: Use) -> CapsuleError:
     """Say why a subject carrying *marks* is refused for *use*; the gravest reason speaks."""
-    if marks & (Mark.FENCED | Mark.ERASED):
+    if marks & GONE:
         return SubjectErased()
     if marks & (Mark.RESTRICTED | Mark.OBJECTED):
         return SubjectRestricted(use.value)

@@ -14,10 +14,11 @@ from typing import Final
 import attrs
 
 from capsule_core.blind import TenantKeys, derive
-from capsule_core.errors import SealBroken
+from capsule_core.errors import SealBroken, TenantClosed
 from capsule_core.journal import Journal, PageResealed, SealedPage
 from capsule_core.names import TenantId
 from capsule_core.pages import (
+    AT_ONCE,
     PLACES,
     TENANT_SECRET,
     KeyMoved,
@@ -35,6 +36,8 @@ from capsule_core.sealing import KEY_BYTES, NONCE_BYTES
 __all__ = ["Vault"]
 
 _KEY_ID_BYTES: Final = 8
+_CLOSED: Final = bytes(_KEY_ID_BYTES)
+"""Names what lies in the place of a closed tenant's secret, so that none is made again."""
 _Page = OpenPage | SealedPage
 
 
@@ -61,6 +64,7 @@ class Vault:
     _held: OrderedDict[tuple[TenantId, int], _Page] = attrs.field(factory=OrderedDict, init=False, repr=False)
     _secrets: dict[TenantId, TenantKeys] = attrs.field(factory=dict, init=False, repr=False)
     _next: dict[TenantId, Slot] = attrs.field(factory=dict, init=False)
+    _closed: set[TenantId] = attrs.field(factory=set, init=False, repr=False)
     # Whoever writes holds the store's lock and then asks for keys: so nothing may wait for the store under the lock of
     # the cache, and what does wait for it has locks of its own.
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
@@ -77,10 +81,18 @@ class Vault:
         return self._random(NONCE_BYTES)
 
     def tenant(self, tenant: TenantId) -> TenantKeys:
-        """Return the keys of a tenant, made at first use."""
+        """Return the keys of a tenant, made at first use.
+
+        Raises:
+            TenantClosed: they were destroyed.
+            SealBroken: they are lost.
+        """
         keys = self._secrets.get(tenant)
         if keys is None:
-            keys = self._secrets[tenant] = derive(self._secret(tenant))
+            keys = derive(self._secret(tenant))
+            with self._lock:
+                if tenant not in self._closed:
+                    self._secrets[tenant] = keys
         return keys
 
     def issue(self, tenant: TenantId, count: int) -> list[Slot]:
@@ -101,6 +113,7 @@ class Vault:
 
         Raises:
             SubjectErased: one of them was destroyed.
+            TenantClosed: all keys of the tenant were.
             SealBroken: a page does not open.
         """
         pages = self._open(tenant, _pages_of(slots))
@@ -114,23 +127,67 @@ class Vault:
         places: dict[int, set[int]] = defaultdict(set)
         for slot in slots:
             places[slot.page].add(slot.index)
+        numbers, sealed = sorted(places), dict[int, str]()
+        for start in range(0, len(numbers), AT_ONCE):
+            sealed |= self._shred(tenant, {number: places[number] for number in numbers[start : start + AT_ONCE]})
+        return sealed
+
+    def _shred(self, tenant: TenantId, places: Mapping[int, set[int]]) -> dict[int, str]:
         while True:
             with self._shredding:
                 try:
                     return self._reseal(tenant, places)
+                except TenantClosed:
+                    return {}  # no page of it is under any key
                 except KeyMoved:
                     # Another process re-sealed one of the pages: begin again from its result.
                     self._forget(tenant, places)
 
+    def secure(self, tenant: TenantId, slots: Sequence[Slot]) -> None:
+        """Journal the pages of *slots* as they are: what lies under them must survive a restore of older data."""
+        numbers = sorted({slot.page for slot in slots})
+        if numbers:
+            pages = self._pages.pages(tenant, numbers)
+            self._journal.append([PageResealed(page) for page in pages if page is not None])
+
     def remaining(self, tenant: TenantId, slots: Sequence[Slot]) -> list[Slot]:
         """Read back from the stores, past every cache, which of *slots* still hold a key."""
-        newest = self._newest(tenant, _pages_of(slots), heal=True)
+        try:
+            newest = self._newest(tenant, _pages_of(slots), heal=True)
+        except TenantClosed:
+            return []
         pages = {page.number: open_page(page, key=key.key) for key, page in newest}
         return [slot for slot in slots if pages[slot.page].holds(slot.index)]
 
+    def close(self, tenant: TenantId) -> None:
+        """Destroy every key of a tenant; from then on nothing of it opens, and its id is not used again.
+
+        Repeating it, also after a crash at any point, leads to the same end.
+        """
+        mark = PageKey(tenant=tenant, page=TENANT_SECRET, id=_CLOSED, key=bytes(KEY_BYTES))
+        with self._issuing, self._shredding:
+            while True:
+                self._keystore.close(tenant)
+                try:
+                    self._keystore.put([mark])
+                    break
+                except KeyMoved:  # another process had need of a secret just then
+                    continue
+            self._next.pop(tenant, None)
+            with self._lock:
+                self._closed.add(tenant)
+                self._secrets.pop(tenant, None)
+                for each in [each for each in self._held if each[0] == tenant]:
+                    del self._held[each]
+
     def _secret(self, tenant: TenantId) -> bytes:
         held = self._keystore.get(tenant, [TENANT_SECRET])[0]
+        if held is None and self._pages.newest(tenant):  # it is older than any page
+            held = self._keystore.get(tenant, [TENANT_SECRET])[0]
+            if held is None:
+                raise SealBroken("tenant's secret")
         if held is not None:
+            _refuse_mark(held)
             return held.key
         made = self._fresh_key(tenant, TENANT_SECRET)
         try:
@@ -139,8 +196,14 @@ class Vault:
             return self._secret(tenant)
         return made.key
 
+    def _refuse_closed(self, tenant: TenantId) -> None:
+        held = self._keystore.get(tenant, [TENANT_SECRET])[0]
+        if held is not None:
+            _refuse_mark(held)
+
     def _new_page(self, tenant: TenantId) -> int:
         """Make a page of our own; its key is durable before the page is, so that no page is without."""
+        self._secret(tenant)
         number = max(self._pages.newest(tenant), self._next.get(tenant, Slot(0, 0)).page)
         while True:
             number += 1
@@ -149,6 +212,7 @@ class Vault:
                 self._keystore.put([key])
             except KeyMoved:
                 continue  # a crash or another process got there first: that number is spent
+            self._refuse_closed(tenant)  # after the key: if it was closed in between, nothing is ever sealed under it
             keys = self._random(PLACES * KEY_BYTES)
             page = OpenPage(tenant=tenant, number=number, generation=1, key_id=key.id, keys=keys)
             sealed = seal_page(page, key=key.key, nonce=self.nonce())
@@ -189,6 +253,8 @@ class Vault:
         ordered = sorted(numbers)
         stored = self._pages.pages(tenant, ordered)
         keys = self._keystore.get(tenant, ordered)
+        if None in keys:
+            self._refuse_closed(tenant)  # then they are not lost
         current = [self._current(key, page) for key, page in zip(keys, stored, strict=True)]
         if heal and (healed := [new for (_, new), old in zip(current, stored, strict=True) if new is not old]):
             self._pages.reseal(healed)
@@ -201,7 +267,7 @@ class Vault:
             return key, page
         # Older than its key, after a crash or a restore: the journal has its newest sealing.
         healed = self._journal.newest_page(page.tenant, page.number, key.id)
-        if healed is None:
+        if healed is None or healed.generation <= page.generation:  # then it is the key that is old
             raise SealBroken("key page")
         return key, healed
 
@@ -235,8 +301,8 @@ class Vault:
     def _remember(self, page: _Page) -> None:
         with self._lock:
             held = self._held.get((page.tenant, page.number))
-            if held is not None and held.generation > page.generation:
-                return  # it was re-sealed while this older one was being read
+            if page.tenant in self._closed or (held is not None and held.generation > page.generation):
+                return  # it was closed, or re-sealed, while this older one was being read
             self._held[(page.tenant, page.number)] = page
             while len(self._held) > self._cached:
                 self._held.popitem(last=False)
@@ -245,6 +311,11 @@ class Vault:
         with self._lock:
             for number in numbers:
                 self._held.pop((tenant, number), None)
+
+
+def _refuse_mark(secret: PageKey) -> None:
+    if secret.id == _CLOSED:
+        raise TenantClosed
 
 
 def _pages_of(slots: Iterable[Slot]) -> set[int]:

@@ -10,7 +10,7 @@ from capsule_core.names import ActorRef, SubjectKey, TenantId
 from capsule_core.records import Act, Slot, Touched, Witness
 from capsule_core.vault import Vault
 
-__all__ = ["actor_commitment", "bears_witness", "read_leaf", "subject_commitments"]
+__all__ = ["actor_commitment", "bears_witness", "notes", "read_leaf", "subject_commitments"]
 
 
 def bears_witness(vault: Vault, act: Act) -> Witness:
@@ -23,6 +23,11 @@ def bears_witness(vault: Vault, act: Act) -> Witness:
         return _leaf(vault, act.tenant, act, slots, records=len(touched)).encode()
 
     return witness
+
+
+def notes(vault: Vault, act: Act) -> Witness:
+    """Make the witness of an act that changes nobody's record or mark: its leaf names no subject."""
+    return lambda _: _leaf(vault, act.tenant, act, {}, records=0).encode()
 
 
 def read_leaf(vault: Vault, act: Act, slots: Mapping[SubjectKey, Slot], *, records: int) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
@@ -24,6 +25,8 @@ T = TypeVar("T")
 
 _PATIENCE: Final = 5.0
 """Seconds to wait for another process."""
+_MOMENT: Final = 0.005
+"""Seconds after which what somebody else is about to end is looked at again."""
 _TOGETHER: Final = 64
 """How many changes share a commit at most, so that the first does not wait long for the last."""
 _SHORTEST: Final = 512
@@ -44,6 +47,9 @@ class _Alone(sqlite3.Connection):
     tenant_no: int | None = None
 
     def alone(self, work: str) -> None:
+        return
+
+    def beside(self, work: str) -> None:
         return
 
     def within(self, tenant_no: int) -> None:
@@ -143,11 +149,19 @@ class Database:
         """
         try:
             with self._writing:
-                busy, *_ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                (milliseconds,) = self._writer.execute("PRAGMA busy_timeout").fetchone()
+                until = time.monotonic() + milliseconds / 1000
+                # SQLite waits for who reads, but not for who is emptying the log at this moment.
+                while (busy := self._still_busy()) and time.monotonic() < until:
+                    time.sleep(_MOMENT)
         except sqlite3.Error as error:
             raise self._told(error) from None
         if busy:
             raise Unavailable
+
+    def _still_busy(self) -> bool:
+        busy, *_ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return bool(busy)
 
     def close(self) -> None:
         """Close every connection; the last one out leaves the file without a log."""

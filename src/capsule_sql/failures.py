@@ -16,6 +16,7 @@ __all__ = [
     "ForeignFile",
     "ForeignKeystore",
     "MirrorsDiffer",
+    "MissingKey",
     "UnsafeDeletion",
     "Unwritable",
     "told",
@@ -69,6 +70,15 @@ class DamagedKey(DataLoss):
 
     reason = "DAMAGED_KEY"
     sentence = "{path} does not hold a root key of 32 bytes; put back the one this deployment was made with"
+    path: str
+
+
+@attrs.define
+class MissingKey(DataLoss):
+    """The root key is not there, and something is wrapped with it."""
+
+    reason = "MISSING_KEY"
+    sentence = "{path} is missing, and there are page keys that it wraps; put back the one they were made with"
     path: str
 
 

@@ -7,18 +7,21 @@ wait for each other: acts leave their leaves among the ``arrivals``, and whoever
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import attrs
 
 from capsule_core.errors import InvalidField, LedgerBroken
-from capsule_core.ledger import Frontier
+from capsule_core.merkle import BLOCK, Frontier
 from capsule_sql.statements import EACH, Connection, Transactions, listed
 
 __all__ = ["SqlLedger", "append", "bear"]
 
-_STEP: Final = 256
-"""After so many leaves the frontier is kept for good, so that an earlier one is at most as many leaves away."""
+_BEFORE_ALL: Final = -1
+_SMALL: Final = bytes(256)
+_LARGE: Final = bytes(8192)
+"""More than a page: a file that may not grow has no room for it, whatever else still fits."""
 _ARRIVED: Final = "SELECT no, leaf FROM arrivals ORDER BY no LIMIT 4096"
 
 
@@ -67,10 +70,33 @@ class SqlLedger:
         rows = self._database.rows("SELECT note FROM checkpoints", ())
         return str(rows[0][0]) if rows else None
 
+    def rehearse(self) -> None:
+        """Write a leaf in a transaction that takes it back: whoever can do that can append. Nothing of it is left.
+
+        Raises:
+            CapsuleError: nothing can be written.
+        """
+        with suppress(_Enough):
+            self._database.write(_rehearse)
+
     def _number(self) -> None:
         """Give the leaves of every act that has returned their places."""
         if self._database.shared and self._database.rows("SELECT 1 FROM arrivals LIMIT 1", ()):
             self._database.write(_number)
+
+
+class _Enough(Exception):
+    """What was to be found out is found out; undo it."""
+
+
+def _rehearse(connection: Connection) -> None:
+    if connection.shared:  # a server tells only of what is committed whether it could be kept
+        insert = "INSERT INTO arrivals (leaf) VALUES (?) RETURNING no"
+        rows = connection.execute(insert, (_SMALL,)).fetchall()
+        connection.execute(f"DELETE FROM arrivals WHERE no {EACH}", (listed(number for (number,) in rows),))
+    else:
+        connection.execute("INSERT INTO leaves (no, data) VALUES (?, ?)", (_BEFORE_ALL, _LARGE))
+        raise _Enough
 
 
 def bear(connection: Connection, leaf: bytes) -> None:
@@ -98,10 +124,10 @@ def append(connection: Connection, leaves: Sequence[bytes]) -> Frontier:
     rest = list(leaves)
     while rest:
         before = frontier.size
-        room = _STEP - before % _STEP
+        room = BLOCK - before % BLOCK
         frontier = frontier.append(rest[:room])
         rest = rest[room:]
-        if before % _STEP:
+        if before % BLOCK:
             update = "UPDATE frontiers SET size = ?, frontier = ? WHERE size = ?"
             connection.execute(update, (frontier.size, frontier.encode(), before))
         else:

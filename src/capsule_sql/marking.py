@@ -14,7 +14,7 @@ from capsule_sql.rows import marks
 from capsule_sql.statements import EACH, TENANT, Connection, Transactions, listed
 from capsule_sql.tenants import each_tenant
 
-__all__ = ["Marking", "all_reasons", "unfinished"]
+__all__ = ["Marking", "all_reasons", "released", "unfinished"]
 
 _OVER: Final = Mark.FENCED | Mark.ERASED
 _FENCED: Final = int(Mark.FENCED)
@@ -111,9 +111,19 @@ def all_reasons(database: Transactions, tenant: TenantId, subjects: Sequence[Sub
 
 def unfinished(connection: Connection) -> list[tuple[TenantId, Reason]]:
     """Return the fences, in all tenants, of subjects that are not erased yet."""
-    select = """SELECT s.key, m.id, m.mark, m.record, m.since
+    return _everywhere(connection, "(s.anywhere & 16) <> 0 AND (s.marks & 32) = 0 AND m.mark = 16")
+
+
+def released(connection: Connection) -> list[tuple[TenantId, Reason]]:
+    """Return why subjects were kept, in all tenants, that nothing guards any more."""
+    guarded = int(GUARDED | Mark.FENCED)
+    return _everywhere(connection, f"(s.marks & 96) = 64 AND (s.anywhere & {guarded}) = 0 AND m.mark = 64")
+
+
+def _everywhere(connection: Connection, condition: str) -> list[tuple[TenantId, Reason]]:
+    select = f"""SELECT s.key, m.id, m.mark, m.record, m.since
         FROM subjects s CROSS JOIN reasons m ON m.subject_no = s.no
-        WHERE s.tenant_no = ? AND (s.anywhere & 16) <> 0 AND (s.marks & 32) = 0 AND m.mark = 16 ORDER BY m.no"""
+        WHERE s.tenant_no = ? AND {condition} ORDER BY m.no"""
     return [
         (tenant, _reason(row))
         for number, tenant in each_tenant(connection)

@@ -12,13 +12,13 @@ from typing import Any, ClassVar, Final, TypeVar
 import attrs
 import psycopg
 from psycopg import errors
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
 from capsule_core.errors import IndexMissing, NewerSchema, Unavailable, VersionMismatch
 from capsule_core.names import TenantId
+from capsule_sql.connecting import guarded
 from capsule_sql.migration import Role, is_known
-from capsule_sql.refusals import NotPrepared, ServerRefused, UnsafeConnection, told_by_server
+from capsule_sql.refusals import NotPrepared, told_by_server
 from capsule_sql.schema import COLUMNS
 from capsule_sql.statements import Connection, Many, in_postgres
 
@@ -58,7 +58,7 @@ class _Session:
 
     def execute(self, text: str, values: Sequence[Any] = ()) -> psycopg.Cursor[Any]:
         """Run a statement; in a transaction its errors may come with a later one's."""
-        return self.raw.execute(_prepared(text), values, prepare=True)
+        return self.raw.execute(_prepared(text), values, prepare=True, binary=True)
 
     def executemany(self, text: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run a statement for each of *rows*; an insert of many becomes one statement."""
@@ -72,8 +72,11 @@ class _Session:
 
     def alone(self, work: str) -> None:
         """Wait until nobody else is at this *work*, and keep them from it until the transaction ends."""
-        key = int.from_bytes(hashlib.sha256(work.encode()).digest()[:4], "big", signed=True)
-        self.execute("SELECT pg_advisory_xact_lock(hashtext(current_schema()), ?)", (key,))
+        self.execute("SELECT pg_advisory_xact_lock(hashtext(current_schema()), ?)", (_number_of(work),))
+
+    def beside(self, work: str) -> None:
+        """Wait until nobody is alone at this *work*, and let nobody be so until the transaction ends."""
+        self.execute("SELECT pg_advisory_xact_lock_shared(hashtext(current_schema()), ?)", (_number_of(work),))
 
     def within(self, tenant_no: int) -> None:
         """See the rows of this tenant from now on, and of no other."""
@@ -273,11 +276,17 @@ def _numbered(session: _Session, tenant: TenantId, *, makes: bool) -> int:
     return int(rows[0][0]) if rows else _NOBODY
 
 
-_prepared = in_postgres
+def _number_of(work: str) -> int:
+    return int.from_bytes(hashlib.sha256(work.encode()).digest()[:4], "big", signed=True)
 
 
 @cache
-def _insert_of_many(text: str) -> str | None:
+def _prepared(text: str) -> bytes:
+    return in_postgres(text).encode()
+
+
+@cache
+def _insert_of_many(text: str) -> bytes | None:
     """Write an insert of one row as one of many, each column an array."""
     head, verb, rest = text.partition(" VALUES (")
     values, _, tail = rest.partition(")")
@@ -286,20 +295,21 @@ def _insert_of_many(text: str) -> str | None:
     table, _, names = head.removeprefix("INSERT INTO ").partition(" (")
     types = [COLUMNS[table][name.strip()] for name in names.rstrip(") ").split(",")]
     arrays = ", ".join(f"%b::{kind}[]" for kind in types)
-    return f"{head} SELECT * FROM unnest({arrays}){in_postgres(tail)}"
+    return f"{head} SELECT * FROM unnest({arrays}){in_postgres(tail)}".encode()
 
 
 def open_postgres(url: str, role: Role) -> Postgres:
     """Open the schema of a role in the database at *url*.
 
     Raises:
+        UrlUnusable: the URL leaves something to guess.
         UnsafeConnection: the server is elsewhere, and nothing would prove that it is the one.
         NotPrepared: the schema is missing, or older than this version.
         NewerSchema: a newer version of this software made it.
         ServerRefused: the server does not let us in.
         Unavailable: it does not answer.
     """
-    database = Postgres(_guarded(url, role), role)
+    database = Postgres(guarded(url, role.title), role)
     try:
         found = {revision for (revision,) in database.rows("SELECT version_num FROM alembic_version", ())}
         if found != {role.newest_on_server}:
@@ -308,17 +318,3 @@ def open_postgres(url: str, role: Role) -> Postgres:
         database.close()
         raise
     return database
-
-
-def _guarded(url: str, role: Role) -> str:
-    """Demand TLS 1.3 and proof of who answers, unless nobody else can be in between."""
-    try:
-        told = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        raise ServerRefused(role.title) from None
-    host = str(told.get("host") or told.get("hostaddr") or "")
-    if host.startswith("/") or host in {"", "localhost", "127.0.0.1", "::1"}:
-        return url
-    if told.get("sslmode") != "verify-full":
-        raise UnsafeConnection(role.title)
-    return make_conninfo(url, ssl_min_protocol_version="TLSv1.3")

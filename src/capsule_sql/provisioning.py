@@ -6,10 +6,9 @@ row is seen without its tenant. Doing it again changes nothing, and brings the s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 from urllib.parse import quote, urlencode
 
 import attrs
@@ -18,8 +17,9 @@ from psycopg import errors, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from capsule_core.errors import FailedPrecondition, Unavailable
+from capsule_sql.connecting import is_safe, lacking
 from capsule_sql.migration import Role, migrate_server
-from capsule_sql.refusals import ServerRefused, told_by_server
+from capsule_sql.refusals import ReadOnly, ServerRefused, UnprovenServer, told_by_server
 
 __all__ = [
     "DEPLOYMENT",
@@ -28,10 +28,11 @@ __all__ = [
     "MayNotProvision",
     "OldServer",
     "ServerAway",
-    "copy_rows",
+    "administering",
     "database_of",
     "provision",
     "remove",
+    "survey",
 ]
 
 DEPLOYMENT: Final = "capsule"
@@ -39,13 +40,14 @@ DEPLOYMENT: Final = "capsule"
 
 _OLDEST: Final = 150_000
 _ROLES: Final = (Role.DATA, Role.LEDGER)
-_ALL: Final = "SELECT, INSERT, UPDATE, DELETE"
-_GRANTS: Final = {
+_ALL: Final[LiteralString] = "SELECT, INSERT, UPDATE, DELETE"
+_GRANTS: Final[Mapping[str, LiteralString]] = {
     "alembic_version": "SELECT",
     "arrivals": "SELECT, INSERT, DELETE",
     "indexed": "SELECT, INSERT",
     "leaves": "SELECT, INSERT",  # a log that can only grow, whoever has the service's password
     "outbox": "SELECT, INSERT, DELETE",
+    "suppressions": "SELECT, INSERT, DELETE",
     "tenants": "SELECT, INSERT",
 }
 _QUIET: Final = {"log_statement": "none", "log_min_error_statement": "panic", "log_error_verbosity": "terse"}
@@ -107,34 +109,42 @@ def database_of(service: str, deployment: str = DEPLOYMENT) -> str:
     return f"{deployment}_{service}"
 
 
+def survey(admin_url: str, names: Mapping[str, bool]) -> None:
+    """Let pass a server on which all of these databases and roles can be prepared; nothing is made or altered.
+
+    *names* says of each whether it is a fresh one: then there must not be such a role yet.
+
+    Raises:
+        CapsuleError: the server is old, not reachable or not ours to prepare; the text says what to do.
+    """
+    with administering(admin_url) as admin:
+        for name, fresh in names.items():
+            _check(admin, name, fresh=fresh)
+
+
 def provision(admin_url: str, name: str, *, password: str, fresh: bool = False, roles: Sequence[Role] = _ROLES) -> str:
     """Prepare the server at *admin_url* for the service whose database and role are called *name*.
 
     Return the URL it connects with, which holds *password*. With *fresh* there must not be such a role yet.
 
     Raises:
-        CapsuleError: the server is old, not reachable or not ours to prepare; the text says what to do.
+        CapsuleError: as for `survey`, and then nothing was made.
     """
-    with _administering(admin_url):
-        with psycopg.connect(admin_url, autocommit=True, connect_timeout=5) as admin:
-            if admin.info.server_version < _OLDEST:
-                raise OldServer
-            if fresh and _exists(admin, "pg_roles", "rolname", name):
-                raise ForeignDatabase(name, "another folder uses it")
-            _check_ours(admin, name)  # before anything is made or altered
-            _make_database(admin, name)
-        with _at(admin_url, name) as owner:
-            owner.execute(_said("SET ROLE {}", f"{name}_owner"))
-            owner.commit()
-            for role in roles:
-                migrate_server(owner, role)
-        # The service's role comes last and with its rights, or not at all: who uses it at this moment never lacks any.
-        with _at(admin_url, name) as admin:
-            _make_role(admin, name, password)
-            admin.execute(_said("SET LOCAL ROLE {}", f"{name}_owner"))
-            admin.execute(_said("GRANT CONNECT ON DATABASE {} TO {}", name, name))
-            for role in roles:
-                _grant(admin, role.schema, name)
+    with administering(admin_url) as admin:
+        _check(admin, name, fresh=fresh)
+        _make_database(admin, name)
+    with administering(admin_url, name) as owner:
+        owner.execute(_said("SET ROLE {}", f"{name}_owner"))
+        owner.commit()
+        for role in roles:
+            migrate_server(owner, role)
+    # The service's role comes last and with its rights, or not at all: who uses it at this moment never lacks any.
+    with administering(admin_url, name) as admin:
+        _make_role(admin, name, password)
+        admin.execute(_said("SET LOCAL ROLE {}", f"{name}_owner"))
+        admin.execute(_said("GRANT CONNECT ON DATABASE {} TO {}", name, name))
+        for role in roles:
+            _grant(admin, role.schema, name)
     return _url(admin_url, name, password)
 
 
@@ -142,52 +152,60 @@ def remove(admin_url: str, name: str) -> None:
     """Drop the database *name* with everything in it, and its roles.
 
     Raises:
-        CapsuleError: as for `provision`.
+        CapsuleError: as for `survey`.
     """
-    with _administering(admin_url), psycopg.connect(admin_url, autocommit=True, connect_timeout=5) as admin:
+    with administering(admin_url) as admin:
         admin.execute(_said("DROP DATABASE IF EXISTS {} WITH (FORCE)", name))
         for role in (name, f"{name}_owner"):
             admin.execute(_said("DROP ROLE IF EXISTS {}", role))
 
 
-def copy_rows(admin_url: str, name: str, to: Path) -> int:
-    """Write every row of the database *name* below *to*, a file a table, as the server holds it; return how many files.
-
-    Row security does not hold for the administrator: so can be seen what is really there.
-    """
-    select = "SELECT schemaname, tablename FROM pg_tables WHERE schemaname = ANY(%s)"
-    with _administering(admin_url), _at(admin_url, name) as admin:
-        tables = admin.execute(select, ([role.schema for role in _ROLES],)).fetchall()
-        for schema, table in tables:
-            statement = sql.SQL("COPY {} TO STDOUT (FORMAT binary)").format(sql.Identifier(schema, table))
-            with (to / f"{name}.{schema}.{table}").open("wb") as file, admin.cursor().copy(statement) as rows:
-                for part in rows:
-                    file.write(part)
-    return len(tables)
-
-
 @contextmanager
-def _administering(admin_url: str) -> Iterator[None]:
-    """Say in errors of the domain what goes wrong."""
+def administering(admin_url: str, database: str | None = None) -> Generator[psycopg.Connection[Any]]:
+    """Be at the server as its administrator: in a transaction on *database*, or outside of any where the URL leads.
+
+    Raises:
+        CapsuleError: what goes wrong, within the block too, in words of the domain.
+    """
+    problem = lacking(admin_url, database=False)
+    if problem:
+        raise AdminUrlRefused(problem)
+    if not is_safe(admin_url):
+        raise AdminUrlRefused("leads to another machine without sslmode=verify-full")
+    address = make_conninfo(admin_url, ssl_min_protocol_version="TLSv1.3", **({"dbname": database} if database else {}))
     try:
-        conninfo_to_dict(admin_url)
-    except psycopg.ProgrammingError:
-        raise AdminUrlRefused("is malformed") from None  # the driver's words repeat what it could not read
-    try:
-        yield
+        with psycopg.connect(address, autocommit=database is None, connect_timeout=5) as admin:
+            yield admin
     except errors.InsufficientPrivilege:
         raise MayNotProvision("do that there") from None
     except psycopg.Error as error:
         told = told_by_server(error, "the data")
         if isinstance(told, ServerRefused):
             raise AdminUrlRefused("is not let in by the server") from None
+        if isinstance(told, UnprovenServer):
+            raise AdminUrlRefused(
+                "leads to a server that does not prove who it is: sslrootcert is missing or wrong"
+            ) from None
         if isinstance(told, Unavailable) and error.sqlstate is None:
             raise ServerAway from None
         raise told from None
 
 
-def _at(admin_url: str, name: str) -> psycopg.Connection[Any]:
-    return psycopg.connect(make_conninfo(admin_url, dbname=name), connect_timeout=5)
+def _check(admin: psycopg.Connection[Any], name: str, *, fresh: bool) -> None:
+    """Check all that can be in the way, before anything is made or altered."""
+    if admin.info.server_version < _OLDEST:
+        raise OldServer
+    if admin.execute("SHOW transaction_read_only").fetchall() == [("on",)]:
+        raise ReadOnly("the data")
+    if fresh and _exists(admin, "pg_roles", "rolname", name):
+        raise ForeignDatabase(name, "another folder uses it")
+    _check_ours(admin, name)
+    rights = "SELECT rolsuper OR rolcreaterole, rolsuper OR rolcreatedb FROM pg_roles WHERE rolname = current_user"
+    ((makes_roles, makes_databases),) = admin.execute(rights).fetchall()
+    if not makes_roles:
+        raise MayNotProvision("make roles")
+    if not makes_databases and not _exists(admin, "pg_database", "datname", name):
+        raise MayNotProvision("make databases")
 
 
 def _check_ours(admin: psycopg.Connection[Any], name: str) -> None:
@@ -247,7 +265,7 @@ def _exists(admin: psycopg.Connection[Any], catalog: str, column: str, name: str
     return bool(admin.execute(select, (name,)).fetchall())
 
 
-def _said(text: str, *names: str | sql.Composable) -> sql.Composed:
+def _said(text: LiteralString, *names: str | sql.Composable) -> sql.Composed:
     """Put names into a statement that takes no parameters."""
     quoted = [name if isinstance(name, sql.Composable) else sql.Identifier(name) for name in names]
     return sql.SQL(text).format(*quoted)

@@ -1,4 +1,4 @@
-"""Records, answers, the backlog and key pages over one database: the four ports that share transactions."""
+"""Records, answers, backlog, suppressions and key pages over one database: the ports that share transactions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import partial
 import attrs
 
 from capsule_core.errors import RequestInFlight, VersionMismatch
-from capsule_core.journal import Journal, Marked, SealedPage
+from capsule_core.journal import Journal, Marked, SealedPage, Suppressed, Written
 from capsule_core.names import RecordId, SubjectKey, TenantId, micros
 from capsule_core.records import (
     GUARDED,
@@ -30,9 +30,10 @@ from capsule_core.records import (
     Trash,
     Where,
 )
-from capsule_sql import answers, indexing, keypages, ledgers, marking
+from capsule_sql import answers, indexing, keypages, ledgers, marking, suppressions
 from capsule_sql.moving import Meant
 from capsule_sql.outbox import Outbox, post
+from capsule_sql.parting import part
 from capsule_sql.rows import marks, sealed, seen, touched_by
 from capsule_sql.selections import listing, reading
 from capsule_sql.statements import EACH, TENANT, Connection, Transactions, listed
@@ -55,6 +56,10 @@ class SqlStore:
 
     def __attrs_post_init__(self) -> None:
         self._outbox = Outbox(self._database, self._journal)
+        self.ship()
+
+    def ship(self) -> None:
+        """Return when the journal has everything that was committed so far, whoever did not come to it."""
         self._outbox.ship()
 
     @property
@@ -109,13 +114,23 @@ class SqlStore:
         return self._database.write(body, tenant=act.tenant)
 
     def mark(
-        self, reasons: Sequence[Reason], *, act: Act, lift: bool = False, admits: Mark = Mark.NONE
+        self,
+        reasons: Sequence[Reason],
+        *,
+        act: Act,
+        lift: bool = False,
+        admits: Mark = Mark.NONE,
+        parting: Sequence[Sealed] = (),
     ) -> Sequence[Touched]:
         """Put reasons on subjects and records, or lift them; return when the journal has them."""
 
         def body(connection: Connection) -> Sequence[Touched]:
-            bearers = marking.Marking(connection, numbered(connection, act.tenant), reasons)
+            tenant = numbered(connection, act.tenant)
+            part(connection, tenant, parting)
+            bearers = marking.Marking(connection, tenant, reasons)
             _expect(connection, act)
+            for record in parting:
+                post(connection, Written(record))
             changing = bearers.changing(lift=lift, admits=admits)
             (bearers.lift if lift else bearers.put)(changing)
             if changing:
@@ -180,6 +195,10 @@ class SqlStore:
         """Return the fences of subjects that are not erased yet."""
         return self._database.read(marking.unfinished)
 
+    def released(self) -> Sequence[tuple[TenantId, Reason]]:
+        """Return why subjects were kept of which nothing has to be kept any more."""
+        return self._database.read(marking.released)
+
     def reasons(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Reason]:
         """Return every reason that the subjects and their records carry."""
         return marking.all_reasons(self._database, tenant, subjects)
@@ -199,6 +218,27 @@ class SqlStore:
     def unindexed(self) -> Sequence[TenantId]:
         """Name the tenants for which what records are found by is missing."""
         return indexing.missing(self._database)
+
+    def suppressed(self, tenant: TenantId, hashes: Sequence[bytes]) -> frozenset[bytes]:
+        """Return those of *hashes* that are suppressed."""
+        return suppressions.among(self._database, tenant, hashes)
+
+    def suppress(self, hashes: Sequence[bytes], *, act: Act, lift: bool = False) -> Sequence[bytes]:
+        """Suppress identifiers, or let them in again; return when the journal knows which."""
+
+        def body(connection: Connection) -> Sequence[bytes]:
+            _expect(connection, act)
+            changed = suppressions.changing(connection, act.tenant, hashes, lift=lift)
+            if changed:
+                told = Suppressed(tenant=act.tenant, hashes=tuple(changed), since=act.at, lift=lift)
+                suppressions.change(connection, numbered(connection, act.tenant), told)
+                post(connection, told)
+                _sign(connection, act, act.witness(()))
+            return changed
+
+        changed = self._database.write(body, tenant=act.tenant)
+        self._outbox.ship()
+        return changed
 
     def add(self, page: SealedPage) -> None:
         """Keep a new page."""
@@ -220,7 +260,8 @@ class SqlStore:
 
 
 def _expect(connection: Connection, act: Act) -> None:
-    """Check that the act's request was not answered yet, and that records are as the act expects."""
+    """Check that the act brings nothing suppressed, was not answered yet, and finds records as it expects them."""
+    suppressions.admit(connection, act)
     if act.answer is not None and answers.is_kept(connection, act.tenant, act.answer.key):
         raise RequestInFlight
     if act.expects:
@@ -235,9 +276,12 @@ def _expect(connection: Connection, act: Act) -> None:
 
 def _witnessed(connection: Connection, act: Act, touched: Sequence[Touched]) -> Sequence[Touched]:
     """Write the leaf of an act that touched so much, and its answer if it touched anything."""
-    leaf = act.witness(touched)
+    _sign(connection, act if touched else attrs.evolve(act, answer=None), act.witness(touched))
+    return touched
+
+
+def _sign(connection: Connection, act: Act, leaf: bytes | None) -> None:
     if leaf is not None:
         ledgers.bear(connection, leaf)
-    if act.answer is not None and touched:
+    if act.answer is not None:
         answers.give(connection, numbered(connection, act.tenant), act.answer)
-    return touched

@@ -10,7 +10,7 @@ import psycopg
 from capsule_core.errors import FailedPrecondition, Unavailable
 from capsule_sql.failures import DiskFull
 
-__all__ = ["NotPrepared", "ReadOnly", "ServerRefused", "UnsafeConnection", "told_by_server"]
+__all__ = ["NotPrepared", "ReadOnly", "ServerRefused", "UnprovenServer", "UnsafeConnection", "told_by_server"]
 
 
 @attrs.define
@@ -49,6 +49,15 @@ class UnsafeConnection(FailedPrecondition):
     what: str
 
 
+@attrs.define
+class UnprovenServer(FailedPrecondition):
+    """Whoever answered could not prove to be the server that was meant; nothing was said to it."""
+
+    reason = "UNPROVEN_SERVER"
+    sentence = "the server of {what} does not prove who it is; correct sslrootcert in its URL, or the certificate there"
+    what: str
+
+
 _MOMENTARY: Final = {"08", "40", "53", "55", "57", "58"}
 
 
@@ -76,6 +85,8 @@ def _told_at_the_door(error: psycopg.Error, what: str) -> Exception:
     if not isinstance(error, psycopg.OperationalError):
         return error
     said = str(error)
+    if any(word in said for word in ("certificate", "SSL")):
+        return UnprovenServer(what)
     if "FATAL" in said and not any(word in said for word in ("starting up", "shutting down", "too many", "recovery")):
         return ServerRefused(what)
     return Unavailable()

@@ -29,6 +29,7 @@ __all__ = [
     "SealRow",
     "SignatureRow",
     "SubjectRow",
+    "SuppressionRow",
     "TenantRow",
     "TokenRow",
 ]
@@ -71,6 +72,7 @@ class TenantRow(_Row, table=True):
 
 
 _FENCED: Final = text("(anywhere & 16) <> 0 AND (marks & 32) = 0")  # and not yet erased
+_KEPT: Final = text("(marks & 96) = 64")  # in part, and not yet erased
 
 
 class SubjectRow(_Row, table=True):
@@ -81,6 +83,7 @@ class SubjectRow(_Row, table=True):
         UniqueConstraint("tenant_no", "key"),
         UniqueConstraint("tenant_no", "page", "place"),
         Index("ix_subjects_fenced", "no", sqlite_where=_FENCED, postgresql_where=_FENCED),
+        Index("ix_subjects_kept", "no", sqlite_where=_KEPT, postgresql_where=_KEPT),
     )
     no: int = _number()
     tenant_no: int = _reference("tenants.no")
@@ -215,6 +218,17 @@ class AnswerRow(_Row, table=True):
     body: bytes | None = None
 
 
+class SuppressionRow(_Row, table=True):
+    """An identifier that may not come in again, as a keyed hash in hexadecimal; *since* says from when on."""
+
+    __tablename__ = "suppressions"
+    __table_args__ = (UniqueConstraint("tenant_no", "hash"),)
+    no: int = Field(primary_key=True, sa_type=_Long)
+    tenant_no: int = _reference("tenants.no")
+    hash: str
+    since: int = _long()
+
+
 class OutboxRow(_Row, table=True):
     """A journal entry that was committed and is not yet known to have been shipped."""
 
@@ -288,6 +302,7 @@ _DATA: Final = (
     SignatureRow,
     ReasonRow,
     AnswerRow,
+    SuppressionRow,
     OutboxRow,
 )
 TABLES: Final = {"data": _DATA + _LOG, "ledger": _LOG, "journal": (EntryRow,), "keystore": (KeyRow, SealRow)}

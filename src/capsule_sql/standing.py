@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import attrs
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
 
 from capsule_core.errors import FailedPrecondition
-from capsule_sql.refusals import ServerRefused, told_by_server
+from capsule_sql.connecting import guarded
+from capsule_sql.refusals import told_by_server
 
 __all__ = ["SCHEMAS", "SERVICE_WIDE", "Exposed", "examine"]
 
@@ -41,13 +41,11 @@ def examine(url: str) -> None:
 
     Raises:
         Exposed: it would see more; the sentence names the table and the remedy.
+        CapsuleError: it cannot be asked, or not safely.
     """
+    address = guarded(url, "the data")
     try:
-        conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        raise ServerRefused("the data") from None  # the driver's words repeat what it could not read
-    try:
-        with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
+        with psycopg.connect(address, autocommit=True, connect_timeout=5) as connection:
             connection.execute("SET search_path = pg_catalog")  # or a policy could mean somebody else's function
             _check_role(connection)
             _check_catalogue(connection)
@@ -137,7 +135,7 @@ def _check_sight(connection: psycopg.Connection[Any]) -> None:
             if tenant is not None:
                 connection.execute("SELECT set_config('capsule.tenant', %s, true)", (tenant,))
             for table in tables:
-                if connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall():
+                if connection.execute(f"SELECT 1 FROM {table} LIMIT 1".encode()).fetchall():
                     raise Exposed(
                         f"rows of {table} are seen without their tenant",
                         "do not serve; restore the data, or drop what shows them",

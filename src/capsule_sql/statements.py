@@ -87,6 +87,10 @@ class Connection(Protocol):
         """Wait until nobody else is at this *work*, and keep them from it until the transaction ends."""
         ...
 
+    def beside(self, work: str) -> None:
+        """Wait until nobody is alone at this *work*, and let nobody be so until the transaction ends."""
+        ...
+
     def within(self, tenant_no: int) -> None:
         """See the rows of this tenant from now on, and of no other."""
         ...

@@ -10,12 +10,15 @@ import attrs
 
 from capsule_core.errors import IdentifierTaken, VersionMismatch
 from capsule_core.names import micros
-from capsule_core.records import Mark, MarksRefused, Sealed, Slot
+from capsule_core.records import GONE, Mark, MarksRefused, Sealed, Slot
+from capsule_core.remnants import partner_of
 from capsule_sql.rows import words
 from capsule_sql.statements import EACH, Connection, listed
 from capsule_sql.tenants import fresh_numbers
 
 __all__ = ["INSERT_SIGNATURES", "INSERT_TOKENS", "Drafts", "claim", "forget_index"]
+
+_GONE: Final = int(GONE)
 
 
 @attrs.frozen
@@ -59,8 +62,9 @@ class Drafts:
             VersionMismatch: a subject became known meanwhile, under another key.
         """
         for draft in self._drafts:
-            carried = self._carried(draft)
-            if carried & ~int(admits):
+            partner = self._people.get(partner_of(draft.subject))
+            carried = self._carried(draft) | (partner.marks & _GONE if partner else 0)
+            if carried & (~int(admits) | _GONE):
                 raise MarksRefused(Mark(carried))
         slots = {key: person.slot for key, person in self._people.items()}
         if any(slots.setdefault(draft.subject, draft.slot) != draft.slot for draft in self._drafts):
@@ -114,7 +118,7 @@ class Drafts:
         return marks
 
     def _known_people(self) -> dict[str, _Person]:
-        keys = {draft.subject for draft in self._drafts}
+        keys = {key for draft in self._drafts for key in (draft.subject, partner_of(draft.subject))}
         if self._connection.shared and any(draft.version > 1 for draft in self._drafts):
             keys |= self._bearers()
         rows = self._connection.execute(_LOCK_PEOPLE, (self._tenant, listed(keys)))

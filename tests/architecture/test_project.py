@@ -9,6 +9,7 @@ import tomllib
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from capsule_core.statements import TOOL
 from tests.architecture.tree import REPOSITORY
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
@@ -64,3 +65,7 @@ def test_every_environment_has_a_budget_and_all_together_stay_below_ten_minutes(
     budgets = {name: int(seconds) for name, seconds in re.findall(r"^\[testenv:(\w+)\] # (\d+) s$", text, re.MULTILINE)}
     assert set(budgets) == {name.strip() for name in tox["tox"]["env_list"].split(",")}
     assert sum(budgets.values()) < SECONDS
+
+
+def test_the_tool_that_receipts_name_is_this_release() -> None:
+    assert f"{PROJECT['project']['name']} {PROJECT['project']['version']}" == TOOL

@@ -24,6 +24,7 @@ from tests.benchmarks.keeping_log import keeping_log
 from tests.benchmarks.measuring import QUICK, Benchmark, Result, Scale
 from tests.benchmarks.on_server import on_server
 from tests.benchmarks.purging import purging
+from tests.benchmarks.reading import reading
 from tests.benchmarks.searching import searching
 from tests.benchmarks.serving import serving
 from tests.benchmarks.trashing import trashing
@@ -39,6 +40,7 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "export": exporting,
     "get": serving,
     "fairness": fairness,
+    "reading": reading,
     "access": accessing,
     "search": searching,
     "server": on_server,

@@ -1,4 +1,4 @@
-"""The ledger: appending against an insert that hashes nothing, and reading the whole log again."""
+"""The ledger: appending against an insert that hashes nothing, inspecting the whole log, and proofs from a long one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from capsule_core.ledger import audit
+from capsule_core.checkpoints import Checkpoint
+from capsule_core.inspection import inspect
+from capsule_core.proofs import prove_consistency, prove_inclusion
 from capsule_sql.database import open_database
+from capsule_sql.evidence import SqlEvidence
 from capsule_sql.ledgers import SqlLedger
 from capsule_sql.migration import Role
 from tests.benchmarks.measuring import Goal, Result, Scale, interleaved, ratio, spent
@@ -37,8 +40,18 @@ def keeping_log(scale: Scale, folder: Path) -> Iterator[Result]:
             },
             scale.rounds,
         )
-        verified = min(spent(lambda: audit(ledger)).cpu for _ in range(scale.rounds))
+        head = ledger.head()
+        signed = Checkpoint("reads", head.size, head.root())
+        whole = SqlEvidence(database)
+        verified = min(spent(lambda: inspect(whole, signed)).cpu for _ in range(scale.rounds))
+    for start in range(head.size, scale.proved_leaves, _TOGETHER):
+        ledger.append([_LEAF % number for number in range(start, min(start + _TOGETHER, scale.proved_leaves))])
     size = ledger.head().size
+    places = [size * number // scale.proofs for number in range(scale.proofs)]
+    proving = {
+        "inclusion": spent(lambda: [prove_inclusion(ledger, place, size) for place in places]),
+        "consistency": spent(lambda: [prove_consistency(ledger, place, size) for place in places]),
+    }
     database.close()
     for way, count, least in (("bulk", scale.leaves, 60), ("single", scale.single_leaves, 70)):
         rate = {name: count / min(side.cpu for side in taken[name]) for name in (way, f"raw {way}")}
@@ -54,12 +67,22 @@ def keeping_log(scale: Scale, folder: Path) -> Iterator[Result]:
         )
     yield Result(
         name="ledger verify",
-        against="every leaf read and hashed again",
+        against="every leaf and frontier, and a checkpoint",
         unit="/s",
-        figure=size / verified,
+        figure=head.size / verified,
         goal=Goal(400_000),
-        ours=f"{size / verified:,.0f} /s",
+        ours=f"{head.size / verified:,.0f} /s",
     )
+    for kind, taken_for in proving.items():
+        each = 1000 * taken_for.cpu / scale.proofs
+        yield Result(
+            name="ledger proof",
+            against=f"{kind}, of a log of {size:,} leaves",
+            unit="ms",
+            figure=each,
+            goal=Goal(10, at_most=True),
+            ours=f"{each:.2f} ms",
+        )
 
 
 def _insert(plain: sqlite3.Connection, leaves: Sequence[bytes]) -> None:

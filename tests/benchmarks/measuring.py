@@ -105,6 +105,8 @@ class Scale:
     exported: int = 5_000
     leaves: int = 20_000
     single_leaves: int = 200
+    proved_leaves: int = 1_000_000
+    proofs: int = 100
     decisions: int = 100_000
     accessed: tuple[int, int] = (10_000, 100_000)
     peers: int = 100
@@ -126,6 +128,8 @@ QUICK = Scale(
     exported=40,
     leaves=300,
     single_leaves=4,
+    proved_leaves=600,
+    proofs=3,
     decisions=100,
     accessed=(10, 30),
     peers=3,

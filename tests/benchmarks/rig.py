@@ -21,10 +21,12 @@ from capsule_core.uses import Use
 from capsule_core.witness import bears_witness
 from capsule_services.runtime.callers import UserCaller
 from capsule_services.runtime.calls import Call
+from capsule_services.runtime.certificates import Credential
 from capsule_services.runtime.clock import Clock
 from capsule_services.runtime.holding import Holding
 from capsule_services.runtime.opening import Opened, open_holding
 from capsule_services.runtime.process import Host
+from capsule_services.runtime.settings import environment, settings_from
 from capsule_sql.records import SqlStore
 from tests.benchmarks.people import NOW, entry, person, photo_of
 
@@ -73,7 +75,9 @@ class Rig:
 
 def opened(folder: Path, database: Path | None = None) -> Opened:
     """Open a service's folder, as its process does; *database* is the file that says where its PostgreSQL is."""
-    settings = SimpleNamespace(data=folder, phone_region="GB", database=database)
+    unused = Credential(certificate=folder / "none", key=folder / "none", authority=folder / "none")
+    told = {} if database is None else {"database": database}
+    settings = settings_from(environment(unused, data=folder, addresses=folder, phone_region="GB", **told))
     return open_holding(cast("Host", SimpleNamespace(settings=settings, clock=Clock())), "contacts", KINDS)
 
 

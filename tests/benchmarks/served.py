@@ -87,8 +87,8 @@ def _service(rig: Rig, credential: Credential, ring: KeyRing) -> Any:
 
 def _echo(credential: Credential, contact: pb.Contact) -> tuple[grpc.Server, int]:
     """Answer the same message on the same kind of server, and do nothing else."""
-    certificate, key, authority = credential.read()
-    secured = grpc.ssl_server_credentials([(key, certificate)], authority, require_client_auth=True)
+    proof = credential.read()
+    secured = grpc.ssl_server_credentials([(proof.key, proof.certificate)], proof.authority, require_client_auth=True)
     handler = grpc.unary_unary_rpc_method_handler(
         lambda *_: contact,
         request_deserializer=pb.GetContactRequest.FromString,

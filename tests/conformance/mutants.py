@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,13 +10,15 @@ from typing import Any
 import attrs
 
 from capsule_core.holder import Done, Match, RecordHolder
-from capsule_core.journal import Entry, MemoryJournal, SealedPage
-from capsule_core.ledger import Frontier, MemoryLedger
+from capsule_core.journal import Entry, MemoryJournal, SealedPage, Suppressed
+from capsule_core.ledger import MemoryLedger
 from capsule_core.memory import MemoryKeystore, MemoryStore
+from capsule_core.memory.suppressions import SuppressedHashes
+from capsule_core.merkle import Frontier
 from capsule_core.names import RecordId, SubjectKey, TenantId
 from capsule_core.pages import PageKey
-from capsule_core.receipts import Outcome
 from capsule_core.records import Act, Mark, Page, Restore, Sealed, Touched, Where
+from capsule_core.statements import Outcome
 
 
 class LosesOneUpdate(MemoryStore):
@@ -56,6 +59,46 @@ class AdmitsWhomeverTheDraftNames(MemoryStore):
         finally:
             if held:
                 self._records[draft.tenant, draft.id] = held
+
+
+class WritesForTheOtherHalf(MemoryStore):
+    """Looks at the subject of a draft, and not at what is kept of the same person."""
+
+    def _admit(self, draft: Sealed, admits: Mark) -> None:
+        apart = {key: self._reasons.pop(key) for key in list(self._reasons) if key[2] is Mark.KEPT}
+        try:
+            super()._admit(draft, admits)
+        finally:
+            self._reasons |= apart
+
+
+class LosesReasonsOfTheParted(MemoryStore):
+    def _part(self, tenant: TenantId, parting: Sequence[Sealed]) -> None:
+        before = set(self._reasons)
+        super()._part(tenant, parting)
+        for key in set(self._reasons) - before:
+            del self._reasons[key]
+
+
+class FindsTheParted(MemoryStore):
+    def _part(self, tenant: TenantId, parting: Sequence[Sealed]) -> None:
+        before = dict(self._records)
+        super()._part(tenant, parting)
+        for draft in parting:
+            old, new = before[tenant, draft.id], self._records[tenant, draft.id]
+            self._records[tenant, draft.id] = attrs.evolve(new, tokens=old.tokens)
+
+
+class PartsWhatChanged(MemoryStore):
+    def _part(self, tenant: TenantId, parting: Sequence[Sealed]) -> None:
+        held = [self._records.get((tenant, draft.id)) for draft in parting]
+        there = [attrs.evolve(draft, version=was.version) for draft, was in zip(parting, held, strict=True) if was]
+        super()._part(tenant, there)
+
+
+class KeepsForEver(MemoryStore):
+    def released(self) -> Any:
+        return []
 
 
 class PurgesHeldRows(MemoryStore):
@@ -161,17 +204,17 @@ class ChangesBeforeRaising(MemoryStore):
 
 
 class LiftsTooMuch(MemoryStore):
-    def mark(self, reasons: Any, *, act: Act, lift: bool = False, admits: Mark = Mark.NONE) -> Sequence[Touched]:
-        touched = super().mark(reasons, act=act, lift=lift, admits=admits)
-        if lift and touched:
+    def mark(self, reasons: Any, *, admits: Mark = Mark.NONE, **more: Any) -> Sequence[Touched]:
+        touched = super().mark(reasons, admits=admits, **more)
+        if more.get("lift") and touched:
             for key in [key for key, each in self._reasons.items() if each.mark is reasons[0].mark]:
                 del self._reasons[key]
         return touched
 
 
 class FencesTheHeld(MemoryStore):
-    def mark(self, reasons: Any, *, act: Act, lift: bool = False, admits: Mark = Mark.NONE) -> Sequence[Touched]:
-        return super().mark(reasons, act=act, lift=lift, admits=admits | Mark.HELD)
+    def mark(self, reasons: Any, *, admits: Mark = Mark.NONE, **more: Any) -> Sequence[Touched]:
+        return super().mark(reasons, admits=admits | Mark.HELD, **more)
 
 
 class GivesASlotTwice(MemoryStore):
@@ -188,6 +231,74 @@ class ListsAPageTwice(MemoryStore):
 class ForgetsAnErasureAtRestart(MemoryStore):
     def unfinished(self) -> Any:
         return list(super().unfinished())[1:]
+
+
+class SuppressesForEverybody(MemoryStore):
+    def suppressed(self, tenant: TenantId, hashes: Sequence[bytes]) -> frozenset[bytes]:
+        return super().suppressed(TenantId("acme"), hashes) | super().suppressed(TenantId("zeta"), hashes)
+
+
+class LetsTheSuppressedIn(MemoryStore):
+    def write(self, drafts: Sequence[Sealed], *, admits: Mark, act: Act) -> Sequence[Touched]:
+        return super().write(drafts, admits=admits, act=attrs.evolve(act, brings=()))
+
+
+class TakesTheSuppressedBack(MemoryStore):
+    def move(self, where: Where, to: Any, *, admits: Mark, act: Act) -> Sequence[Touched]:
+        return super().move(where, to, admits=admits, act=attrs.evolve(act, brings=()))
+
+
+class AsksTooEarly(MemoryStore):
+    """Asks whether it is suppressed, and writes when it may be so by now."""
+
+    def write(self, drafts: Sequence[Sealed], *, admits: Mark, act: Act) -> Sequence[Touched]:
+        self._suppressions.admit(act)
+        if act.brings:
+            self.__dict__.setdefault("over", threading.Event()).wait(1)
+        return super().write(drafts, admits=admits, act=attrs.evolve(act, brings=()))
+
+    def suppress(self, hashes: Sequence[bytes], *, act: Act, lift: bool = False) -> Sequence[bytes]:
+        changed = super().suppress(hashes, act=act, lift=lift)
+        self.__dict__.setdefault("over", threading.Event()).set()
+        return changed
+
+
+class SaysWhatItWasAsked(MemoryStore):
+    def suppress(self, hashes: Sequence[bytes], *, act: Act, lift: bool = False) -> Sequence[bytes]:
+        super().suppress(hashes, act=act, lift=lift)
+        return list(hashes)
+
+
+class SuppressesInSilence(MemoryStore):
+    def _sign(self, act: Act, leaf: bytes | None) -> None:
+        super()._sign(act, leaf if leaf != b"noted" else None)
+
+
+class SuppressesBeforeItsLeaf(MemoryStore):
+    def suppress(self, hashes: Sequence[bytes], *, act: Act, lift: bool = False) -> Sequence[bytes]:
+        try:
+            return super().suppress(hashes, act=act, lift=lift)
+        except Exception:
+            told = Suppressed(tenant=act.tenant, hashes=tuple(set(hashes)), since=act.at)
+            self._suppressions.change(told)
+            raise
+
+
+class SuppressesForItself(MemoryStore):
+    """Tells the journal of marks and pages, and not of this."""
+
+    def suppress(self, hashes: Sequence[bytes], *, act: Act, lift: bool = False) -> Sequence[bytes]:
+        journal, self._journal = self._journal, MemoryJournal()
+        try:
+            return super().suppress(hashes, act=act, lift=lift)
+        finally:
+            self._journal = journal
+
+
+class LiftsWithTheDestroyed(MemoryStore):
+    def destroy(self, where: Where, *, admits: Mark, act: Act) -> Sequence[Touched]:
+        self._suppressions = SuppressedHashes()
+        return super().destroy(where, admits=admits, act=act)
 
 
 class AddsAPageOverAnother(MemoryStore):

@@ -13,6 +13,7 @@ from capsule_core.testing.conformance.keystore import run_keystore_conformance
 from capsule_core.testing.conformance.ledger import run_ledger_store_conformance
 from capsule_core.testing.conformance.pages import run_page_store_conformance
 from capsule_core.testing.conformance.records import run_record_store_conformance
+from capsule_core.testing.conformance.suppressions import run_suppressions_conformance
 from tests.conformance.worlds import InMemory, held_in_memory, memory_store
 
 IN_MEMORY = Capabilities(durable=False, readable=False)
@@ -20,6 +21,10 @@ IN_MEMORY = Capabilities(durable=False, readable=False)
 
 def test_the_record_store_keeps_its_contract() -> None:
     assert run_record_store_conformance(memory_store, capabilities=IN_MEMORY) == ("C2: not durable",)
+
+
+def test_what_may_not_come_in_again_keeps_its_contract() -> None:
+    assert run_suppressions_conformance(memory_store, capabilities=IN_MEMORY) == ("S4: not durable",)
 
 
 def test_what_records_are_found_by_keeps_its_contract() -> None:

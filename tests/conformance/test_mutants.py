@@ -19,6 +19,7 @@ from capsule_core.testing.conformance.keystore import run_keystore_conformance
 from capsule_core.testing.conformance.ledger import run_ledger_store_conformance
 from capsule_core.testing.conformance.pages import run_page_store_conformance
 from capsule_core.testing.conformance.records import run_record_store_conformance
+from capsule_core.testing.conformance.suppressions import run_suppressions_conformance
 from tests.conformance import mutants, worlds
 from tests.conformance.worlds import InMemory
 
@@ -44,6 +45,11 @@ STORES = [
     (mutants.LeafWithoutChange, "C5"),
     (mutants.AnswersWhatWasNotDone, "C5"),
     (mutants.ForgetsRequests, "C12"),
+    (mutants.WritesForTheOtherHalf, "C13"),
+    (mutants.LosesReasonsOfTheParted, "C8"),
+    (mutants.FindsTheParted, "C10"),
+    (mutants.PartsWhatChanged, "C14"),
+    (mutants.KeepsForEver, "B4"),
     (mutants.ExpectsNothing, "C3"),
     (mutants.ChangesBeforeRaising, "C2"),
     (mutants.LiftsTooMuch, "C8"),
@@ -53,6 +59,17 @@ STORES = [
     (mutants.ForgetsAnErasureAtRestart, "B2"),
     (mutants.ForgetsAnswersEarly, "A3"),
     (mutants.NeverForgetsAnswers, "A3"),
+]
+SUPPRESSIONS = [
+    (mutants.SuppressesForEverybody, "S1"),
+    (mutants.LetsTheSuppressedIn, "S5"),
+    (mutants.TakesTheSuppressedBack, "S2"),
+    (mutants.AsksTooEarly, "S2"),
+    (mutants.SaysWhatItWasAsked, "S3"),
+    (mutants.SuppressesInSilence, "S3"),
+    (mutants.SuppressesBeforeItsLeaf, "S3"),
+    (mutants.SuppressesForItself, "S4"),
+    (mutants.LiftsWithTheDestroyed, "S5"),
 ]
 PAGES = [(mutants.AddsAPageOverAnother, "P1"), (mutants.TakesAnOlderPage, "P2"), (mutants.GivesANumberTwice, "P3")]
 KEYSTORES = [(mutants.KeepsTheOldKey, "C2"), (mutants.ClosesNobody, "C4"), (mutants.LeavesTheOldKeyInAFile, "C3")]
@@ -78,6 +95,15 @@ def test_a_broken_record_store_is_caught(mutant: type[MemoryStore], clause: str)
         return InMemory(mutant(ledger, MemoryJournal()), ledger)
 
     assert_caught(run_record_store_conformance, make, clause)
+
+
+@pytest.mark.parametrize(("mutant", "clause"), SUPPRESSIONS)
+def test_a_store_that_lets_the_suppressed_in_is_caught(mutant: type[MemoryStore], clause: str) -> None:
+    def make() -> InMemory:
+        ledger, journal = MemoryLedger(), MemoryJournal()
+        return InMemory(mutant(ledger, journal), ledger, journal)
+
+    assert_caught(run_suppressions_conformance, make, clause)
 
 
 @pytest.mark.parametrize(("mutant", "clause"), PAGES)

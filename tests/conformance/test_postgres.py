@@ -14,6 +14,7 @@ from capsule_core.testing.conformance.journal import run_journal_conformance
 from capsule_core.testing.conformance.ledger import run_ledger_store_conformance
 from capsule_core.testing.conformance.pages import run_page_store_conformance
 from capsule_core.testing.conformance.records import run_record_store_conformance
+from capsule_core.testing.conformance.suppressions import run_suppressions_conformance
 from tests.conformance.worlds import held_on, on_server
 from tests.postgres import Database
 
@@ -27,6 +28,10 @@ def fewer() -> settings:
 
 def test_the_record_store_keeps_its_contract(database: Database, tmp_path: Path, fewer: settings) -> None:
     assert run_record_store_conformance(on_server(database, tmp_path, "records"), settings=fewer) == ()
+
+
+def test_what_may_not_come_in_again_keeps_its_contract(database: Database, tmp_path: Path, fewer: settings) -> None:
+    assert run_suppressions_conformance(on_server(database, tmp_path, "records"), settings=fewer) == ()
 
 
 def test_what_records_are_found_by_is_made_again_after_a_crash(database: Database, tmp_path: Path) -> None:

@@ -15,10 +15,14 @@ from hypothesis import settings
 
 from capsule_api.holder.v1 import holder_pb2, holder_pb2_grpc
 from capsule_core.checkpoints import Signer
+from capsule_core.errors import IdentifierSuppressed
 from capsule_core.journal import MemoryJournal
 from capsule_core.ledger import MemoryLedger
 from capsule_core.memory import MemoryKeystore, MemoryStore
-from capsule_core.testing.conformance.clauses import Capabilities
+from capsule_core.names import ActorRef
+from capsule_core.statements import Outcome
+from capsule_core.story import REQUEST, Erasure
+from capsule_core.testing.conformance.clauses import Capabilities, raised
 from capsule_core.testing.conformance.holder import run_holder_conformance
 from capsule_services.runtime.callers import Authenticator
 from capsule_services.runtime.certificates import prepared
@@ -87,3 +91,21 @@ def held_again(remote: Held) -> Held:
 def test_a_remote_holder_says_who_it_is(remote: Held) -> None:
     about = remote.holder.about()
     assert (about.name, set(about.kinds)) == ("contacts", {"person", "entry"})
+
+
+@pytest.mark.parametrize("suppresses", [True, False])
+def test_a_remote_holder_is_told_whether_the_person_may_come_back(remote: Held, suppresses: bool) -> None:
+    here = held_again(remote)
+    tenant = here.tenants[0]
+    erasure = Erasure(
+        tenant=tenant,
+        id=f"e{tenant}",
+        subjects=(here.meet(tenant, "jane@example.org"),),
+        ground=REQUEST,
+        by=ActorRef("service", "privacy"),
+        requested=here.now(),
+        suppresses=suppresses,
+    )
+    assert here.holder.erase(erasure, now=here.now()).outcome is Outcome.ERASED
+    told = raised(lambda: here.meet(tenant, "JANE+again@example.org"), IdentifierSuppressed)
+    assert (told is not None) == suppresses

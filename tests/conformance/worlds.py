@@ -45,6 +45,7 @@ class InMemory:
 
     store: Any
     ledger: LedgerStore = attrs.Factory(MemoryLedger)
+    journal: Journal = attrs.Factory(MemoryJournal)
 
     def reopen(self) -> None:
         raise AssertionError("what is in memory is neither opened again nor read from files")
@@ -57,8 +58,8 @@ class InMemory:
 
 
 def memory_store() -> InMemory:
-    ledger = MemoryLedger()
-    return InMemory(MemoryStore(ledger, MemoryJournal()), ledger)
+    ledger, journal = MemoryLedger(), MemoryJournal()
+    return InMemory(MemoryStore(ledger, journal), ledger, journal)
 
 
 def template(folder: Path) -> Path:
@@ -254,7 +255,7 @@ def held(
     signer = signer or Signer.from_seed("contacts", bytes(32))
     vault = Vault(store, keystore, journal, secrets.token_bytes)
     repository = Repository(store, vault, [kind_of(Person), kind_of(Entry)])
-    eraser = Eraser(store, vault, ledger, signer, "contacts")
+    eraser = Eraser(store, vault, ledger, signer, "contacts", repository.identifiers)
     time = Time()
 
     def new_erasure() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import attrs
 
@@ -19,7 +19,7 @@ from capsule_core.ledger import Leaf, LedgerStore, MemoryLedger
 from capsule_core.memory import MemoryKeystore, MemoryStore
 from capsule_core.names import ActorRef, RecordId, SubjectKey, TenantId, made_id
 from capsule_core.pages import Keystore
-from capsule_core.personal import kind_of
+from capsule_core.personal import Category, Personal, kind, kind_of
 from capsule_core.receipts import Receipt
 from capsule_core.records import Act, Mark, Reason
 from capsule_core.repository import Draft, Repository
@@ -32,7 +32,19 @@ from capsule_core.witness import bears_witness
 ACME, ZETA = TenantId("acme"), TenantId("zeta")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 USER = ActorRef("user", "u1")
-KINDS = [kind_of(model) for model in (Person, Organisation, Entry, Photo)]
+
+
+@kind("invoice", subject="contact", server_ids=True, obliged=True)
+@attrs.frozen(kw_only=True)
+class Invoice:
+    """What the law obliges to keep, whatever becomes of the person."""
+
+    id: str
+    contact: str
+    amount: Annotated[str, Personal(Category.FINANCIAL, purpose="accounting")]
+
+
+KINDS = [kind_of(model) for model in (Person, Organisation, Entry, Photo, Invoice)]
 
 
 def new_id(letter: str) -> str:
@@ -46,6 +58,10 @@ def person(name: str = "Ann", *, id: str = "", email: str = "", about: str = "")
 
 def note(contact: str, body: str = "said hello", *, id: str = "") -> Entry:  # noqa: A002
     return Entry(id=id or new_id("e"), contact=contact, channel="note", occurred_at="2026-02-01T10:00:00Z", body=body)
+
+
+def invoice(contact: str, amount: str = "12.50 EUR") -> Invoice:
+    return Invoice(id=new_id("i"), contact=contact, amount=amount)
 
 
 def asked(name: str, *, digest: bytes = b"digest") -> Request:
@@ -71,7 +87,8 @@ class Desk:
             self.store, self.keystore, self.journal, secrets.token_bytes, shared=getattr(self.store, "shared", False)
         )
         self.repository = Repository(self.store, self.vault, KINDS)
-        self.eraser = Eraser(self.store, self.vault, self.ledger, self.signer, self.signer.name)
+        known_by = self.repository.identifiers
+        self.eraser = Eraser(self.store, self.vault, self.ledger, self.signer, self.signer.name, known_by)
         self.sweeping = Sweep(self.store, self.eraser, self.vault, self.repository.kinds)
 
     def act(self, tenant: TenantId = ACME, *, now: datetime = NOON, use: Use = Use.EDIT, verb: str = "try") -> Act:
@@ -108,8 +125,25 @@ class Desk:
         reason = Reason(id="why", mark=mark, subject=SubjectKey(name), since=NOON)
         self.store.mark([reason], lift=lift, act=attrs.evolve(act, witness=bears_witness(self.vault, act)))
 
-    def erasure(self, *names: str, tenant: TenantId = ACME, id: str = "", now: datetime = NOON) -> Erasure:  # noqa: A002
+    def hold(self, kept: Kept[Any], *, why: str = "claim", lift: bool = False) -> None:
+        """Put a hold on one record, or release it; what was handed over meanwhile is found where it is now."""
+        record = self.store.read(ACME, [kept.id], admits=~Mark.NONE)[0]
+        act = self.act(use=Use.STORE)
+        reason = Reason(id=why, mark=Mark.HELD, subject=record.subject, since=NOON, record=kept.id)
+        self.store.mark([reason], lift=lift, act=attrs.evolve(act, witness=bears_witness(self.vault, act)))
+
+    def erasure(
+        self,
+        *names: str,
+        tenant: TenantId = ACME,
+        id: str = "",  # noqa: A002
+        now: datetime = NOON,
+        parts: bool = False,
+        suppresses: bool = False,
+    ) -> Erasure:
         return Erasure(
+            suppresses=suppresses,
+            parts=parts,
             tenant=tenant,
             id=id or new_id("e"),
             subjects=tuple(map(SubjectKey, names)),
@@ -120,6 +154,11 @@ class Desk:
 
     def erase(self, *names: str, tenant: TenantId = ACME, id: str = "", now: datetime = NOON) -> Receipt | None:  # noqa: A002
         return self.eraser.erase(self.erasure(*names, tenant=tenant, id=id), now=now)
+
+    def forget(self, *names: str, tenant: TenantId = ACME, id: str = "", parts: bool = False) -> Receipt:  # noqa: A002
+        """Erase people who asked for it: they are not to come back."""
+        wanted = self.erasure(*names, tenant=tenant, id=id, parts=parts, suppresses=True)
+        return self.eraser.erase(wanted, now=NOON)
 
     def sweep(self, *, tenant: TenantId = ACME, now: datetime) -> Swept:
         return self.sweeping.run(tenant, now=now, new_erasure=lambda: new_id("e"))

@@ -18,7 +18,8 @@ from capsule_core.errors import ReceiptInvalid
 from capsule_core.names import ActorRef, SubjectRef, TenantId
 from capsule_core.personal import kind_of
 from capsule_core.privacy import Privacy
-from capsule_core.receipts import Outcome, Receipt
+from capsule_core.receipts import Receipt
+from capsule_core.statements import Outcome
 
 NOW = datetime(2026, 5, 4, 9, 30, tzinfo=UTC)
 TENANT = TenantId("acme")

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from capsule_core.contacts import Person
 from capsule_core.errors import CapsuleError, RequestReused, SubjectErased, SubjectRestricted
-from capsule_core.ledger import audit, leaf_hash
+from capsule_core.ledger import audit
+from capsule_core.merkle import leaf_hash
 from capsule_core.names import RecordId
 from capsule_core.records import Act, Mark, Shelf, Where
 from capsule_core.repository import Draft

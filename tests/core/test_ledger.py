@@ -12,11 +12,9 @@ from hypothesis import strategies as st
 
 from capsule_core.checkpoints import Checkpoint
 from capsule_core.errors import InvalidField, LedgerBroken, NewerSchema, ReceiptInvalid
-from capsule_core.ledger import (
+from capsule_core.ledger import Leaf, MemoryLedger, audit
+from capsule_core.merkle import (
     Frontier,
-    Leaf,
-    MemoryLedger,
-    audit,
     consistency,
     inclusion,
     leaf_hash,

@@ -91,7 +91,7 @@ def test_the_story_ends_within_a_minute(played: Played) -> None:
     assert sum(step["seconds"] for step in played.told["steps"]) < 60
 
 
-def _left(folder: Path) -> Iterator[str]:
+def left_processes(folder: Path) -> Iterator[str]:
     """Yield the processes that were started for *folder*."""
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and int(process.name) != os.getpid():
@@ -104,16 +104,16 @@ def _left(folder: Path) -> Iterator[str]:
 
 
 def test_no_process_outlives_it(played: Played) -> None:
-    assert list(_left(played.folder)) == []
+    assert list(left_processes(played.folder)) == []
 
 
 def test_its_artefacts_lie_where_it_says_and_its_receipts_are_checked_by_the_command(played: Played) -> None:
     names = {path.name for path in played.artefacts.iterdir()}
     assert {"summary.html", "contacts.json", "contacts.csv", "contacts.vcf"} <= names
     for receipt, key in (
-        ("receipt-purged.json", "contacts.pub"),
-        ("receipt-swept.json", "privacy.pub"),
-        ("receipt-purged-everywhere.json", "privacy.pub"),
+        ("receipt-purged.jws", "contacts.pub"),
+        ("receipt-swept.jws", "privacy.pub"),
+        ("receipt-purged-everywhere.jws", "privacy.pub"),
     ):
         assert verify((played.artefacts / receipt).read_bytes(), (played.artefacts / key).read_text()).subjects
         arguments = ["verify", str(played.artefacts / receipt), "--key", str(played.artefacts / key)]
@@ -169,7 +169,7 @@ def test_a_promise_that_is_broken_is_named_and_the_exit_code_is_1(
     assert told["held"] is False
     assert [step["step"] for step in told["steps"]] == [STEPS[0], *STEPS[1:3], "refuse a card number"]
     assert told["steps"][-1]["told"] == "a card number in a note: it was not refused"
-    assert list(_left(tmp_path)) == []
+    assert list(left_processes(tmp_path)) == []
 
 
 def test_a_receipt_that_does_not_hold_fails_its_step_and_not_the_command() -> None:
@@ -206,6 +206,7 @@ def test_each_step_fails_by_the_promise_that_was_broken(act: Any, method: str, a
         contacts=Wrapped(None, method, answer),
         identity=None,  # type: ignore[arg-type]
         privacy=None,  # type: ignore[arg-type]
+        ledger=None,  # type: ignore[arg-type]
     )
     for name, value in (
         ("standard", desk),

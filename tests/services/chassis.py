@@ -22,6 +22,7 @@ from capsule_services.runtime.calls import Call, current_call
 from capsule_services.runtime.certificates import Credential, prepared
 from capsule_services.runtime.channels import open_channel
 from capsule_services.runtime.interceptor import Outcome
+from capsule_services.runtime.renewal import Renewal
 from capsule_services.runtime.server import Served, Server, opened
 from capsule_services.runtime.tokens import KeyRing, made_key, published, sign_token
 
@@ -95,6 +96,13 @@ class Deployment:
     credentials: Mapping[str, Credential]
     contacts: Contacts
     outcomes: list[Outcome]
+    ring: KeyRing
+    believed: list[OKPKey]
+
+    def withdraw(self) -> None:
+        """Believe another key from now on, and not the one that signed."""
+        self.believed[:] = [other_key()]
+        self.ring.refresh()
 
     @contextlib.contextmanager
     def channel(self, sent: str = "", *, who: str = "client") -> Iterator[grpc.Channel]:
@@ -120,7 +128,8 @@ def deployed(
     """Run contacts, and the holder beside it, in this process, on certificates *made* now or then."""
     credentials = prepared(folder / "tls", ["contacts", "privacy"], now=made or wall())
     contacts, outcomes = Contacts(), list[Outcome]()
-    ring = KeyRing(lambda: published(KEY), wall)
+    believed = [KEY]
+    ring = KeyRing(lambda: published(*believed), wall)
     with opened(
         Served(
             contacts_pb2.DESCRIPTOR.services_by_name["ContactsService"],
@@ -134,15 +143,17 @@ def deployed(
         ),
         domain="contacts.capsule",
         listen="127.0.0.1:0",
-        credential=credentials["contacts"],
-        authenticator=Authenticator(verify=ring.verify, peers=frozenset({"contacts", "privacy"})),
+        credential=Renewal(credentials["contacts"], "contacts", wall),
+        authenticator=Authenticator(
+            verify=ring.verify, peers=frozenset({"contacts", "privacy"}), standing=ring.standing
+        ),
         observe=outcomes.append,
         dev=dev,
         outer=outer,
     ) as server:
         if ready:
             server.ready()
-        yield Deployment(server, credentials, contacts, outcomes)
+        yield Deployment(server, credentials, contacts, outcomes, ring, believed)
 
 
 def refused(call: Callable[[], Any]) -> grpc.Call:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from capsule_core.vault import Vault
 from capsule_services.contacts.servicer import ContactsServicer
 from capsule_services.runtime import interceptor
 from capsule_services.runtime.callers import Caller, ServiceCaller, UserCaller
-from capsule_services.runtime.calls import CURRENT, Call
+from capsule_services.runtime.calls import CURRENT, Call, noting
 from capsule_services.runtime.certificates import Credential
 from capsule_services.runtime.channels import Peers
 from capsule_services.runtime.clock import Clock, advance
@@ -74,8 +74,8 @@ def somebody(tenant: str, role: Role = Role.SUPER_ADMINISTRATOR, *, user: str = 
     return UserCaller(tenant=TenantId(tenant), user=user, authority=authority, session="s1")
 
 
-def host(folder: Path, service: str = "contacts") -> Host:
-    """Give a service what its chassis would, with a clock of its own."""
+def host(folder: Path, service: str = "contacts", **more: str | Path) -> Host:
+    """Give a service what its chassis would, with a clock of its own; *more* are settings by their names."""
     credential = Credential(certificate=folder / "c.pem", key=folder / "k.pem", authority=folder / "ca.pem")
     told = environment(
         credential,
@@ -84,6 +84,7 @@ def host(folder: Path, service: str = "contacts") -> Host:
         dev=True,
         clock=folder / "clock",
         phone_region="GB",
+        **more,
     )
     settings = settings_from(told)
     settings.data.mkdir(parents=True, exist_ok=True)
@@ -102,8 +103,8 @@ def opened_in_memory(folder: Path, service: str, kinds: list[Kind], *, keystore:
     signer = Signer.from_seed(service, secrets.token_bytes(32))
     store, clock = MemoryStore(ledger, journal), Clock(folder / "clock")
     vault = Vault(store, keystore or MemoryKeystore(), journal, secrets.token_bytes)
-    repository = Repository(store, vault, kinds, "GB")
-    eraser = Eraser(store, vault, ledger, signer, service)
+    repository = Repository(store, vault, kinds, "GB", noting(vault))
+    eraser = Eraser(store, vault, ledger, signer, service, repository.identifiers)
     stack = ExitStack()
 
     def new_erasure() -> str:
@@ -119,7 +120,7 @@ def opened_in_memory(folder: Path, service: str, kinds: list[Kind], *, keystore:
         clock=clock,
         random=secrets.token_bytes,
     )
-    return Opened(holding=holding, paging=Paging(secrets.token_bytes(32)), signer=signer, stack=stack)
+    return Opened(holding=holding, paging=Paging(secrets.token_bytes(32)), signer=signer, journal=journal, stack=stack)
 
 
 def opened_on(kind: str, folder: Path, service: str = "contacts", kinds: list[Kind] | None = None) -> Opened:
@@ -154,7 +155,7 @@ class Desk:
             messages = iter(map(_copied, asked))
             opening = next(messages, None)
             tenant = interceptor._begin(rule, self.caller, opening)
-            request: Any = interceptor._stream(rule, self.caller, opening, messages)
+            request: Any = interceptor._stream(rule, self.caller, opening, messages, lambda: None)
         else:
             request = _copied(asked)
             tenant = interceptor._pass(rule, self.caller, request)
@@ -162,7 +163,10 @@ class Desk:
         before = CURRENT.set(call)
         try:
             answer = getattr(self.servicer, rule.method.rpartition("/")[2])(request, None)
-            return list(answer) if isinstance(answer, Iterator) else answer
+            if not isinstance(answer, Iterator):
+                call.last_look.take()
+                return answer
+            return [each for each in answer if call.last_look.take() is None]
         finally:
             CURRENT.reset(before)
 
@@ -173,6 +177,7 @@ def _copied(message: Any) -> Any:
     return copy
 
 
+@cache
 def rules_of(service: ServiceDescriptor) -> Mapping[str, Rule]:
     return {name.rpartition("/")[2]: rule for name, rule in rules([service]).items()}
 
@@ -228,7 +233,7 @@ def deleted(desk: Desk, contact: pb.Contact) -> pb.Contact:
 def purged(desk: Desk, contact: pb.Contact) -> Receipt:
     deleted(desk, contact)
     request = pb.PurgeContactRequest(name=contact.name, confirm=True, request_id=fresh_id())
-    return Receipt.from_json(desk.PurgeContact(request).receipt)
+    return Receipt.decode(desk.PurgeContact(request).receipt)
 
 
 def listed(desk: Desk, **asked: Any) -> list[str]:

@@ -30,13 +30,14 @@ from capsule_core.uses import Use
 from capsule_core.vault import Vault
 from capsule_services.identity.__main__ import KINDS
 from capsule_services.identity.documents import DOCUMENTS
-from capsule_services.identity.issuer import Issuer, key_from_seed
+from capsule_services.identity.issuer import Issuer
 from capsule_services.identity.passwords import Passwords
 from capsule_services.identity.presence import roster_id
 from capsule_services.identity.servicer import IdentityServicer
 from capsule_services.identity.sessions.handlers import is_open, prepare
+from capsule_services.identity.signing import SigningKey, SigningKeys
 from capsule_services.runtime.callers import Anonymous, Caller, UserCaller
-from capsule_services.runtime.calls import CURRENT, Call
+from capsule_services.runtime.calls import CURRENT, Call, noting
 from capsule_services.runtime.clock import Clock
 from capsule_services.runtime.holding import Holding
 from capsule_services.runtime.paging import Paging
@@ -133,7 +134,9 @@ class Premises:
         call = Call(method=rule.method, permission=rule.permission, use=rule.use, caller=caller, tenant=tenant)
         entered = contextvars.copy_context()
         entered.run(CURRENT.set, call)
-        return entered.run(getattr(self.servicer, method), request, None)
+        answer = entered.run(getattr(self.servicer, method), request, None)
+        call.last_look.take()
+        return answer
 
     def is_open(self, caller: UserCaller) -> bool:
         return is_open(self.holding, caller, now=self.issuer.wall())
@@ -194,8 +197,9 @@ def opened(seed: int = 7) -> Iterator[Premises]:
     chance, clock, ledger, journal = random.Random(seed), Hands(), MemoryLedger(), MemoryJournal()  # noqa: S311
     store = Interposed(ledger, journal)
     vault = Vault(store, MemoryKeystore(), journal, chance.randbytes)
-    repository = Repository(store, vault, KINDS, "US")
-    eraser = Eraser(store, vault, ledger, Signer.from_seed("identity", chance.randbytes(32)), "identity")
+    repository = Repository(store, vault, KINDS, "US", noting(vault))
+    signer = Signer.from_seed("identity", chance.randbytes(32))
+    eraser = Eraser(store, vault, ledger, signer, "identity", repository.identifiers)
     with ReadLog(MemoryLedger()) as reads:
         holding = Holding(
             service="identity",
@@ -207,7 +211,8 @@ def opened(seed: int = 7) -> Iterator[Premises]:
             clock=clock,
             random=chance.randbytes,
         )
-        issuer, hasher = Issuer(key_from_seed(chance.randbytes(32)), clock.now), CountingHasher()
+        keys = SigningKeys((SigningKey.from_seed(chance.randbytes(32)),))
+        issuer, hasher = Issuer(lambda: keys, clock.now), CountingHasher()
         servicer = IdentityServicer(
             holding=holding,
             paging=Paging(chance.randbytes(32)),

@@ -32,9 +32,9 @@ def proof(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     privacy = Privacy.in_memory(kinds=[Person], service="contacts")
     privacy.save("acme", Person(id="c1", given_name="Ada"), by=BY, now=NOW)
     plan = privacy.erase.plan(SubjectRef(TenantId("acme"), "person", "c1"), by=BY, now=NOW)
-    (folder / "receipt.json").write_bytes(privacy.erase.run(plan, now=NOW).to_json())
+    (folder / "receipt.jws").write_bytes(privacy.erase.run(plan, now=NOW).document)
     (folder / "receipts.pub").write_text(privacy.public_key + "\n")
-    return folder / "receipt.json", folder / "receipts.pub"
+    return folder / "receipt.jws", folder / "receipts.pub"
 
 
 def told(*arguments: str) -> tuple[int, str, str]:
@@ -62,10 +62,13 @@ def test_help_names_every_command_and_where_to_begin() -> None:
     [
         (["demo"], ["--data", "--json", "Exit code 0"]),
         (["up"], ["--data", "--dev", "--contacts-port", "--identity-port", "--privacy-port", "Ctrl-C"]),
+        (["up"], ["--workers", "PostgreSQL", "--metrics-port"]),
         (["verify"], ["RECEIPT", "--key", "offline", "Exit code 0"]),
         (["doctor"], ["--data", "--json", "Exit code 0", "Nothing is changed"]),
         (["probe"], ["PORT", "--live", "Exit code 0"]),
-        (["certificates"], ["--data", "--to", "renew"]),
+        (["certificates"], ["--data", "--to", "renew", "--authority", "announce", "adopt", "retire"]),
+        (["keys"], ["list", "rotate", "withdraw"]),
+        (["keys", "withdraw"], ["KID", "--data", "Exit code 0", "nothing is changed"]),
         (["clock"], ["advance"]),
         (["clock", "advance"], ["SPAN", "30d", "--data"]),
     ],
@@ -102,7 +105,7 @@ def test_an_altered_receipt_fails_wherever_it_was_altered(proof: tuple[Path, Pat
     "document", [b"", b"nonsense", b"{}", b"[]", b"null", b"\xff\xfe\x00", b"[" * 200_000, b'{"statement": 1}']
 )
 def test_what_is_no_receipt_fails_in_one_sentence(proof: tuple[Path, Path], tmp_path: Path, document: bytes) -> None:
-    path = tmp_path / "receipt.json"
+    path = tmp_path / "receipt.jws"
     path.write_bytes(document)
     refused("verify", str(path), "--key", str(proof[1]), code=1)
 
@@ -193,6 +196,20 @@ def test_certificates_are_made_once_and_handed_out_each_to_its_own(tmp_path: Pat
         assert files["certificate.pem"].read_bytes() == (folder / "tls" / f"{name}.pem").read_bytes()
     (tmp_path / "file").touch()
     refused("certificates", "--data", str(folder), "--to", str(tmp_path / "file"))
+
+
+def test_another_authority_comes_step_by_step_and_each_says_what_is_next(tmp_path: Path) -> None:
+    data, handed = str(tmp_path / "d"), tmp_path / "handed"
+    certified = ("certificates", "--data", data, "--to", str(handed))
+    assert "next is announce" in refused("certificates", "--data", data, "--authority", "adopt")
+    for step, following in (("announce", "adopt"), ("adopt", "retire"), ("retire", "")):
+        code, out, _ = told(*certified, "--authority", step)
+        assert code == 0
+        assert (f"--authority {following}" in out) == bool(following)
+        assert (f"--authority {following}" in told(*certified)[1]) == bool(following)
+        bundle = (handed / "contacts" / "authority.pem").read_bytes()
+        assert bundle.count(b"BEGIN CERTIFICATE") == (2 if following else 1)
+    assert told("certificates", "--data", data, "--authority", "nonsense")[0] == 2
 
 
 def test_a_probe_says_what_the_service_says() -> None:

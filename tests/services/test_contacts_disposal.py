@@ -231,7 +231,7 @@ def test_a_purge_that_was_interrupted_goes_on_when_it_is_asked_for_again(tmp_pat
     with pytest.raises(Unavailable):
         desk.PurgeContact(purging(seen, request_id=named))
     answer = desk.PurgeContact(purging(seen, request_id=named))
-    assert Receipt.from_json(answer.receipt).statement.subjects == (key_of(seen),)
+    assert Receipt.decode(answer.receipt).statement.subjects == (key_of(seen),)
     assert desk.PurgeContact(purging(seen, request_id=named)) == answer
     opened.close()
 

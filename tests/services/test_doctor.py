@@ -13,17 +13,20 @@ from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from typer.testing import CliRunner
 
 from capsule_core.checkpoints import Signer
-from capsule_core.ledger import Frontier
+from capsule_core.merkle import Frontier
 from capsule_services.commands import app
 from capsule_services.doctor.examine import CHECKS, as_json, as_table, examine
 from capsule_services.doctor.files import FLOORS
 from capsule_services.doctor.findings import Finding, Grade, exit_code, good, mend, note, unseen
 from capsule_services.doctor.place import Place
+from capsule_services.runtime.authority import Step
+from capsule_services.runtime.certificates import prepared, take_step
 from capsule_services.runtime.deployment import ORDER, Options, running
 from capsule_services.runtime.faults import StartRefused
 from tests.services.chassis import wall
@@ -323,6 +326,15 @@ def test_certificates_near_their_end_and_past_it_are_told_apart(copied: Path, da
     assert "certificate of authority" not in told
 
 
+def test_two_authorities_are_noted_until_one_is_left(copied: Path) -> None:
+    for step in Step:
+        take_step(copied / "tls", step, now=wall())
+        prepared(copied / "tls", ORDER, now=wall())
+        noted = [each for each in found(copied) if each.what == "authorities"]
+        assert [each.grade for each in noted] == ([] if step is Step.RETIRE else [Grade.NOTE])
+        assert ill(found(copied)) == {}
+
+
 def test_a_disk_that_is_full_is_told_and_one_that_will_be_is_noted(copied: Path) -> None:
     def room(free: int) -> Finding:
         told = found(copied, space=lambda _: SimpleNamespace(free=free))
@@ -345,7 +357,7 @@ def test_a_clock_that_was_put_ahead_is_noted_and_trash_is_judged_by_it(copied: P
 
 def test_what_is_kept_on_a_server_is_not_looked_for_in_files(copied: Path) -> None:
     for premises in (copied / name for name in ORDER):
-        (premises / "database.url").write_text(f"postgresql://nobody@/nothing?host={copied}\n")
+        (premises / "database.url").write_text(f"postgresql://nobody@/nothing?host={quote(str(copied))}\n")
         (premises / "database.url").chmod(0o600)
         for file in ("data.db", "reads.db"):
             (premises / file).unlink()

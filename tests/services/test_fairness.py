@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from capsule_api.identity.v1 import identity_pb2
 from capsule_core.errors import RateExceeded, StreamsExceeded
 from capsule_core.names import TenantId
 from capsule_services.runtime.admission import Admission
@@ -23,6 +24,7 @@ TENANTS = ["acme", "rival", "third", "fourth"]
 WIDTHS = st.integers(1, 8)
 ACME = TenantId("acme")
 READ, EXPORT = rules_of(CONTACTS)["GetContact"], rules_of(CONTACTS)["ExportContacts"]
+SIGNING_KEYS = rules_of(identity_pb2.DESCRIPTOR.services_by_name["IdentityService"])["GetSigningKeys"]
 
 # A name: a job of that party arrives. A number: one of those under way ends, whichever it picks.
 STEPS = st.lists(st.sampled_from(TENANTS) | st.integers(0, 7), max_size=120)
@@ -330,6 +332,7 @@ def test_a_token_counts_for_its_tenant_once_it_was_proved_and_not_before() -> No
     ("rule", "party"),
     [
         (HEALTH[0], OPERATIONS),
+        (SIGNING_KEYS, OPERATIONS),
         (attrs.evolve(READ, callers=type(READ.callers).ANYONE), ANYONE),
         (attrs.evolve(READ, callers=type(READ.callers).SERVICES), SERVICES),
     ],

@@ -14,8 +14,8 @@ from capsule_core.kept import Kept
 from capsule_core.names import RecordId
 from capsule_core.tenancy import MOST_FAILURES, Credential
 from capsule_core.uses import Use
-from capsule_services.identity.issuer import LIFETIME
 from capsule_services.identity.presence import credential_id
+from capsule_services.identity.signing import LIFETIME
 from capsule_services.runtime.callers import Anonymous, UserCaller
 from capsule_services.runtime.tokens import KeyRing
 from tests.services.premises import PASSWORD, CountingHasher, Premises, Tenant, opened

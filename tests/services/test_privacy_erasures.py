@@ -15,9 +15,10 @@ import pytest
 from capsule_api.contacts.v1 import contacts_pb2 as contacts
 from capsule_api.privacy.v1 import privacy_pb2 as pb
 from capsule_core.cases import Case
-from capsule_core.contacts import Person
+from capsule_core.contacts import Email, Person
 from capsule_core.errors import (
     CapsuleError,
+    IdentifierSuppressed,
     InvalidField,
     PermissionDenied,
     ReceiptInvalid,
@@ -27,9 +28,10 @@ from capsule_core.errors import (
 from capsule_core.holder import Collected, Done, Holder
 from capsule_core.names import ActorRef, RecordId, SubjectKey, TenantId
 from capsule_core.personal import kind_of
-from capsule_core.receipts import Outcome, Receipt, verify
+from capsule_core.receipts import Receipt, verify
 from capsule_core.records import Act
 from capsule_core.repository import Draft
+from capsule_core.statements import Outcome
 from capsule_core.story import Erasure
 from capsule_services.privacy.servicer import PrivacyServicer
 from capsule_services.runtime.holders.convert import subject_name
@@ -111,7 +113,7 @@ class Town:
             pb.ReportErasureRequest(
                 name=f"tenants/{statement.tenant}/erasures/{statement.erasure}",
                 subjects=[subject_name(statement.tenant, subject) for subject in statement.subjects],
-                receipt=receipt.to_json(),
+                receipt=receipt.document,
             )
         )
 
@@ -145,7 +147,7 @@ def outcomes(erasure: pb.Erasure) -> dict[str, str]:
 def everywhere(town: Town, desk: Desk, erasure: pb.Erasure) -> Receipt:
     document = town.asked_by(desk).GetReceipt(pb.GetReceiptRequest(name=f"{erasure.name}/receipt")).document
     verify(document, town.keys["privacy"])
-    return Receipt.from_json(document)
+    return Receipt.decode(document)
 
 
 def test_an_erasure_is_done_when_every_holder_has_confirmed_and_the_receipt_says_what_each_did(town: Town) -> None:
@@ -258,6 +260,44 @@ def test_a_receipt_that_a_crash_left_unmade_is_made_when_the_report_comes_again(
     assert everywhere(town, desk, done).statement.erasure == receipt.statement.erasure
 
 
+@pytest.mark.law("L15")
+def test_whoever_is_told_that_it_is_done_gets_the_receipt_though_nobody_has_made_it_yet(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = town.office.desk()
+    receipt = purged(desk, person(desk))
+    with monkeypatch.context() as patched:
+        patched.setattr(type(town.privacy.holding.ledger), "keep", _crash)
+        with pytest.raises(Crashed):
+            town.report(receipt)
+    (told,) = town.asked_by(desk).ListErasures(pb.ListErasuresRequest(parent=desk.tenant)).erasures
+    assert told.state == DONE
+    made = everywhere(town, desk, told)
+    assert made == everywhere(town, desk, town.report(receipt))
+
+
+@pytest.mark.parametrize("suppress", [True, False])
+def test_who_asked_to_be_erased_is_not_taken_in_again_by_any_holder_and_others_are(town: Town, suppress: bool) -> None:
+    desk = town.office.desk()
+    tenant, address = TenantId(desk.tenant.removeprefix("tenants/")), "jane@example.org"
+    contact = deleted(desk, person(desk, "Jane", emails=[contacts.Email(address=address)]))
+    held = town.identity.holding
+
+    def kept_there(name: str) -> None:
+        theirs = Person(id=name, given_name="Jane", emails=(Email(address),))
+        act = Act(tenant=tenant, actor=ActorRef("user", "u1"), verb="try", use="edit", at=held.now())
+        held.repository.add([Draft(theirs)], act=act)
+
+    kept_there(contact.name.rpartition("/")[2])
+    purge = contacts.PurgeContactRequest(name=contact.name, confirm=True, suppress=suppress)
+    assert town.report(Receipt.decode(desk.PurgeContact(purge).receipt)).state == DONE
+    if suppress:
+        with pytest.raises(IdentifierSuppressed):
+            kept_there(held.new_id("c"))
+    else:
+        kept_there(held.new_id("c"))
+
+
 class Crashed(BaseException):
     """Nothing catches it, as nothing catches a crash."""
 
@@ -291,9 +331,9 @@ def test_a_report_that_proves_nothing_is_refused_and_nobody_is_asked_to_erase(to
     done = town.report(receipt)
     own = everywhere(town, desk, done)
     name, subjects = done.name, [subject_name(receipt.statement.tenant, key) for key in receipt.statement.subjects]
-    altered = receipt.to_json().replace(receipt.statement.subjects[0].encode(), b"c" + b"0" * 26)
+    altered = receipt.document.rpartition(b".")[0] + b"." + own.document.rpartition(b".")[2]
     asked = list(town.moody.asked)
-    for document in (b"", b"nonsense", b"{}", b"[" * 100_000, altered, own.to_json()):
+    for document in (b"", b"nonsense", b"{}", b"[" * 100_000, altered, own.document):
         with pytest.raises(CapsuleError) as refused:
             service_desk(PRIVACY, town.servicer, "contacts").ReportErasure(
                 pb.ReportErasureRequest(name=name, subjects=subjects, receipt=document)
@@ -311,7 +351,7 @@ def test_the_receipt_of_one_tenant_reports_nothing_in_another(town: Town) -> Non
             pb.ReportErasureRequest(
                 name=f"{other.tenant}/erasures/{receipt.statement.erasure}",
                 subjects=[f"{other.tenant}/subjects/c1"],
-                receipt=receipt.to_json(),
+                receipt=receipt.document,
             )
         )
     assert refused.value.field == "receipt"

@@ -136,7 +136,7 @@ def test_after_an_erasure_a_create_is_told_so_and_a_purge_gets_its_receipt(servi
         assert (error.code(), reason(error)) == (grpc.StatusCode.FAILED_PRECONDITION, "SUBJECT_ERASED")
         again = stub.PurgeContact(pb.PurgeContactRequest(name=made.name, confirm=True, request_id=purge))
         assert again == answer
-        assert Receipt.from_json(again.receipt).statement.subjects == (made.name.rpartition("/")[2],)
+        assert Receipt.decode(again.receipt).statement.subjects == (made.name.rpartition("/")[2],)
         assert contacts(stub) == []
 
 

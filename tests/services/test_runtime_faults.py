@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capsule_core import errors
-from capsule_core.errors import CapsuleError, InvalidField
+from capsule_core.errors import (
+    CapsuleError,
+    CardNumberFound,
+    InvalidField,
+    PageTokenInvalid,
+    ReceiptInvalid,
+    RequestReused,
+    Unavailable,
+)
 from capsule_services.runtime.faults import code_of, failure, refusal, understood
 
 KINDS = [
@@ -79,6 +87,28 @@ def test_a_field_at_fault_is_named_by_its_path(field: str) -> None:
     bad = error_details_pb2.BadRequest()
     assert detail.Unpack(bad)
     assert [(each.field, each.description) for each in bad.field_violations] == [(field, "is wrong")]
+
+
+@pytest.mark.parametrize(
+    ("error", "field"),
+    [
+        (PageTokenInvalid(), "page_token"),
+        (RequestReused(), "request_id"),
+        (ReceiptInvalid("it is not one"), "receipt"),
+        (CardNumberFound("about"), "about"),
+    ],
+)
+def test_whatever_is_invalid_names_the_field_at_fault(error: CapsuleError, field: str) -> None:
+    bad = error_details_pb2.BadRequest()
+    assert written(refusal(error, domain="contacts.capsule")).details[1].Unpack(bad)
+    assert [(each.field, each.description) for each in bad.field_violations] == [(field, str(error))]
+
+
+@pytest.mark.parametrize("trailer", [b"\x08\x05\x12\x07", status_pb2.Status(code=5, message="b").SerializeToString()])
+def test_a_status_that_is_none_or_contradicts_its_call_is_passed_over(trailer: bytes) -> None:
+    """A holder may be anybody's program."""
+    answer = Answer(_Plain(grpc.StatusCode.UNAVAILABLE, "a", (("grpc-status-details-bin", trailer),)))
+    assert type(understood(answer)) is Unavailable
 
 
 def test_a_failure_says_nothing_but_an_id() -> None:

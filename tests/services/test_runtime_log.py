@@ -25,8 +25,10 @@ from capsule_api.identity.v1 import identity_pb2, identity_pb2_grpc
 from capsule_api.privacy.v1 import privacy_pb2
 from capsule_services.runtime.channels import open_channel
 from capsule_services.runtime.deployment import ORDER, Deployment, Options, running
+from capsule_services.runtime.interceptor import Outcome
 from capsule_services.runtime.log import ALLOWED, made_log, quieten_libraries
 from capsule_services.runtime.metrics import made_metrics
+from capsule_services.runtime.policy import CONSTANT
 from capsule_services.runtime.process import _observing
 from tests.services.chassis import deployed, refused
 from tests.services.premises import sign_up_request
@@ -248,6 +250,16 @@ def test_what_fails_inside_is_logged_by_its_class_and_its_text_is_not(tmp_path: 
             observe(outcome)
     assert '"error": "LookupError"' in stream.getvalue()
     assert BIRD not in stream.getvalue()
+
+
+@pytest.mark.parametrize(("code", "lines"), [("OK", 0), ("UNAVAILABLE", 1)])
+def test_what_services_ask_all_the_time_is_counted_and_logged_when_it_fails(code: str, lines: int) -> None:
+    stream = io.StringIO()
+    for method in CONSTANT:
+        metrics = made_metrics(CONSTANT)
+        _observing(metrics, made_log(stream, service="identity"))(Outcome(method, code, 0.1))
+        assert metrics.registry.get_sample_value("capsule_calls_total", {"method": method, "code": code}) == 1
+    assert stream.getvalue().count("\n") == lines * len(CONSTANT)
 
 
 STRAY = f"""

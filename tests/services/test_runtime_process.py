@@ -11,7 +11,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
+import attrs
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -19,6 +21,7 @@ from capsule_api.contacts.v1 import contacts_pb2, contacts_pb2_grpc
 from capsule_services.runtime.certificates import Credential, prepared
 from capsule_services.runtime.channels import open_channel
 from capsule_services.runtime.settings import environment
+from tests.services.certified import Maker, put
 from tests.services.chassis import refused, wall
 
 PROGRAM = """
@@ -185,3 +188,39 @@ def test_a_caller_who_is_refused_is_not_in_the_log(tmp_path: Path) -> None:
     assert "canary" not in err
     assert "127.0.0.1" not in err
     assert "UNAUTHENTICATED" in err
+
+
+def lines_until(service: Process, event: str) -> list[dict[str, object]]:
+    """Read the log up to the next line of that event."""
+    assert service.child.stderr is not None
+    lines = []
+    for line in service.child.stderr:
+        lines.append(json.loads(line))
+        if lines[-1]["event"] == event:
+            return lines
+    raise AssertionError(f"the log ended without {event}")
+
+
+def numbers(port: int, *names: str) -> list[float]:
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        told = dict(line.split(" ") for line in answer.read().decode().splitlines() if line.startswith(names))
+    return [float(told[name]) for name in names]
+
+
+def test_a_new_certificate_that_is_bad_is_told_once_until_a_good_one_comes(tmp_path: Path) -> None:
+    told = ("capsule_certificates_refused_total", "capsule_certificate_held_back", "capsule_certificate_seconds")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with process(tmp_path, metrics=port) as service:
+        address, credential = service.ready(), service.credentials["contacts"]
+        good = credential.read()
+        put(attrs.evolve(Maker().proof(days=-100), authority=good.authority), credential)
+        assert lines_until(service, "certificate_refused")[-1]["flaw"] == "time"
+        for _ in range(5):
+            with open_channel(address, service="contacts", credential=service.client) as channel:
+                assert health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest()).status
+        refused_, held_back, left = numbers(port, *told)
+        assert (refused_, held_back, left > 0) == (1, 1, True)
+        put(good, credential)
+        assert "certificate_refused" not in [line["event"] for line in lines_until(service, "certificate_taken")]
+        assert numbers(port, *told)[:2] == [1, 0]

@@ -10,7 +10,8 @@ import attrs
 import pytest
 
 from capsule_core.errors import Unavailable
-from capsule_core.ledger import Frontier, MemoryLedger
+from capsule_core.ledger import MemoryLedger
+from capsule_core.merkle import Frontier
 from capsule_services.runtime.reads import ReadLog
 
 

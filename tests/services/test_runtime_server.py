@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import attrs
 import grpc
 import pytest
 from google.rpc import error_details_pb2
@@ -25,12 +26,14 @@ from capsule_api.holder.v1 import holder_pb2, holder_pb2_grpc
 from capsule_core.errors import CapsuleError, RequestInFlight, Unavailable
 from capsule_core.roles import Role
 from capsule_core.uses import Use
+from capsule_services.runtime.authority import load_authorities
 from capsule_services.runtime.callers import Authenticator, ServiceCaller
 from capsule_services.runtime.certificates import prepared
 from capsule_services.runtime.channels import open_channel
 from capsule_services.runtime.faults import StartRefused, understood
 from capsule_services.runtime.server import opened
 from capsule_services.runtime.tokens import made_key
+from tests.services.certified import BAD, Maker, put
 from tests.services.chassis import KEY, LIFETIME, Deployment, anna, bytes_of, deployed, other_key, refused, token, wall
 
 OWN = "tenants/acme/contacts/c1"
@@ -114,6 +117,35 @@ def test_a_bad_token_is_refused_and_nobody_is_told_why(running: Deployment, made
 def test_a_token_that_is_good_is_good_in_the_form_the_bad_ones_are_made_of(running: Deployment) -> None:
     with running.stub(forged()) as stub:
         assert stub.GetContact(pb.GetContactRequest(name=OWN)).name == OWN
+
+
+def test_a_key_that_is_withdrawn_ends_what_is_under_way_with_it(tmp_path: Path) -> None:
+    sent, waits = threading.Event(), threading.Event()
+
+    def going_on() -> Iterator[pb.ImportContactsRequest]:
+        yield header("tenants/acme")
+        sent.set()
+        assert waits.wait(30)
+        yield pb.ImportContactsRequest(data=b"x")
+
+    with deployed(tmp_path) as deployment, deployment.stub() as stub:
+        deeds = [deployment.withdraw, lambda: None]
+
+        def do_next() -> None:
+            deeds.pop()()
+
+        coming = stub.ImportContacts.future(going_on())
+        assert sent.wait(30)
+        assert deployment.contacts.begun.acquire(timeout=30)
+        deployment.contacts.deed = do_next
+        leaving = stub.ExportContacts(pb.ExportContactsRequest(parent="tenants/acme", format="JSON"))
+        assert next(leaving).data == b"\0"
+        assert refused(lambda: next(leaving)).code() is grpc.StatusCode.UNAUTHENTICATED
+        waits.set()
+        assert refused(coming.result).code() is grpc.StatusCode.UNAUTHENTICATED
+        assert (
+            refused(lambda: stub.GetContact(pb.GetContactRequest(name=OWN))).code() is grpc.StatusCode.UNAUTHENTICATED
+        )
 
 
 def test_two_tokens_are_none(running: Deployment) -> None:
@@ -326,8 +358,8 @@ def test_a_message_beyond_the_limit_never_arrives(running: Deployment) -> None:
 @pytest.mark.law("L13")
 def test_a_method_that_is_in_no_table_does_not_exist(running: Deployment) -> None:
     with running.channel(token()) as channel:
-        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
-        assert refused(lambda: watch).code() is grpc.StatusCode.UNIMPLEMENTED
+        unknown = channel.unary_unary("/grpc.health.v1.Health/Guess")
+        assert refused(lambda: unknown(b"")).code() is grpc.StatusCode.UNIMPLEMENTED
         reflect = reflection_pb2_grpc.ServerReflectionStub(channel)
         asked = reflection_pb2.ServerReflectionRequest(list_services="")
         assert refused(lambda: reflect.ServerReflectionInfo(iter([asked]))).code() is grpc.StatusCode.UNIMPLEMENTED
@@ -379,6 +411,20 @@ def test_a_new_certificate_is_taken_up_without_a_failed_call(tmp_path: Path) -> 
         assert stub.GetContact(ask).name == OWN
         prepared(tmp_path / "tls", ["contacts", "privacy"], now=wall())
         assert stub.GetContact(ask).name == OWN
+        assert shown(deployment) != before
+
+
+@pytest.mark.parametrize("bad", [name for name in BAD if name != "no authority"])
+def test_a_new_certificate_that_is_bad_is_not_shown_and_no_call_fails(tmp_path: Path, bad: str) -> None:
+    with deployed(tmp_path) as deployment:
+        credential, before = deployment.credentials["contacts"], shown(deployment)
+        maker = Maker(load_authorities(tmp_path / "tls", wall()).signing)
+        put(attrs.evolve(BAD[bad][0](maker), authority=credential.read().authority), credential)
+        for _ in range(2):
+            assert shown(deployment) == before
+            with deployment.stub() as stub:
+                assert stub.GetContact(pb.GetContactRequest(name=OWN)).name == OWN
+        put(maker.proof(), credential)
         assert shown(deployment) != before
 
 

@@ -42,8 +42,21 @@ def test_what_is_missing_is_named(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("LISTEN", "8080"), ("LISTEN", "host:99999"), ("PARENT", "x"), ("METRICS", "-1"), ("PHONE_REGION", "de")],
+    [
+        ("LISTEN", "8080"),
+        ("LISTEN", "host:99999"),
+        ("PARENT", "x"),
+        ("METRICS", "-1"),
+        ("PHONE_REGION", "de"),
+        ("RATE", "9" * 5000),
+    ],
 )
 def test_what_is_malformed_is_named_and_not_repeated(name: str, value: str) -> None:
     with pytest.raises(StartRefused, match=f"CAPSULE_{name}"):
         settings_from({**WHOLE, f"CAPSULE_{name}": value})
+
+
+def test_several_processes_need_a_database_on_a_server() -> None:
+    with pytest.raises(StartRefused, match=r"CAPSULE_WORKERS.*capsule db init"):
+        settings_from({**WHOLE, "CAPSULE_WORKERS": "2"})
+    assert settings_from({**WHOLE, "CAPSULE_WORKERS": "2", "CAPSULE_DATABASE": "/d"}).workers == 2

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import attrs
 import grpc
@@ -21,6 +22,7 @@ from capsule_api.contacts.v1 import contacts_pb2_grpc
 from capsule_api.holder.v1 import holder_pb2, holder_pb2_grpc
 from capsule_services.runtime.channels import Peers, open_channel, publish_address, with_token
 from capsule_services.runtime.faults import StartRefused
+from capsule_services.runtime.policy import CONSTANT
 from capsule_services.runtime.spans import Spans, made_provider, spanning
 from capsule_services.runtime.tracing import ATTRIBUTES, Tracing, tracing_from
 from tests.services.chassis import Deployment, deployed, refused, token
@@ -79,6 +81,18 @@ def test_a_call_is_one_span_at_each_end_and_they_are_linked(traced: Traced) -> N
         assert client.name == server.name
         assert client.context.trace_id == server.context.trace_id
         assert (client.attributes or {})["rpc.grpc.status_code"] == 0
+
+
+def test_what_services_ask_all_the_time_is_not_traced(traced: Traced, tmp_path: Path) -> None:
+    peers = Peers(tmp_path / "addresses", traced.deployment.credentials["privacy"], traced.tracing.traced)
+    publish_address(peers.addresses, "contacts", traced.deployment.server.address)
+    (answering,) = traced.tracing.interceptors
+    for method in CONSTANT:
+        assert refused(lambda: peers.channel("contacts").unary_unary(method)(b"")).code()  # noqa: B023
+        handler = grpc.unary_unary_rpc_method_handler(lambda *_: None)
+        assert answering.intercept_service(lambda _: handler, SimpleNamespace(method=method)) is handler  # noqa: B023
+    assert traced.spans() == []
+    peers.close()
 
 
 def test_a_call_made_while_answering_another_belongs_to_the_same_trace(traced: Traced, tmp_path: Path) -> None:

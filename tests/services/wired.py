@@ -25,6 +25,7 @@ from capsule_services.runtime.callers import Authenticator, UserCaller, any_sess
 from capsule_services.runtime.certificates import Credential, prepared
 from capsule_services.runtime.channels import open_channel
 from capsule_services.runtime.fairness import Rate
+from capsule_services.runtime.health import Health
 from capsule_services.runtime.interceptor import Outcome
 from capsule_services.runtime.opening import Opened
 from capsule_services.runtime.server import Served, opened
@@ -85,6 +86,7 @@ def wired(
     folder: Path,
     *,
     rate: Rate | None = None,
+    health: Health | None = None,
     is_open: Callable[[UserCaller], bool] = any_session,
 ) -> Iterator[Wired]:
     """Serve what *opening* opened; it is closed at the end."""
@@ -104,6 +106,7 @@ def wired(
             authenticator=Authenticator(verify=ring.verify, peers=frozenset(), is_open=is_open),
             observe=outcomes.put,
             rate=rate,
+            health=health,
         ) as server:
             server.ready()
             yield Wired(desk, servicer, server.address, credentials["client"], outcomes)

@@ -22,10 +22,14 @@ import attrs
 import psycopg
 
 from capsule_core.contacts import Email, Person
+from capsule_core.keeping import OBLIGATION
 from capsule_core.ledger import audit
 from capsule_core.names import SubjectKey
 from capsule_core.receipts import verify
-from capsule_core.records import Mark, Sealed, Shelf, Where
+from capsule_core.records import Mark, Reason, Sealed, Shelf, Where
+from capsule_core.remnants import remnant_of
+from capsule_core.uses import Use
+from capsule_core.witness import bears_witness
 from capsule_sql.database import open_database
 from capsule_sql.journals import SqlJournal
 from capsule_sql.keystores import SqlKeystore
@@ -33,7 +37,7 @@ from capsule_sql.ledgers import SqlLedger
 from capsule_sql.migration import Role
 from capsule_sql.postgres import open_postgres
 from capsule_sql.records import SqlStore
-from tests.core.desk import ACME, NOON, Desk, note, person
+from tests.core.desk import ACME, NOON, Desk, invoice, note, person
 from tests.postgres import ADMIN, APP
 
 ROWS, BATCH = 600, 200
@@ -129,7 +133,7 @@ def prepare_people(desk: Desk) -> None:
 
 
 def erase(desk: Desk) -> None:
-    desk.erase(ANN, id="e1")
+    desk.forget(ANN, id="e1")
 
 
 def finish_erasing(desk: Desk) -> dict[str, Any]:
@@ -141,8 +145,8 @@ def finish_erasing(desk: Desk) -> dict[str, Any]:
     assert after is not None
     receipt = desk.eraser.receipt(ACME, "e1", now=NOON)
     readable = not begun.marks and desk.get(ANN).content.given_name == "Ann"
-    first, second = desk.erase(ANN, id="e1"), desk.erase(ANN, id="e1")
-    assert first is not None
+    known_again = is_refused(desk)
+    first, second = desk.forget(ANN, id="e1"), desk.forget(ANN, id="e1")
     verify(first, desk.signer.verifier.text())
     gone = desk.store.select(
         Where(tenant=ACME, subjects=(SubjectKey(ANN),), shelf=Shelf.ANY), admits=~Mark.NONE, limit=9
@@ -150,6 +154,8 @@ def finish_erasing(desk: Desk) -> dict[str, Any]:
     return {
         "begun": bool(begun.marks),
         "untouched": readable,
+        "suppressed by resuming": known_again,
+        "suppressed": is_refused(desk),
         "erased by resuming": bool(after.marks & Mark.ERASED),
         "resumed": len(resumed),
         "receipt after resuming": receipt is not None,
@@ -164,6 +170,52 @@ def finish_erasing(desk: Desk) -> dict[str, Any]:
         "in the journal": [
             int(reason.mark) for _, entry in desk.journal.since(0) for reason in getattr(entry, "reasons", ())
         ],
+    }
+
+
+def is_refused(desk: Desk) -> bool:
+    """Tell whether Ann would be refused if she came back."""
+    again = [person("Ann", email="ANN+again@example.org")]
+    return desk.repository.identifiers.suppressed(desk.store, ACME, again) == ["emails[0].address"]
+
+
+HELD, BILL = "e" + "h" * 26, "i" + "b" * 26
+
+
+def prepare_what_is_kept(desk: Desk) -> None:
+    desk.add(person("Ann", id=ANN), note(ANN, id=HELD), note(ANN), attrs.evolve(invoice(ANN), id=BILL))
+    desk.hold(desk.get(HELD))
+
+
+def erase_in_part(desk: Desk) -> None:
+    desk.eraser.erase(desk.erasure(ANN, id="e1", parts=True), now=NOON)
+
+
+def finish_keeping(desk: Desk) -> dict[str, Any]:
+    """Erase again, then let go what was kept, as far as a crash has not."""
+    desk.eraser.resume(now=NOON)
+    erase_in_part(desk)
+    receipt = desk.eraser.receipt(ACME, "e1", now=NOON)
+    assert receipt is not None
+    kept = [desk.get(name, use=Use.LEGAL_CLAIM).content for name in (HELD, BILL)]
+    remnant = remnant_of(SubjectKey(ANN))
+    person_, rest = desk.store.subjects(ACME, [SubjectKey(ANN), remnant])
+    early = desk.sweep(now=NOON)
+    desk.hold(desk.get(HELD, use=Use.LEGAL_CLAIM), lift=True)
+    still = desk.sweep(now=NOON)
+    ended = Reason(id=OBLIGATION, mark=Mark.OBLIGED, subject=remnant, since=NOON)
+    act = desk.act(use=Use.ADMINISTER)
+    desk.store.mark([ended], lift=True, act=attrs.evolve(act, witness=bears_witness(desk.vault, act)))
+    last = desk.sweep(now=NOON)
+    return {
+        "kept": [type(each).__name__ for each in kept],
+        "marks": [int(person_.marks), int(rest.marks)] if person_ and rest else [],
+        "told": [[each.what, each.ground, each.records] for each in receipt.statement.remaining],
+        "destroyed": dict(receipt.statement.destructions[0].records),
+        "keys left": len(desk.vault.remaining(ACME, [person_.slot])) if person_ else -1,
+        "swept": [len(each.receipts) for each in (early, still, last)],
+        "records left": len(desk.store.select(Where(tenant=ACME, shelf=Shelf.ANY), admits=~Mark.NONE, limit=9).records),
+        "whole": audit(desk.ledger) == desk.ledger.head(),
     }
 
 
@@ -205,6 +257,7 @@ def finish_importing(desk: Desk) -> dict[str, Any]:
 
 SCENARIOS: dict[str, tuple[Callable[[Desk], None], Callable[[Desk], None], Callable[[Desk], dict[str, Any]]]] = {
     "erasure": (prepare_people, erase, finish_erasing),
+    "keeping": (prepare_what_is_kept, erase_in_part, finish_keeping),
     "import": (lambda _: None, import_rows, finish_importing),
 }
 

@@ -7,9 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -18,19 +16,6 @@ from tests.postgres import Database
 
 REPOSITORY = Path(__file__).parents[2]
 CRASHES = Path(__file__).with_name("crashes.py")
-
-
-MEMORY = Path("/dev/shm")  # noqa: S108  a folder of our own is made in it
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """In memory, if there is such a place: what a killed process wrote stays there too, and no disk is waited for."""
-    if not MEMORY.is_dir():
-        yield tmp_path
-        return
-    with TemporaryDirectory(dir=MEMORY) as made:
-        yield Path(made)
 
 
 @pytest.fixture(params=["files", "server"])
@@ -72,13 +57,30 @@ def test_an_erasure_killed_at_any_step_is_not_begun_or_leads_to_its_one_end(wher
         assert each["untouched"] != each["begun"], each
         assert each["erased by resuming"] == each["begun"], each
         assert each["receipt after resuming"] == each["begun"], each
-        assert each["acts"] == ["try", "erasure.fence", "erasure.delete", "erasure.commit"], each
+        assert each["suppressed by resuming"] == each["begun"], each
+        assert each["suppressed"], each
+        assert each["acts"] == ["try", *(f"erasure.{act}" for act in ("fence", "suppress", "delete", "commit"))], each
         assert each["deleted"] == [4], each
         assert each["destroyed"] == {"person": 1, "entry": 3}, each
         assert (each["records left"], each["keys left"], each["others"]) == (0, 0, "Bo"), each
         assert each["same receipt"], each
         assert each["whole"], each
         assert list(dict.fromkeys(each["in the journal"])) == [16, 32], each
+
+
+@pytest.mark.law("L4", "L6")
+def test_what_is_kept_survives_a_kill_at_any_step_and_goes_when_nothing_keeps_it(where: list[str]) -> None:
+    told = told_of("keeping", where)
+    assert_killed_everywhere(told, at_least=40)
+    for each in told:
+        assert each["kept"] == ["Entry", "Invoice"], each
+        assert each["marks"] == [16 | 32, 2 | 64], each
+        assert each["told"] == [["entry", "hold", 1], ["invoice", "obligation", 1]], each
+        assert each["destroyed"] == {"person": 1, "entry": 1}, each
+        assert each["keys left"] == 0, each
+        assert each["swept"] == [0, 0, 1], each
+        assert each["records left"] == 0, each
+        assert each["whole"], each
 
 
 @pytest.mark.law("L8", "L9")

@@ -17,6 +17,7 @@ from hypothesis import settings
 from capsule_core.errors import CapsuleError
 from capsule_core.names import TenantId
 from capsule_core.records import Mark
+from capsule_core.wrapping import owner_of
 from tests.core.desk import ACME, NOON, ZETA, Desk, asked, note, person
 from tests.core.test_laws_trash import DAYS
 from tests.postgres import Database
@@ -24,7 +25,7 @@ from tests.store.crashes import Place, Steps, opened
 
 PEOPLE = [f"c{letter * 26}" for letter in "abcdefgh"]
 LOOKED_AT_EVERY = 50
-_OWN = ("subjects", "pages", "records", "tokens", "signatures", "reasons", "answers")
+_OWN = ("subjects", "pages", "records", "tokens", "signatures", "reasons", "answers", "suppressions")
 
 
 @attrs.define
@@ -40,7 +41,7 @@ class Twins:
         kept = self._on_server(tenant) if self.database else self._in_file(tenant)
         keys = "SELECT rowid, * FROM keys WHERE tenant = ?"
         with closing(sqlite3.connect(self.place.folder / "keys")) as file:
-            kept["keys"] = file.execute(keys, (self.desk.keystore._hashed(tenant),)).fetchall()
+            kept["keys"] = file.execute(keys, (owner_of(self.desk.keystore._names, tenant),)).fetchall()
         kept["journal"] = [entry for _, entry in self.desk.journal.since(0) if getattr(entry, "tenant", None) == tenant]
         kept["leaves"] = [leaf for leaf in self.desk.leaves() if leaf.tenant == tenant]
         return kept
@@ -86,7 +87,7 @@ def step(desk: Desk, chance: random.Random, number: int) -> None:
         lambda: desk.mark(name, Mark.HELD, lift=True),
         lambda: desk.mark(name, Mark.RESTRICTED),
         lambda: desk.mark(name, Mark.RESTRICTED, lift=True),
-        lambda: desk.erase(name, id=f"e{chance.randrange(9)}") if number % 7 == 0 else desk.get(name),
+        lambda: desk.forget(name, id=f"e{chance.randrange(9)}") if number % 7 == 0 else desk.get(name),
         lambda: desk.sweep(now=NOON + DAYS) if number % 11 == 0 else desk.get(name),
         lambda: desk.store.forget(NOON - DAYS),
         lambda: desk.eraser.resume(now=NOON),
@@ -108,7 +109,7 @@ def test_whatever_one_twin_does_each_byte_of_the_other_stays(twins: Twins) -> No
             desk.add(note(name, "hello", id=f"e{name[1:]}"), tenant=tenant)
     desk.trash(PEOPLE[0], tenant=ZETA)
     desk.mark(PEOPLE[1], Mark.HELD, tenant=ZETA)
-    desk.erase(PEOPLE[2], tenant=ZETA, id="e1")
+    desk.forget(PEOPLE[2], tenant=ZETA, id="e1")
     before, ours = twins.rows(ZETA), twins.rows(ACME)
     assert all(before[table] for table in (*_OWN, "keys", "journal", "leaves")), "the other has something of each"
     chance = random.Random(steps)  # noqa: S311  a seed, so that a failure comes again

@@ -20,12 +20,11 @@ from capsule_sql.provisioning import (
     MayNotProvision,
     OldServer,
     ServerAway,
-    copy_rows,
     database_of,
     provision,
     remove,
 )
-from capsule_sql.refusals import ServerRefused, UnsafeConnection
+from capsule_sql.remains import copy_rows
 from capsule_sql.standing import examine
 from tests.postgres import Server
 
@@ -280,18 +279,6 @@ def test_an_admin_url_that_cannot_be_read_is_refused_without_repeating_it(url: s
 def test_an_admin_whom_the_server_does_not_know_is_said_so(postgres: Server) -> None:
     with pytest.raises(AdminUrlRefused, match="not let in"):
         provision(postgres.url(user="nobody_knows"), NAME, password="x")
-
-
-@pytest.mark.parametrize("mode", ["", "&sslmode=require", "&sslmode=prefer", "&sslmode=verify-ca"])
-def test_a_server_elsewhere_must_prove_who_it_is(mode: str) -> None:
-    with pytest.raises(UnsafeConnection):
-        open_postgres(f"postgresql://u@db.example/x?connect_timeout=1{mode}", Role.DATA)
-
-
-def test_what_is_no_url_is_refused_without_repeating_it() -> None:
-    with pytest.raises(ServerRefused) as refused:
-        open_postgres("postgresql://u:secret@/x?nonsense=1", Role.DATA)
-    assert "secret" not in str(refused.value)
 
 
 def test_a_database_nobody_prepared_is_said_so(postgres: Server) -> None:

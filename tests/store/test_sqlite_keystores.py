@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from random import Random
@@ -147,6 +147,28 @@ def test_a_destruction_that_a_reader_holds_up_is_not_acknowledged_and_is_finishe
             store.get(ACME, [1])
     store.get(ACME, [1])
     assert row[3] not in deployment.everything()
+
+
+@pytest.mark.law("L6")
+@pytest.mark.parametrize("finish", [lambda store: store.replace([]), lambda store: store.level()])
+def test_a_destruction_whose_process_died_before_its_end_is_finished_by_another_that_was_open(
+    deployment: Deployment, finish: Callable[[SqlKeystore], None]
+) -> None:
+    dying, other = deployment.open(), deployment.open()
+    old = key(1)
+    dying.put([old])
+    (row,) = deployment.rows("keys.db")
+    dying._mirror._writer.execute("PRAGMA busy_timeout = 1")  # type: ignore[union-attr]
+    with closing(sqlite3.connect(deployment.folder / "mirror.db", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM keys").fetchall()
+        with pytest.raises(Unavailable):
+            dying.replace([(old.id, new := key(1))])
+    assert row[3] in deployment.everything(), "what held it up is gone, and so is who would have tried again"
+    finish(other)
+    assert row[3] not in deployment.everything()
+    assert other.get(ACME, [1]) == [new]
+    assert deployment.rows("keys.db") == deployment.rows("mirror.db")
 
 
 @pytest.mark.parametrize("mirrored", [True, False])

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capsule_core.errors import InvalidField, Unavailable
-from capsule_core.ledger import Frontier, MemoryLedger, audit
+from capsule_core.ledger import MemoryLedger, audit
+from capsule_core.merkle import Frontier
 from capsule_sql.database import Database, open_database
 from capsule_sql.ledgers import SqlLedger, append
 from capsule_sql.migration import Role

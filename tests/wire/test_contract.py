@@ -161,7 +161,7 @@ def test_a_contract_that_breaks_a_rule_is_found(check: Check) -> None:
 
 def test_the_whole_contract_is_looked_at() -> None:
     services = {method.containing_service.name for method in methods(contract())}
-    assert services == {"ContactsService", "IdentityService", "PrivacyService", "HolderService"}
+    assert services == {"ContactsService", "IdentityService", "PrivacyService", "HolderService", "LedgerService"}
 
 
 @pytest.mark.law("L13")

@@ -10,8 +10,9 @@ from capsule_core.contacts import Entry, Organisation, Person, Photo
 from capsule_core.personal import kind_of
 from capsule_services.contacts.servicer import ContactsServicer
 from capsule_services.runtime.holders.servicer import HolderServicer
-from capsule_services.runtime.keys import authenticator_of
+from capsule_services.runtime.keys import authenticator_of, readings_of_keys, ring_of
 from capsule_services.runtime.leading import Leading
+from capsule_services.runtime.ledgers.servicer import served_ledgers
 from capsule_services.runtime.mender import Mender
 from capsule_services.runtime.opening import open_holding
 from capsule_services.runtime.process import Host, Service, run
@@ -33,13 +34,15 @@ def build(host: Host) -> Service:
     sweeper = Sweeper(holding, reporter.wake, host.stopped, host.log)
 
     mender = Mender(holding, host.stopped, host.log)
+    anchorer = opened.anchorer(host)
 
     def lead() -> None:
-        opened.resume()
         reporter.start()
         sweeper.start()
         mender.start()
+        anchorer.start()
 
+    ring = ring_of(host)
     return Service(
         served=(
             Served(
@@ -52,11 +55,12 @@ def build(host: Host) -> Service:
                 holder_pb2_grpc.add_HolderServiceServicer_to_server,
                 HolderServicer(holding, opened.signer, opened.paging),
             ),
+            served_ledgers(opened),
         ),
-        authenticator=authenticator_of(host),
-        readings=opened.readings,
-        looks=holding.watched(host.health),
-        resume=Leading(host.settings.data, lead, host.stopped, host.log).begin,
+        authenticator=authenticator_of(ring),
+        readings={**opened.readings, **readings_of_keys(ring)},
+        looks=opened.watched(host.health),
+        resume=Leading(host.settings.data, opened.resume, lead, host.stopped, host.log, opened.shared).begin,
         close=opened.close,
     )
 

@@ -9,12 +9,18 @@ from capsule_services.contacts.book.servicer import BookServicer
 from capsule_services.contacts.disposal.servicer import DisposalServicer
 from capsule_services.contacts.exchange.servicer import ExchangeServicer
 from capsule_services.contacts.history.servicer import HistoryServicer
+from capsule_services.contacts.suppression.servicer import SuppressionServicer
 
 __all__ = ["ContactsServicer"]
 
 
 @attrs.define(slots=False)
 class ContactsServicer(
-    BookServicer, HistoryServicer, ExchangeServicer, DisposalServicer, contacts_pb2_grpc.ContactsServiceServicer
+    BookServicer,
+    HistoryServicer,
+    ExchangeServicer,
+    DisposalServicer,
+    SuppressionServicer,
+    contacts_pb2_grpc.ContactsServiceServicer,
 ):
-    """One servicer of four capabilities; each brings the methods it answers and the fields it needs."""
+    """One servicer of five capabilities; each brings the methods it answers and the fields it needs."""

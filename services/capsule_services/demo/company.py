@@ -11,6 +11,7 @@ import grpc
 
 from capsule_api.contacts.v1 import contacts_pb2, contacts_pb2_grpc
 from capsule_api.identity.v1 import identity_pb2, identity_pb2_grpc
+from capsule_api.ledger.v1 import ledger_pb2_grpc
 from capsule_api.privacy.v1 import privacy_pb2_grpc
 from capsule_core.errors import CapsuleError
 from capsule_services.runtime.channels import open_channel
@@ -68,6 +69,7 @@ class Desk:
     contacts: contacts_pb2_grpc.ContactsServiceStub
     identity: identity_pb2_grpc.IdentityServiceStub
     privacy: privacy_pb2_grpc.PrivacyServiceStub
+    ledger: ledger_pb2_grpc.LedgerServiceStub
 
 
 def sign_in(deployment: Deployment, tenant: str, email: str) -> Desk:
@@ -84,6 +86,7 @@ def sign_in(deployment: Deployment, tenant: str, email: str) -> Desk:
         contacts=contacts_pb2_grpc.ContactsServiceStub(channels["contacts"]),
         identity=identity_pb2_grpc.IdentityServiceStub(channels["identity"]),
         privacy=privacy_pb2_grpc.PrivacyServiceStub(channels["privacy"]),
+        ledger=ledger_pb2_grpc.LedgerServiceStub(channels["contacts"]),
     )
 
 

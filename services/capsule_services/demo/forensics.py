@@ -10,7 +10,7 @@ import base64
 import binascii
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,12 +18,17 @@ import attrs
 
 __all__ = ["Finding", "search", "variants"]
 
-_BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{16,}={0,2}")
-_HEX: Final = re.compile(rb"[0-9a-fA-F]{16,}")
+# The first character stands apart: so Python passes over what cannot begin a run without trying to match it.
+_BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-][A-Za-z0-9+/_-]{15,}={0,2}")
+_HEX: Final = re.compile(rb"[0-9a-fA-F][0-9a-fA-F]{15,}")
 _ZLIB: Final = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
 _GZIP: Final = re.compile(rb"\x1f\x8b\x08")
 _ZIP: Final = re.compile(rb"PK\x03\x04")
 _DEEPEST: Final = 3
+_SHORTEST: Final = 16
+"""Bytes: in fewer nothing that is looked for can be wrapped."""
+_BRIEF: Final = 256
+_BITE: Final = 1 << 12
 _LONGEST: Final = 64 << 20
 _ENCODINGS: Final = ("utf-8", "utf-16-le", "utf-16-be", "latin-1")
 
@@ -42,14 +47,47 @@ def search(folder: Path, words: Iterable[str]) -> list[Finding]:
     wanted = {spelling: word for word in words for spelling in variants(word)}
     if not wanted:
         return []
-    pattern = re.compile(b"|".join(map(re.escape, sorted(wanted, key=len, reverse=True))))
+    seen = _Seen(wanted, re.compile(_any_of(wanted)))
     found: list[Finding] = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        hits = {
-            (wanted[hit], how) for how, layer in _layers(path.read_bytes()) for hit in pattern.findall(layer.lower())
-        }
-        found.extend(Finding(path, word, how) for word, how in sorted(hits))
+        found.extend(Finding(path, word, how or "raw") for word, how in sorted(seen.hits(path.read_bytes())))
     return found
+
+
+@attrs.frozen
+class _Seen:
+    """What is looked for, and what was found in short pieces: names and numbers stand in many files."""
+
+    wanted: Mapping[bytes, str]
+    pattern: re.Pattern[bytes]
+    _known: dict[tuple[bytes, int], Sequence[tuple[str, str]]] = attrs.field(factory=dict, init=False)
+
+    def hits(self, content: bytes, depth: int = 0) -> set[tuple[str, str]]:
+        """Return which words are in *content*, and how they are written there."""
+        found = {(self.wanted[hit], "") for hit in self.pattern.findall(content.lower())}
+        if depth < _DEEPEST and len(content) >= _SHORTEST:
+            for name, inner in _unwrapped(content):
+                found |= {(word, f"{name}, {how}" if how else name) for word, how in self._within(inner, depth + 1)}
+        return found
+
+    def _within(self, piece: bytes, depth: int) -> Iterable[tuple[str, str]]:
+        if len(piece) > _BRIEF:
+            return self.hits(piece, depth)
+        known = self._known.get((piece, depth))
+        if known is None:
+            known = self._known[piece, depth] = tuple(self.hits(piece, depth))
+        return known
+
+
+def _any_of(spellings: Iterable[bytes]) -> bytes:
+    """Write a pattern that tries what begins alike once, so that many words cost little more than one."""
+    heads: dict[bytes, set[bytes]] = {}
+    for spelling in spellings:
+        heads.setdefault(spelling[:1], set()).add(spelling[1:])
+    ends = heads.pop(b"", None) is not None
+    parts = [re.escape(head) + _any_of(rest) for head, rest in sorted(heads.items())]
+    body = parts[0] if len(parts) == 1 else b"(?:" + b"|".join(parts) + b")"
+    return b"(?:" + body + b")?" if ends and parts else body if parts else b""
 
 
 def variants(word: str) -> frozenset[bytes]:
@@ -64,14 +102,6 @@ def _encode(text: str, encoding: str) -> bytes:
         return text.encode(encoding)
     except UnicodeEncodeError:
         return b""
-
-
-def _layers(content: bytes, how: str = "raw", depth: int = 0) -> Iterator[tuple[str, bytes]]:
-    yield how, content
-    if depth == _DEEPEST:
-        return
-    for name, inner in _unwrapped(content):
-        yield from _layers(inner, name if how == "raw" else f"{how}, {name}", depth + 1)
 
 
 def _unwrapped(content: bytes) -> Iterator[tuple[str, bytes]]:
@@ -102,7 +132,8 @@ def _zipped(member: memoryview) -> Iterator[tuple[str, bytes]]:
 def _inflated(name: str, stream: memoryview, window: int) -> Iterator[tuple[str, bytes]]:
     inflate = zlib.decompressobj(window)
     try:
-        content = inflate.decompress(stream, _LONGEST)
+        content = inflate.decompress(stream[:_BITE])  # what is none fails at once, and would be copied to its end
+        content += inflate.decompress(stream[_BITE:], _LONGEST) if len(stream) > _BITE and not inflate.eof else b""
     except zlib.error:
         return
     if content:

@@ -11,8 +11,11 @@ from tempfile import TemporaryDirectory
 from typing import Final, TypeVar
 
 from capsule_api.contacts.v1 import contacts_pb2 as pb
+from capsule_api.ledger.v1 import ledger_pb2
 from capsule_api.privacy.v1 import privacy_pb2
-from capsule_core.errors import CapsuleError, ReceiptInvalid
+from capsule_core.checkpoints import Checkpoint, Verifier, open_checkpoint, parse_verifier
+from capsule_core.errors import CapsuleError
+from capsule_core.merkle import verify_consistency
 from capsule_core.receipts import Receipt, verify
 from capsule_services import sample
 from capsule_services.demo.company import CheckFailed, expect, request_id, throw_away
@@ -42,13 +45,13 @@ def let_time_pass(memory: Memory) -> str:
     advance(memory.deployment.clock_file, due - memory.deployment.clock.now())
     erasure = _until("the sweep destroys what is due", lambda: _swept(memory))
     receipt = _everywhere(memory, erasure.name)
-    statement = Receipt.from_json(receipt).statement
+    statement = Receipt.decode(receipt).statement
     expect(statement.fenced_at >= due, "nothing is destroyed a microsecond early")
     still = memory.chief.contacts.GetContact(pb.GetContactRequest(name=second.name))
     expect(still.state == pb.Contact.DELETED, "what was thrown away a second later is still there")
     restored = pb.UndeleteContactRequest(name=second.name, request_id=request_id())
     expect(memory.chief.contacts.UndeleteContact(restored).state == pb.Contact.ACTIVE, "and can be taken back")
-    memory.receipts["swept"] = memory.keep("receipt-swept.json", receipt)
+    memory.receipts["swept"] = memory.keep("receipt-swept.jws", receipt)
     return "30 days on: one is destroyed by the sweep, one thrown away a second later is not, and is taken back"
 
 
@@ -72,20 +75,37 @@ def print_and_export(memory: Memory) -> str:
 
 def verify_receipts(memory: Memory) -> str:
     memory.receipts["everywhere"] = memory.keep(
-        "receipt-purged-everywhere.json", _everywhere(memory, memory.erasures["purged"])
+        "receipt-purged-everywhere.jws", _everywhere(memory, memory.erasures["purged"])
     )
     keys = {name: (memory.deployment.folder / name / "receipts.pub").read_text().strip() for name in ORDER}
     for name in ORDER:
         memory.keep(f"{name}.pub", keys[name].encode())
     for path in memory.receipts.values():
         document = path.read_bytes()
-        statement = verify(document, keys[Receipt.from_json(document).key])
+        statement = verify(document, keys[Receipt.decode(document).key])
         expect(statement.subjects, "a receipt says whom it is about")
         _refuse_flipped(document, keys[statement.service])
     everywhere = verify(memory.receipts["everywhere"].read_bytes(), keys["privacy"])
     expect(everywhere.scope == "everywhere", "only the privacy service says everywhere")
     holders = ", ".join(f"{part.holder}: {part.outcome.value}" for part in everywhere.destructions)
-    return f"{len(memory.receipts)} receipts hold, every flipped bit is found; everywhere means {holders}"
+    grown = _only_grew(memory, parse_verifier(keys["contacts"]))
+    return f"{len(memory.receipts)} receipts hold, every flipped bit is found; everywhere means {holders}; {grown}"
+
+
+def _only_grew(memory: Memory, verifier: Verifier) -> str:
+    """Compare the checkpoint of a receipt with one of today, by a proof that the service has to make."""
+    old = open_checkpoint(Receipt.decode(memory.receipts["purged"].read_bytes()).checkpoint, verifier)
+    ledger, name = memory.chief.ledger, f"{memory.chief.tenant}/logs/changes"
+
+    def newer() -> Checkpoint | None:
+        note = ledger.GetCheckpoint(ledger_pb2.GetCheckpointRequest(name=name)).note
+        signed = open_checkpoint(note, verifier)
+        return signed if signed.size > old.size else None
+
+    new = _until("the log is signed again when it has grown", newer)
+    asked = ledger_pb2.GetConsistencyProofRequest(name=name, first=old.size, second=new.size)
+    verify_consistency(old.size, new.size, ledger.GetConsistencyProof(asked).hashes, old.root, new.root)
+    return f"the log only grew, from {old.size} to {new.size} leaves"
 
 
 def look_for_them(memory: Memory) -> str:
@@ -93,18 +113,21 @@ def look_for_them(memory: Memory) -> str:
     erased = [*sample.member("purged").tokens, *sample.member("swept").tokens, "brindlewhist", "snorkelberry"]
     erased.append("quibblefern")
     words = [*sample.member("living").tokens, *sample.member("kept").tokens]
-    with TemporaryDirectory(prefix="capsule-demo-rows-") as rows:
-        tables = memory.copy_rows(Path(rows))
-        places = (folder, Path(rows))
-        found = [each for place in (*places, memory.artefacts) for each in search(place, erased)]
-        expect(not found, f"nothing of the erased is left: {_named(found)}")
-        readable = [each for place in places for each in search(place, words)]
-        expect(not readable, f"nothing of the living can be read: {_named(readable)}")
-        expect(search(memory.artefacts, words), "the search finds what is there to be found: the exports")
-        files = [path for place in places for path in place.rglob("*") if path.is_file()]
-        size = sum(path.stat().st_size for path in files) / (1 << 20)
-    where = f"{len(files) - tables} files" + (f" and every row of {tables} tables" if tables else "")
-    return f"{where}, {size:.1f} MiB, raw, base64, hexadecimal, compressed: nothing of the erased anywhere"
+    with TemporaryDirectory(prefix="capsule-demo-server-") as there:
+        server = memory.copy_out(Path(there))
+        found = [each for place in (folder, Path(there)) for each in search(place, [*erased, *words])]
+        expect(not found, f"nothing of the erased is left, nothing of the living can be read: {_named(found)}")
+        exported = search(memory.artefacts, [*erased, *words])
+        left = [each for each in exported if each.word in erased]
+        expect(not left, f"nothing of the erased is in the exports: {_named(left)}")
+        expect(exported, "the search finds what is there to be found: the living in the exports")
+        size = sum(path.stat().st_size for place in (folder, Path(there)) for path in _files(place)) / (1 << 20)
+    told = [f"{len(_files(folder))} files"]
+    if server.tables:
+        told += [f"every row of {server.tables} tables", f"{server.files} files of the server"]
+    apart = f"; apart from the server's: {server.unseen}" if server.unseen else ""
+    how = "raw, base64, hexadecimal, compressed"
+    return f"{' and '.join(told)}, {size:.1f} MiB, {how}: nothing of the erased anywhere{apart}"
 
 
 def _swept(memory: Memory) -> privacy_pb2.Erasure | None:
@@ -147,11 +170,14 @@ def _refuse_flipped(document: bytes, key: str) -> None:
         flipped = bytearray(document)
         flipped[place] ^= 1
         try:
-            same = Receipt.from_json(bytes(flipped)) == Receipt.from_json(document)
             verify(bytes(flipped), key)
-        except (ReceiptInvalid, CapsuleError):
+        except CapsuleError:
             continue
-        expect(same, "a flipped bit is found")
+        raise CheckFailed("a flipped bit is found")
+
+
+def _files(place: Path) -> list[Path]:
+    return [path for path in place.rglob("*") if path.is_file()]
 
 
 def _named(found: Sequence[object]) -> str:

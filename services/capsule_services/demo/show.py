@@ -16,13 +16,14 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from capsule_core.errors import CapsuleError
-from capsule_services.databases import clear, prepare
+from capsule_services.databases import check_free, clear, prepare
 from capsule_services.demo.company import CheckFailed
 from capsule_services.demo.proof import PROOF
 from capsule_services.demo.story import WORK, Memory, Step
 from capsule_services.runtime.deployment import ORDER, Options, running
 from capsule_services.runtime.faults import understood
-from capsule_sql.provisioning import copy_rows, database_of
+from capsule_sql.provisioning import database_of
+from capsule_sql.remains import Copied, copy_out, written_so_far
 
 __all__ = ["Played", "show"]
 
@@ -50,9 +51,9 @@ def show(folder: Path, artefacts: Path, *, as_json: bool, database_url: str | No
     with _progress(console) as progress:
         bar = progress.add_task(steps[0][0], total=len(steps))
         began = time.perf_counter()
-        with _databases(folder, database_url) as rows, running(folder, Options(dev=True, region="GB")) as deployment:
+        with _databases(folder, database_url) as copied, running(folder, Options(dev=True, region="GB")) as deployment:
             artefacts.mkdir(parents=True, exist_ok=True)
-            memory = Memory(deployment, artefacts, rows)
+            memory = Memory(deployment, artefacts, copied)
             told = ", ".join(f"{name} at {address}" for name, address in deployment.addresses.items())
             played.append(Played(step=steps[0][0], held=True, told=told, seconds=time.perf_counter() - began))
             for step in (*WORK, *PROOF):
@@ -66,18 +67,21 @@ def show(folder: Path, artefacts: Path, *, as_json: bool, database_url: str | No
 
 
 @contextmanager
-def _databases(folder: Path, admin_url: str | None) -> Generator[Callable[[Path], int]]:
+def _databases(folder: Path, admin_url: str | None) -> Generator[Callable[[Path], Copied]]:
     """Give the deployment databases of its own on the server, if one is named, and take them away at the end.
 
-    What is given copies all that is in them to a folder, and returns the number of tables.
+    What is given copies out whatever the server holds of them.
     """
     if admin_url is None:
-        yield lambda _: 0
+        yield lambda _: Copied()
         return
     name = f"capsule_demo_{secrets.token_hex(4)}"
+    check_free(admin_url, name)  # or what is taken away at the end might be somebody's
+    ours = [database_of(service, name) for service in ORDER]
     try:
         prepare(folder, admin_url, name)
-        yield lambda to: sum(copy_rows(admin_url, database_of(service, name), to) for service in ORDER)
+        begun = written_so_far(admin_url)
+        yield lambda to: copy_out(admin_url, ours, to, since=begun)
     finally:
         clear(admin_url, name)
 
@@ -119,6 +123,6 @@ def _tell(console: Console, played: list[Played], artefacts: Path, *, as_json: b
         console.print(f"[bold red]Failed:[/bold red] {played[-1].step}: {played[-1].told}")
     console.print(f"Summary, exports and receipts: {artefacts}", soft_wrap=True)
     console.print(
-        f"Check one yourself: capsule verify {artefacts}/receipt-purged.json --key {artefacts}/contacts.pub",
+        f"Check one yourself: capsule verify {artefacts}/receipt-purged.jws --key {artefacts}/contacts.pub",
         soft_wrap=True,
     )

@@ -25,6 +25,7 @@ from capsule_services.demo.company import (
     throw_away,
 )
 from capsule_services.runtime.deployment import Deployment
+from capsule_sql.remains import Copied
 
 __all__ = [
     "COMPANY",
@@ -65,7 +66,7 @@ class Memory:
 
     deployment: Deployment
     artefacts: Path
-    copy_rows: Callable[[Path], int]
+    copy_out: Callable[[Path], Copied]
     chief: Desk = attrs.field(init=False)
     administrator: Desk = attrs.field(init=False)
     standard: Desk = attrs.field(init=False)
@@ -242,7 +243,7 @@ def purge(memory: Memory) -> str:
     answer = memory.chief.contacts.PurgeContact(request)
     expect(memory.chief.contacts.PurgeContact(request).receipt == answer.receipt, "asked again, it gives its receipt")
     memory.erasures["purged"] = answer.erasure
-    memory.receipts["purged"] = memory.keep("receipt-purged.json", answer.receipt)
+    memory.receipts["purged"] = memory.keep("receipt-purged.jws", answer.receipt)
     with refused("NOT_FOUND", "reading what was destroyed"):
         memory.chief.contacts.GetEntry(pb.GetEntryRequest(name=f"{name}/entries/n0"))
     return "destroyed, with a receipt; asked again under the same request id, it gives the same one"

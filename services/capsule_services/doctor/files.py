@@ -11,6 +11,7 @@ from typing import Final
 
 from capsule_services.doctor.findings import Finding, good, mend, note
 from capsule_services.doctor.place import Place, sqlite_version
+from capsule_services.runtime.faults import StartRefused
 
 __all__ = ["FLOORS", "clock", "rights", "room", "versions"]
 
@@ -57,7 +58,7 @@ def clock(place: Place) -> Iterator[Finding]:
     what, file = "clock", place.folder / "clock"
     try:
         ahead = place.now() - place.wall()
-    except ValueError:
+    except StartRefused:
         yield mend(what, "its file is damaged", f"write 0 into {file}, or the number it had; it is in microseconds")
         return
     if ahead > _SKEW:

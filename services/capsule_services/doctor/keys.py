@@ -7,14 +7,16 @@ from typing import Final
 
 from capsule_core.checkpoints import Signer
 from capsule_core.errors import CapsuleError
-from capsule_core.sealing import KEY_BYTES, open_bytes
+from capsule_core.sealing import KEY_BYTES
+from capsule_core.wrapping import Roots, names_under
 from capsule_services.doctor.findings import Finding, good, mend, note
 from capsule_services.doctor.place import File, Place, Premises, Unreadable, looking
+from capsule_services.doctor.safes import asked
 from capsule_sql.migration import Role
+from capsule_sql.root_key import Stage, stage_of
 
 __all__ = ["keystores", "mirrors", "receipts"]
 
-_SEALED: Final = b"capsule keystore"
 _CONTENTS: Final = {
     Role.KEYSTORE: ("SELECT tenant, page, id, wrapped FROM keys ORDER BY tenant, page", "SELECT sealed FROM seals"),
     Role.JOURNAL: ("SELECT no, key_id, line FROM entries ORDER BY no",),
@@ -28,18 +30,23 @@ def keystores(place: Place) -> Iterator[Finding]:
         key = premises.folder / "root.key"
         if not key.exists():
             yield mend(what, "root.key is missing", f"put the copy from your safe back as {key}")
-        elif len(root := key.read_bytes()) != KEY_BYTES:
+        elif len(key.read_bytes()) != KEY_BYTES:
             yield mend(what, "root.key is damaged", f"put the copy from your safe back as {key}")
         elif file is not None and file.path.exists():
-            yield _opened(what, file, root)
+            yield _opened(what, file, premises.roots)
+        elif premises.in_openbao:
+            yield from asked(what, premises, place.variables)
+        if stage_of(key) is not Stage.NONE:
+            do = "run capsule keys rotate-root: it goes on where it stopped"
+            yield note(what, "the root key is being replaced", do)
 
 
-def _opened(what: str, file: File, root: bytes) -> Finding:
+def _opened(what: str, file: File, roots: Roots) -> Finding:
     try:
         with looking(file) as look:
-            seals = look.rows("SELECT sealed FROM seals")
-        for (sealed,) in seals:
-            open_bytes(sealed, key=root, bound=_SEALED, what="keystore")
+            seals = look.rows("SELECT sealed FROM seals ORDER BY no")
+        for (sealed,) in seals[-1:]:
+            names_under(sealed, roots=roots)
     except (CapsuleError, Unreadable):
         return mend(what, "the root key does not open it", "put the two back that belong together")
     if not seals:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import time
@@ -15,9 +16,11 @@ from urllib.parse import quote
 import attrs
 
 from capsule_core.names import TenantId
+from capsule_core.wrapping import Roots
 from capsule_services.runtime.clock import Clock, wall_time
 from capsule_services.runtime.deployment import ORDER
 from capsule_services.runtime.opening import DATABASE
+from capsule_services.runtime.safekeeping import ELSEWHERE, ROOT_KEY
 from capsule_sql.migration import Role
 from capsule_sql.statements import Connection
 
@@ -54,10 +57,22 @@ class Premises:
         return (self.folder / DATABASE).exists()
 
     @property
+    def roots(self) -> Roots:
+        """The root key as it is, and the next one while it is replaced."""
+        files = (self.folder / ROOT_KEY, self.folder / f"{ROOT_KEY}.next")
+        return Roots(lambda: [file.read_bytes() for file in files if file.exists()])
+
+    @property
+    def in_openbao(self) -> bool:
+        """Whether the page keys are in OpenBao."""
+        return (self.folder / ELSEWHERE).exists()
+
+    @property
     def files(self) -> tuple[File, ...]:
         """The database files that belong here, mirrors apart."""
         names = _FIXED if self.on_server else (*_MOVABLE, *_FIXED)
-        return tuple(File(f"{self.service}/{name}", self.folder / name, role) for name, role in names)
+        here = [(name, role) for name, role in names if role is not Role.KEYSTORE or not self.in_openbao]
+        return tuple(File(f"{self.service}/{name}", self.folder / name, role) for name, role in here)
 
     @property
     def mirrored(self) -> tuple[tuple[File, File], ...]:
@@ -86,6 +101,7 @@ class Place:
     wall: Callable[[], datetime] = wall_time
     space: Callable[[Path], Any] = shutil.disk_usage
     versions: Mapping[str, str] = attrs.field(factory=dict)
+    variables: Mapping[str, str] = attrs.field(factory=lambda: dict(os.environ), repr=False)
 
     @property
     def services(self) -> tuple[Premises, ...]:
@@ -122,6 +138,9 @@ class _Reader(sqlite3.Connection):
     tenant_no: int | None = None
 
     def alone(self, work: str) -> None:
+        return
+
+    def beside(self, work: str) -> None:
         return
 
     def within(self, tenant_no: int) -> None:

@@ -31,7 +31,7 @@ def certificates(place: Place) -> Iterator[Finding]:
         yield note("certificates", "they are not kept here", "watch capsule_certificate_seconds of each service")
         return
     try:
-        issuer = x509.load_pem_x509_certificate(authority.read_bytes())
+        issuer, *others = x509.load_pem_x509_certificates(authority.read_bytes())
     except (OSError, ValueError):
         yield mend(
             "certificates",
@@ -39,6 +39,8 @@ def certificates(place: Place) -> Iterator[Finding]:
             "put it back, or move tls/ away: a start makes a new one",
         )
         return
+    if others:
+        yield note("authorities", f"{1 + len(others)} are trusted", "take the next step of capsule certificates")
     for file in sorted(place.tls.glob("*.pem")):
         yield _holds(place, file, issuer)
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Final
+
+from structlog.typing import FilteringBoundLogger
 
 from capsule_api.holder.v1 import holder_pb2, holder_pb2_grpc
 from capsule_api.identity.v1 import identity_pb2, identity_pb2_grpc
 from capsule_core.personal import kind_of
 from capsule_core.tenancy import Credential, Document, Invitation, Roster, Session, TenantAccount, User
 from capsule_services.identity.documents import DOCUMENTS
-from capsule_services.identity.issuer import Issuer, key_from_seed
+from capsule_services.identity.issuer import Issuer
+from capsule_services.identity.keychain import KEYS, Keychain, load_or_create_keys
 from capsule_services.identity.passwords import Passwords
 from capsule_services.identity.servicer import IdentityServicer
 from capsule_services.identity.sessions.handlers import is_open, prepare
@@ -20,6 +25,7 @@ from capsule_services.runtime.holders.servicer import HolderServicer
 from capsule_services.runtime.holding import Holding
 from capsule_services.runtime.keys import SERVICES
 from capsule_services.runtime.leading import Leading
+from capsule_services.runtime.ledgers.servicer import served_ledgers
 from capsule_services.runtime.mender import Mender
 from capsule_services.runtime.opening import open_holding
 from capsule_services.runtime.paging import Paging
@@ -29,10 +35,12 @@ from capsule_services.runtime.reports import report_to_privacy
 from capsule_services.runtime.server import Served
 from capsule_services.runtime.sweeper import Sweeper
 from capsule_services.runtime.tokens import KeyRing
-from capsule_sql.root_key import load_or_create_root_key
 
 NAME = "identity"
 KINDS = [kind_of(model) for model in (TenantAccount, Roster, User, Credential, Session, Invitation)]
+
+_LOOKED: Final = timedelta(milliseconds=500)
+"""How long identity itself believes a key before it looks into its file again."""
 
 
 def servicers(
@@ -61,15 +69,18 @@ def authenticator(holding: Holding, issuer: Issuer) -> Authenticator:
     def still_open(caller: UserCaller) -> bool:
         return is_open(holding, caller, now=issuer.wall())
 
-    ring = KeyRing(issuer.jwks, issuer.wall)
-    return Authenticator(verify=ring.verify, peers=SERVICES, is_open=still_open)
+    ring = KeyRing(issuer.jwks, issuer.wall, believed=_LOOKED)
+    return Authenticator(verify=ring.verify, peers=SERVICES, is_open=still_open, standing=ring.standing)
 
 
 def build(host: Host) -> Service:
     """Put the service together."""
     opened = open_holding(host, NAME, KINDS)
     holding = opened.holding
-    issuer = Issuer(key_from_seed(load_or_create_root_key(host.settings.data / "tokens.key")), wall_time)
+    path = host.settings.data / KEYS
+    load_or_create_keys(path, wall_time())
+    keychain = Keychain(path, _telling(host.log))
+    issuer = Issuer(keychain.keys, wall_time)
     cursor = host.settings.data / "reported"
     reporter = Reporter(holding, report_to_privacy(host.peers), cursor, host.stopped, host.log)
     sweeper = Sweeper(holding, reporter.wake, host.stopped, host.log)
@@ -80,22 +91,33 @@ def build(host: Host) -> Service:
     )
 
     mender = Mender(holding, host.stopped, host.log)
+    anchorer = opened.anchorer(host)
 
-    def lead() -> None:
+    def resume() -> None:
         opened.resume()
         prepare(holding)
+
+    def lead() -> None:
         reporter.start()
         sweeper.start()
         mender.start()
+        anchorer.start()
 
     return Service(
-        served=(*servicers(holding, opened.paging, issuer), holder),
+        served=(*servicers(holding, opened.paging, issuer), holder, served_ledgers(opened)),
         authenticator=authenticator(holding, issuer),
-        readings=opened.readings,
-        looks=holding.watched(host.health),
-        resume=Leading(host.settings.data, lead, host.stopped, host.log).begin,
+        readings={**opened.readings, "capsule_signing_keys_held_back": lambda: keychain.is_held_back},
+        looks=opened.watched(host.health),
+        resume=Leading(host.settings.data, resume, lead, host.stopped, host.log, opened.shared).begin,
         close=opened.close,
     )
+
+
+def _telling(log: FilteringBoundLogger) -> Callable[[bool], None]:
+    def tell(taken: bool) -> None:
+        (log.info if taken else log.error)("signing_keys_taken" if taken else "signing_keys_refused")
+
+    return tell
 
 
 if __name__ == "__main__":

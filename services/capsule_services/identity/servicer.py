@@ -6,6 +6,7 @@ import attrs
 
 from capsule_services.identity.invitations.servicer import InvitationsServicer
 from capsule_services.identity.sessions.servicer import SessionsServicer
+from capsule_services.identity.suppression.servicer import SuppressionServicer
 from capsule_services.identity.tenants.servicer import TenantsServicer
 from capsule_services.identity.users.servicer import UsersServicer
 
@@ -13,5 +14,5 @@ __all__ = ["IdentityServicer"]
 
 
 @attrs.define(slots=False, kw_only=True)
-class IdentityServicer(TenantsServicer, UsersServicer, InvitationsServicer, SessionsServicer):
-    """One servicer of four capabilities; each brings the methods it answers and the fields it needs."""
+class IdentityServicer(TenantsServicer, UsersServicer, InvitationsServicer, SessionsServicer, SuppressionServicer):
+    """One servicer of five capabilities; each brings the methods it answers and the fields it needs."""

@@ -11,7 +11,9 @@ from capsule_core.errors import ReceiptInvalid
 from capsule_core.personal import kind_of
 from capsule_services.privacy.servicer import PrivacyServicer
 from capsule_services.runtime.holders.client import RemoteHolder
-from capsule_services.runtime.keys import authenticator_of
+from capsule_services.runtime.keys import authenticator_of, readings_of_keys, ring_of
+from capsule_services.runtime.leading import Leading
+from capsule_services.runtime.ledgers.servicer import served_ledgers
 from capsule_services.runtime.opening import open_holding
 from capsule_services.runtime.process import Host, Service, run
 from capsule_services.runtime.server import Served
@@ -39,6 +41,7 @@ def build(host: Host) -> Service:
         key_of=key_of,
         signer=opened.signer,
     )
+    ring = ring_of(host)
     return Service(
         served=(
             Served(
@@ -46,11 +49,14 @@ def build(host: Host) -> Service:
                 privacy_pb2_grpc.add_PrivacyServiceServicer_to_server,
                 servicer,
             ),
+            served_ledgers(opened),
         ),
-        authenticator=authenticator_of(host),
-        readings=opened.readings,
-        looks=opened.holding.watched(host.health),
-        resume=opened.resume,
+        authenticator=authenticator_of(ring),
+        readings={**opened.readings, **readings_of_keys(ring)},
+        looks=opened.watched(host.health),
+        resume=Leading(
+            host.settings.data, opened.resume, opened.anchorer(host).start, host.stopped, host.log, opened.shared
+        ).begin,
         close=opened.close,
     )
 

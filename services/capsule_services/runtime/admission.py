@@ -13,7 +13,7 @@ import attrs
 
 from capsule_core.names import TenantId
 from capsule_services.runtime.fairness import Allowance, Streams
-from capsule_services.runtime.policy import Callers, Rule
+from capsule_services.runtime.policy import CONSTANT, Callers, Rule
 from capsule_services.runtime.workers import ANYONE, NEWCOMERS, OPERATIONS, SERVICES, Workers
 
 __all__ = ["Admission"]
@@ -41,7 +41,7 @@ class Admission:
         tenant = self._tenants.get(_proof(metadata)) if rule.callers is Callers.USERS else None
         if tenant is not None:
             self.count(tenant)
-        kind = _KINDS[rule.callers] if rule.ours else OPERATIONS
+        kind = OPERATIONS if not rule.ours or rule.method in CONSTANT else _KINDS[rule.callers]
         self.workers.expect(tenant or kind, stream=stream)
         return tenant is not None
 

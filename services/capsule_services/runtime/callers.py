@@ -17,7 +17,7 @@ from capsule_core.errors import Unauthenticated
 from capsule_core.names import ActorRef, TenantId
 from capsule_core.roles import Authority
 
-__all__ = ["Anonymous", "Authenticator", "Caller", "ServiceCaller", "UserCaller", "any_session"]
+__all__ = ["Anonymous", "Authenticator", "Caller", "ServiceCaller", "UserCaller", "any_key", "any_session"]
 
 _BEARER: Final = "Bearer "
 
@@ -64,16 +64,23 @@ def any_session(_: UserCaller) -> bool:
     return True
 
 
+def any_key(_: str) -> Callable[[], None]:
+    """Take a token's key as believed to the end of the call."""
+    return lambda: None
+
+
 @attrs.frozen(kw_only=True)
 class Authenticator:
     """Tells who calls, from what the connection and the metadata prove.
 
-    *verify* reads a token, *peers* are the services known here, *is_open* says whether a session still is.
+    *verify* reads a token, *peers* are the services known here, *is_open* says whether a session still is. What
+    *standing* makes for a token raises from when its key is withdrawn.
     """
 
     verify: Callable[[str], UserCaller]
     peers: frozenset[str]
     is_open: Callable[[UserCaller], bool] = any_session
+    standing: Callable[[str], Callable[[], None]] = any_key
 
     def peer(self, context: grpc.ServicerContext) -> ServiceCaller | Anonymous:
         """Return the service at the other end of the connection.
@@ -96,10 +103,18 @@ class Authenticator:
         Raises:
             Unauthenticated: no token came, or more than one, or it is not valid, or its session is over.
         """
-        sent = [value for key, value in context.invocation_metadata() if key == "authorization"]
-        if len(sent) != 1 or not isinstance(sent[0], str) or not sent[0].startswith(_BEARER):
-            raise Unauthenticated
-        caller = self.verify(sent[0].removeprefix(_BEARER))
+        caller = self.verify(_token(context))
         if not self.is_open(caller):
             raise Unauthenticated
         return caller
+
+    def stands(self, context: grpc.ServicerContext) -> Callable[[], None]:
+        """Return what raises :class:`Unauthenticated` once the user who calls is believed no more."""
+        return self.standing(_token(context))
+
+
+def _token(context: grpc.ServicerContext) -> str:
+    sent = [value for key, value in context.invocation_metadata() if key == "authorization"]
+    if len(sent) != 1 or not isinstance(sent[0], str) or not sent[0].startswith(_BEARER):
+        raise Unauthenticated
+    return sent[0].removeprefix(_BEARER)

@@ -12,7 +12,7 @@ import attrs
 import grpc
 
 from capsule_core.errors import Unavailable
-from capsule_services.runtime.certificates import Credential
+from capsule_services.runtime.proofs import Proof, Proving
 
 __all__ = ["Peers", "address_of", "open_channel", "publish_address", "with_token", "withdraw_address"]
 
@@ -35,10 +35,13 @@ _RETRIES: Final = {
 }
 
 
-def open_channel(address: str, *, service: str, credential: Credential, token: str = "") -> grpc.Channel:
+def open_channel(address: str, *, service: str, credential: Proving, token: str = "") -> grpc.Channel:
     """Connect to *service* at *address*; whoever answers must prove to be that service, wherever it is."""
-    certificate, key, authority = credential.read()
-    secured = grpc.ssl_channel_credentials(authority, key, certificate)
+    return _opened(address, service, credential.read(), token)
+
+
+def _opened(address: str, service: str, proof: Proof, token: str = "") -> grpc.Channel:
+    secured = grpc.ssl_channel_credentials(proof.authority, proof.key, proof.certificate)
     options = [
         ("grpc.ssl_target_name_override", service),
         ("grpc.enable_retries", 1),
@@ -57,14 +60,21 @@ def with_token(channel: grpc.Channel, token: str) -> grpc.Channel:
     return grpc.intercept_channel(channel, _Defaults(token))
 
 
+@attrs.frozen
+class _Connected:
+    address: str
+    proof: Proof
+    channel: grpc.Channel
+
+
 @attrs.define
 class Peers:
     """The other services as one service reaches them; each is looked up when it is called, for it may have moved."""
 
     addresses: Path
-    credential: Credential
+    credential: Proving
     traced: Callable[[grpc.Channel], grpc.Channel] = lambda channel: channel
-    _channels: dict[tuple[object, ...], grpc.Channel] = attrs.field(factory=dict, init=False, repr=False)
+    _channels: dict[str, _Connected] = attrs.field(factory=dict, init=False, repr=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
 
     def channel(self, service: str) -> grpc.Channel:
@@ -73,18 +83,19 @@ class Peers:
         Raises:
             Unavailable: it does not run.
         """
-        address = address_of(self.addresses, service)
-        known = (service, address, self.credential.stamp())
+        address, proof = address_of(self.addresses, service), self.credential.read()
         with self._lock:
-            if known not in self._channels:
-                channel = open_channel(address, service=service, credential=self.credential)
-                self._channels[known] = self.traced(channel)
-            return self._channels[known]
+            known = self._channels.get(service)
+            if known is None or (known.address, known.proof) != (address, proof):
+                # Whoever calls over the former one keeps it until they are answered; then it closes by itself.
+                known = _Connected(address, proof, self.traced(_opened(address, service, proof)))
+                self._channels[service] = known
+            return known.channel
 
     def close(self) -> None:
         """Close all connections."""
         while self._channels:
-            self._channels.popitem()[1].close()
+            self._channels.popitem()[1].channel.close()
 
 
 def publish_address(folder: Path, service: str, address: str) -> None:
@@ -108,7 +119,7 @@ def address_of(folder: Path, service: str) -> str:
     """
     try:
         return (folder / service).read_text(encoding="ascii").strip()
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         raise Unavailable from None
 
 

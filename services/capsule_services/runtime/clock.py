@@ -15,6 +15,7 @@ from typing import Final
 import attrs
 
 from capsule_core.errors import InvalidField
+from capsule_services.runtime.faults import StartRefused
 
 __all__ = ["Clock", "advance", "wall_time"]
 
@@ -52,6 +53,7 @@ def advance(offset_file: Path, by: timedelta) -> timedelta:
 
     Raises:
         InvalidField: *by* is negative, or leads out of the calendar.
+        StartRefused: the file is damaged.
     """
     if by < timedelta():
         raise InvalidField("advance", "must not be negative; the clock goes forward only")
@@ -71,6 +73,13 @@ def _offset(offset_file: Path | None) -> timedelta:
     if offset_file is None:
         return timedelta()
     try:
-        return max(int(offset_file.read_text(encoding="ascii")), 0) * _MICROSECOND
+        ahead = max(int(offset_file.read_text(encoding="ascii")), 0) * _MICROSECOND
     except FileNotFoundError:
         return timedelta()
+    except (ValueError, OverflowError):
+        ahead = None
+    if ahead is None or ahead > _FARTHEST:
+        raise StartRefused(
+            f"{offset_file} is damaged: it must hold one number of microseconds; put it back, or write 0"
+        )
+    return ahead

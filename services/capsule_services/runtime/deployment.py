@@ -13,14 +13,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import socket
 import subprocess
-import sys
-import threading
-from collections.abc import Generator, Mapping
-from concurrent.futures import Future
+from collections.abc import Generator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -29,6 +25,7 @@ import attrs
 
 from capsule_services.runtime.certificates import CLIENT, Credential, prepared
 from capsule_services.runtime.channels import publish_address, withdraw_address
+from capsule_services.runtime.children import Child, Children
 from capsule_services.runtime.clock import Clock, wall_time
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.opening import DATABASE
@@ -42,8 +39,6 @@ ORDER: Final = ("identity", "contacts", "privacy")
 _MANY: Final = frozenset({"identity", "contacts"})
 """The services that several processes can serve; nobody waits for the third."""
 
-_READY_WITHIN: Final = 30.0
-_STOPPED_WITHIN: Final = 10.0
 _AHEAD: Final = timedelta(seconds=1)
 
 
@@ -65,19 +60,32 @@ class Options:
         """Return how many processes serve *name*."""
         return self.workers if name in _MANY else 1
 
+    def called(self, name: str, worker: int) -> str:
+        """Name one process of a service, as its log is named."""
+        return name if self.of(name) == 1 else f"{name}-{worker}"
+
+    def numbered(self, first: int) -> Options:
+        """Give every process a port for its numbers: *first* and those after it, in the order they are started."""
+        ports: dict[str, int] = {}
+        for name in ORDER:
+            ports[name] = first + sum(self.of(earlier) for earlier in ports)
+        return attrs.evolve(self, metrics=ports)
+
 
 @attrs.frozen(kw_only=True)
 class Deployment:
-    """A running deployment: where each service listens, and what a client needs to connect.
-
-    *processes* are named as their logs are.
-    """
+    """A running deployment: where each service listens, and what a client needs to connect."""
 
     folder: Path
+    options: Options
     addresses: Mapping[str, str]
     credential: Credential
-    processes: Mapping[str, subprocess.Popen[str]]
-    dev: bool
+    children: Children
+
+    @property
+    def processes(self) -> Mapping[str, subprocess.Popen[str]]:
+        """The processes, named as their logs are."""
+        return self.children.processes
 
     @property
     def clock_file(self) -> Path:
@@ -85,7 +93,7 @@ class Deployment:
 
     @property
     def clock(self) -> Clock:
-        return Clock(self.clock_file if self.dev else None)
+        return Clock(self.clock_file if self.options.dev else None)
 
     def connection(self) -> dict[str, object]:
         """Say how to connect, as ``capsule up`` prints it."""
@@ -95,12 +103,22 @@ class Deployment:
             "certificate": str(self.credential.certificate),
             "key": str(self.credential.key),
             "server_names": {name: name for name in self.addresses},
+            "metrics": dict(self._metrics()),
             "tokens": "IdentityService.SignIn gives a token; send it as metadata 'authorization: Bearer TOKEN'",
         }
 
     def failed(self) -> str | None:
-        """Name a service that has ended, if one has."""
-        return next((name for name, process in self.processes.items() if process.poll() is not None), None)
+        """Name a process that has ended and whose service cannot go on without it, if there is one."""
+        return self.children.failed()
+
+    def replaced(self) -> Sequence[str]:
+        """Start anew the processes that have ended while others of their service go on; name them."""
+        return self.children.replaced()
+
+    def _metrics(self) -> Generator[tuple[str, str]]:
+        for name, first in self.options.metrics.items():
+            for worker in range(1, self.options.of(name) + 1):
+                yield self.options.called(name, worker), f"http://127.0.0.1:{first + worker - 1}/metrics"
 
 
 @contextlib.contextmanager
@@ -116,27 +134,25 @@ def running(folder: Path, options: Options) -> Generator[Deployment]:
         _check_workers(folder, options)
         credentials = prepared(folder / "tls", ORDER, now=wall_time())
         read_end, write_end = os.pipe()
-        closing = stack.enter_context(contextlib.ExitStack())
-        closing.callback(os.close, write_end)
+        stack.callback(os.close, read_end)
+        stack.callback(os.close, write_end)
         listen = {name: stack.enter_context(_place(name, options)) for name in ORDER}
-        processes: dict[str, subprocess.Popen[str]] = {}
-        stack.callback(_stop, processes)
-        with contextlib.ExitStack() as ours:
-            ours.callback(os.close, read_end)
-            starting = _Starting(folder, options, credentials, listen, read_end, processes)
-            addresses = starting.start(1)  # alone at first: it makes what the others share
-            for name in ORDER:
-                if options.of(name) > 1:
-                    publish_address(folder / "addresses", name, addresses[name])
-                    stack.callback(withdraw_address, folder / "addresses", name)
-            for worker in range(2, options.workers + 1):
-                starting.start(worker)
+        telling = _Telling(folder, options, credentials, listen, read_end)
+        children = Children(folder / "logs", read_end)
+        stack.callback(children.stop, ORDER[::-1])
+        addresses = children.start(telling.children(1))  # alone at first: they make what the others share
+        for name in ORDER:
+            if options.of(name) > 1:
+                publish_address(folder / "addresses", name, addresses[name])
+                stack.callback(withdraw_address, folder / "addresses", name)
+        for worker in range(2, options.workers + 1):
+            children.start(telling.children(worker))
         yield Deployment(
             folder=folder,
+            options=options,
             addresses=addresses,
             credential=credentials[CLIENT],
-            processes=processes,
-            dev=options.dev,
+            children=children,
         )
 
 
@@ -198,40 +214,22 @@ def _place(name: str, options: Options) -> Generator[str]:
 
 
 @attrs.frozen
-class _Starting:
-    """What starting a process takes; *processes* gets each."""
+class _Telling:
+    """What the processes are told."""
 
     folder: Path
     options: Options
     credentials: Mapping[str, Credential]
     listen: Mapping[str, str]
     parent: int
-    processes: dict[str, subprocess.Popen[str]]
 
-    def start(self, worker: int) -> Mapping[str, str]:
-        """Start this process of each service that has so many; return where they listen, when all are ready."""
-        called = {
-            name: name if self.options.of(name) == 1 else f"{name}-{worker}"
+    def children(self, worker: int) -> Sequence[Child]:
+        """Return this process of each service that has so many."""
+        return [
+            Child(service=name, called=self.options.called(name, worker), told=self._told(name, worker))
             for name in ORDER
             if worker <= self.options.of(name)
-        }
-        for name, process in called.items():
-            self.processes[process] = self._started(name, process, worker)
-        said = {name: _readiness(self.processes[process]) for name, process in called.items()}
-        return {name: _address(self.folder, process, said[name]) for name, process in called.items()}
-
-    def _started(self, name: str, process: str, worker: int) -> subprocess.Popen[str]:
-        with (self.folder / "logs" / f"{process}.log").open("a") as log:
-            return subprocess.Popen(  # noqa: S603  our own modules, by our own interpreter
-                [sys.executable, "-m", f"capsule_services.{name}"],
-                env={**os.environ, **self._told(name, worker)},
-                pass_fds=(self.parent,),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                start_new_session=True,  # Ctrl-C is for us: we stop them in order
-            )
+        ]
 
     def _told(self, name: str, worker: int) -> Mapping[str, str]:
         options, database = self.options, self.folder / name / DATABASE
@@ -253,40 +251,3 @@ class _Starting:
             drain=0,  # everybody who calls is told by us
             **more,
         )
-
-
-def _readiness(process: subprocess.Popen[str]) -> Future[str]:
-    """Read the line a service says when it is ready, without waiting for one after the other."""
-    said: Future[str] = Future()
-
-    def read() -> None:
-        said.set_result(process.stdout.readline() if process.stdout else "")
-
-    threading.Thread(target=read, daemon=True).start()
-    return said
-
-
-def _address(folder: Path, name: str, said: Future[str]) -> str:
-    try:
-        line = said.result(timeout=_READY_WITHIN)
-    except TimeoutError:
-        raise StartRefused(f"{name} is not ready after {_READY_WITHIN:.0f} seconds; see logs/{name}.log") from None
-    if line:
-        return str(json.loads(line)["address"])
-    lines = (folder / "logs" / f"{name}.log").read_text(errors="replace").splitlines() or [""]
-    raise StartRefused(lines[-1] if not lines[-1].startswith("{") else f"{name} ended; see logs/{name}.log")
-
-
-def _stop(processes: Mapping[str, subprocess.Popen[str]]) -> None:
-    for name in reversed(ORDER):
-        for called, process in processes.items():
-            if called.partition("-")[0] == name:
-                process.terminate()
-    for process in processes.values():
-        try:
-            process.wait(_STOPPED_WITHIN)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stdout:
-            process.stdout.close()

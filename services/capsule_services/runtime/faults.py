@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 import grpc
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -38,6 +38,14 @@ _PASSING: Final = {
 }
 
 
+_FIELDS: Final[Mapping[type[CapsuleError], str]] = {
+    errors.PageTokenInvalid: "page_token",
+    errors.ReceiptInvalid: "receipt",
+    errors.RequestReused: "request_id",
+}
+"""The field at fault where the kind of error says it."""
+
+
 class StartRefused(Exception):
     """A service cannot start; the text is one sentence that says what to do."""
 
@@ -53,7 +61,8 @@ def code_of(error: CapsuleError) -> grpc.StatusCode:
 def refusal(error: CapsuleError, *, domain: str) -> grpc.Status:
     """Write *error* as a status with one ErrorInfo, the field at fault if there is one, and how long to wait."""
     details: list[Message] = [_info(error, domain)]
-    if (field := error.metadata.get("field")) is not None and isinstance(error, errors.Invalid):
+    field = error.metadata.get("field", _FIELDS.get(type(error)))
+    if field is not None and isinstance(error, errors.Invalid):
         description = error.problem if isinstance(error, InvalidField) else str(error)
         violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=description)
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
@@ -77,13 +86,20 @@ def understood(error: grpc.RpcError) -> CapsuleError:
     call: object = error
     if not isinstance(call, grpc.Call):
         return CapsuleError()
-    status = rpc_status.from_call(call)
+    status = _told(call)
     for detail in status.details if status is not None else ():
         info = error_details_pb2.ErrorInfo()
         made = _restored(info) if detail.Unpack(info) else None
         if made is not None:
             return made
     return Unavailable() if call.code() in _PASSING else CapsuleError()
+
+
+def _told(call: grpc.Call) -> status_pb2.Status | None:
+    try:
+        return rpc_status.from_call(call)
+    except (DecodeError, ValueError):
+        return None  # it contradicts what gRPC itself says, or is no status
 
 
 @contextmanager

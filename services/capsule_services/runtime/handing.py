@@ -5,12 +5,12 @@ Where services run apart, the authority's key and everybody else's stay with who
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from capsule_services.runtime.certificates import Credential
 from capsule_services.runtime.faults import StartRefused
+from capsule_services.runtime.private import write_private
 
 __all__ = ["hand_out"]
 
@@ -24,19 +24,12 @@ def hand_out(credentials: Mapping[str, Credential], folder: Path) -> None:
     try:
         for name, credential in credentials.items():
             (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-            certificate, key, authority = credential.read()
+            proof = credential.read()
             # The certificate comes last: a service that sees a new one finds the key that belongs to it.
-            for file, content in (("authority.pem", authority), ("key.pem", key), ("certificate.pem", certificate)):
-                _replace(folder / name / file, content)
+            write_private(folder / name / "authority.pem", proof.authority)
+            write_private(folder / name / "key.pem", proof.key)
+            write_private(folder / name / "certificate.pem", proof.certificate)
     except OSError as error:
         raise StartRefused(
             f"cannot write {error.filename}: {error.strerror}; choose a folder you may write to"
         ) from None
-
-
-def _replace(path: Path, content: bytes) -> None:
-    fresh = path.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-    fresh.replace(path)

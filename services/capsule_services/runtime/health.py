@@ -1,4 +1,7 @@
-"""Health that is meant: a service is well while nothing it needs is known to fail, and it looks again each second."""
+"""Health that is meant: a service is well while nothing it needs is known to fail, and it looks again each second.
+
+While one of its two logs cannot be written it says so and refuses every call: what leaves no leaf has no effect.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ _PB: Any = health_pb2  # its types know nothing of lists
 _Status = health_pb2.HealthCheckResponse
 
 Look = Callable[[], object]
-"""Tries whether something can be used, and changes nothing; it raises if it cannot."""
+"""Tries whether something can be used, and leaves nothing of it; it raises if it cannot."""
 
 
 class Ailment(enum.Enum):
@@ -35,6 +38,9 @@ class Ailment(enum.Enum):
     STORE = "the store, with its log of changes, cannot be written"
     READS = "the log of reads cannot be written"
     STOPPING = "the service ends"
+
+
+_UNLOGGED: Final = frozenset({Ailment.STORE, Ailment.READS})
 
 
 @attrs.define(eq=False)
@@ -49,6 +55,11 @@ class Health:
     def well(self) -> bool:
         """Whether it may be called."""
         return not self._ailments
+
+    @property
+    def fit(self) -> bool:
+        """Whether what it does can be logged."""
+        return self._ailments.isdisjoint(_UNLOGGED)
 
     def ails(self, ailment: Ailment) -> None:
         """Say that it must not be called, and why."""

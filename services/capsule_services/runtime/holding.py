@@ -20,7 +20,6 @@ from capsule_core.vault import Vault
 from capsule_core.witness import read_leaf
 from capsule_services.runtime.calls import Call
 from capsule_services.runtime.clock import Clock
-from capsule_services.runtime.health import Ailment, Health, Look
 from capsule_services.runtime.reads import ReadLog
 from capsule_services.runtime.requests import request_digest
 
@@ -51,11 +50,6 @@ class Holding:
 
     def new_id(self, letter: str) -> str:
         return made_id(letter, now=self.now(), randomness=self.random(10))
-
-    def watched(self, health: Health) -> Mapping[Ailment, Look]:
-        """Let *health* hear of reads that could not be logged; say how to find out what can be written again."""
-        self.reads.failed = lambda: health.ails(Ailment.READS)
-        return {Ailment.STORE: lambda: self.ledger.append([]), Ailment.READS: self.reads.look}
 
     def act(self, call: Call, *, expects: tuple[Expected, ...] = (), detail: Mapping[str, str] | None = None) -> Act:
         """Make the act of a call: who, by which method, for which use, now."""

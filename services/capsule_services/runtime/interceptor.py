@@ -58,6 +58,10 @@ class _Guarded:
     unknown: Any
 
 
+def _always() -> bool:
+    return True
+
+
 class _CallerGone(Exception):
     """Nobody waits for the answer any more."""
 
@@ -66,7 +70,8 @@ class _CallerGone(Exception):
 class PolicyInterceptor(grpc.ServerInterceptor):
     """Enforces *rules* on every call; *domain* signs the errors, *observe* is told how each call ended.
 
-    Until *ready* is set nobody is served: what a crash or a restore left to do comes first.
+    Until *ready* is set nobody is served: what a crash or a restore left to do comes first. Nor while it is not *fit*:
+    what could not be logged is not begun.
     """
 
     rules: Mapping[str, Rule]
@@ -76,6 +81,7 @@ class PolicyInterceptor(grpc.ServerInterceptor):
     ready: threading.Event
     admission: Admission
     seconds: Callable[[], float] = time.perf_counter
+    fit: Callable[[], bool] = _always
     _in_flight: InFlight = attrs.field(factory=InFlight, init=False, repr=False)
     _guarded: dict[str, _Guarded] = attrs.field(factory=dict, init=False, repr=False)
 
@@ -122,7 +128,9 @@ class PolicyInterceptor(grpc.ServerInterceptor):
         def answer(request: Any, context: grpc.ServicerContext) -> Any:
             with self._answering(rule, context) as stack:
                 entered, admitted = self._enter(rule, request, context, stack, counted=counted)
-                return entered.run(behaviour, admitted, context)
+                response = entered.run(behaviour, admitted, context)
+                entered[CURRENT].last_look.take()
+                return response
 
         return answer
 
@@ -132,8 +140,10 @@ class PolicyInterceptor(grpc.ServerInterceptor):
         def answers(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
             with self._answering(rule, context) as stack:
                 entered, admitted = self._enter(rule, request, context, stack, counted=counted)
-                responses = iter(entered.run(behaviour, admitted, context))
+                responses, stand = iter(entered.run(behaviour, admitted, context)), self._standing(rule, context)
                 while (response := entered.run(next, responses, _END)) is not _END:
+                    stand()
+                    entered[CURRENT].last_look.take()
                     yield response
 
         return answers
@@ -147,7 +157,7 @@ class PolicyInterceptor(grpc.ServerInterceptor):
         if isinstance(request, Iterator):
             opening = next(request, None)
             tenant = _begin(rule, caller, opening)
-            request = _stream(rule, caller, opening, _whole(request, context))
+            request = _stream(rule, caller, opening, _whole(request, context), self._standing(rule, context))
         else:
             tenant = _pass(rule, caller, request)
             who = (rule.method, caller.actor.kind, caller.actor.id, str(tenant))
@@ -168,7 +178,7 @@ class PolicyInterceptor(grpc.ServerInterceptor):
 
     def _caller(self, rule: Rule, context: grpc.ServicerContext, *, counted: bool) -> Caller:
         caller: Caller = self.authenticator.peer(context)
-        if rule.ours and not self.ready.is_set():
+        if rule.ours and not (self.ready.is_set() and self.fit()):
             raise Unavailable
         if rule.callers is Callers.USERS:
             caller = self.authenticator.user(context)
@@ -176,6 +186,10 @@ class PolicyInterceptor(grpc.ServerInterceptor):
                 self.admission.recognise(context.invocation_metadata(), caller.tenant)
         permit(rule, caller)
         return caller
+
+    def _standing(self, rule: Rule, context: grpc.ServicerContext) -> Callable[[], None]:
+        """Return what ends a stream whose caller is believed no more."""
+        return self.authenticator.stands(context) if rule.callers is Callers.USERS else lambda: None
 
     @contextmanager
     def _answering(self, rule: Rule, context: grpc.ServicerContext) -> Generator[ExitStack]:
@@ -230,10 +244,11 @@ def _pass(rule: Rule, caller: Caller, message: Any, *, opening: bool = True) -> 
     return tenant
 
 
-def _stream(rule: Rule, caller: Caller, opening: Any, rest: Iterator[Any]) -> Iterator[Any]:
+def _stream(rule: Rule, caller: Caller, opening: Any, rest: Iterator[Any], stand: Callable[[], None]) -> Iterator[Any]:
     if opening is not None:
         yield opening
     for message in rest:
+        stand()
         _pass(rule, caller, message, opening=False)
         yield message
 

@@ -18,6 +18,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from capsule_core import errors
+from capsule_services.runtime.proofs import Flaw
 
 __all__ = ["ALLOWED", "Form", "allowed", "made_log", "quieten_libraries"]
 
@@ -56,12 +57,16 @@ ALLOWED: Final[Mapping[str, Form]] = {
     "event": _one_of(
         *("started", "serving", "not_serving", "stopped", "call", "failed", "library"),
         *("sweep_postponed", "report_postponed", "reindexed", "reindexing_postponed", "leading", "lead_postponed"),
+        *("anchor_postponed", "anchor_refused"),
+        *("certificate_taken", "certificate_refused", "signing_keys_taken", "signing_keys_refused"),
+        *("keys_confirmed", "keys_unconfirmed"),
     ),
     "level": _one_of("debug", "info", "warning", "error", "critical"),
     "timestamp": _pattern(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}Z"),
     "method": _pattern(r"/(capsule_api|grpc)(\.[a-z0-9]+)+\.[A-Z][A-Za-z]{1,40}/[A-Z][A-Za-z]{1,60}"),
     "code": _one_of(*grpc.StatusCode.__members__),
     "reason": _one_of(*(getattr(errors, name).reason for name in errors.__all__)),
+    "flaw": _one_of(*(flaw.name.lower() for flaw in Flaw)),
     "error": _kind_of_error,
     "error_id": _pattern(r"[0-9a-f]{32}"),
     "library": _library,

@@ -59,6 +59,8 @@ GAUGES: Final[Mapping[str, str]] = {
     "capsule_outbox_entries": "Entries committed and not yet in the journal.",
     "capsule_certificate_seconds": "Seconds until the certificate of this service ends.",
     "capsule_certificate_held_back": "1 while a new certificate is not used because it is bad, else 0.",
+    "capsule_keys_seconds": "Seconds since identity confirmed the keys that tokens are checked with.",
+    "capsule_signing_keys_held_back": "1 while the file of the signing keys is not used because it is damaged, else 0.",
 }
 """Each number that is read when somebody asks, and what it says; none has a label."""
 

@@ -4,7 +4,7 @@
 
     data.db       records, key pages, changes log           (what a backup holds; or schema data of the database)
     reads.db      the log of reads                          (or schema reads of the database)
-    keystore.db   page keys, wrapped by root.key            (never in a backup)
+    keystore.db   page keys, wrapped by root.key            (never in a backup; or in OpenBao, see ``safekeeping``)
     journal.db    what a restored backup must be told       (never in a backup)
     mirror/       second copies of keystore and journal; put the folder on another medium
     root.key, receipts.key, pages.key                       (mode 0600)
@@ -14,29 +14,36 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 import attrs
 
-from capsule_core.checkpoints import Signer
+from capsule_core.checkpoints import Signer, log_names
 from capsule_core.erasure import Eraser
 from capsule_core.holder import RecordHolder
+from capsule_core.journal import Journal
 from capsule_core.names import made_id
 from capsule_core.personal import Kind
 from capsule_core.repository import Repository
 from capsule_core.vault import Vault
+from capsule_services.runtime.anchorer import Anchorer
+from capsule_services.runtime.calls import noting
 from capsule_services.runtime.faults import StartRefused
+from capsule_services.runtime.health import Ailment, Health, Look
 from capsule_services.runtime.holding import Holding
 from capsule_services.runtime.metrics import Reading, readings_of
+from capsule_services.runtime.openbao.address import Address, address_at
 from capsule_services.runtime.paging import Paging
 from capsule_services.runtime.process import Host
 from capsule_services.runtime.reads import ReadLog
+from capsule_services.runtime.room import find_room
+from capsule_services.runtime.safekeeping import open_keystore
+from capsule_services.runtime.settings import Settings
 from capsule_sql.database import Database, open_database
 from capsule_sql.journals import SqlJournal
-from capsule_sql.keystores import SqlKeystore
 from capsule_sql.ledgers import SqlLedger
 from capsule_sql.migration import Role
 from capsule_sql.postgres import open_postgres
@@ -53,19 +60,44 @@ DATABASE: Final = "database.url"
 _MIRROR: Final = "mirror"
 
 
+def _nothing() -> None:
+    return
+
+
 @attrs.frozen(kw_only=True)
 class Opened:
-    """A holding, the page tokens of its lists, its signer, how to close it all, and numbers for whoever watches."""
+    """A holding, the page tokens of its lists, its signer and journal, how to close it all, and numbers to watch.
+
+    *rehearsals* find out whether its two logs can be written; *mend* finishes what another process left half done;
+    *shared* is whether there may be others.
+    """
 
     holding: Holding
     paging: Paging
     signer: Signer
+    journal: Journal
     stack: ExitStack
     readings: Mapping[str, Reading] = attrs.field(factory=dict)
+    rehearsals: Mapping[Ailment, Look] = attrs.field(factory=dict)
+    mend: Callable[[], None] = _nothing
+    shared: bool = False
+
+    def watched(self, health: Health) -> Mapping[Ailment, Look]:
+        """Let *health* hear of reads that could not be logged; say how to find out what can be written again."""
+        self.holding.reads.failed = lambda: health.ails(Ailment.READS)
+        return self.rehearsals
 
     def resume(self) -> None:
-        """Lead what a crash interrupted to its end; before anybody is served."""
+        """Lead what a crash interrupted to its end, a crash of this process or of another; before anybody is served."""
+        self.mend()
         self.holding.eraser.resume(now=self.holding.now())
+
+    def anchorer(self, host: Host) -> Anchorer:
+        """Make what signs the two logs while the service runs."""
+        holding = self.holding
+        changes, reads = log_names(holding.service)
+        logs = {changes: holding.ledger, reads: holding.reads.ledger}
+        return Anchorer(logs, self.journal, self.signer, host.clock, host.stopped, host.log)
 
     def close(self) -> None:
         """Close every file."""
@@ -81,25 +113,17 @@ def open_holding(host: Host, service: str, kinds: Sequence[Kind]) -> Opened:
     """
     folder = host.settings.data
     with ExitStack() as stack:
-        root = load_or_create_root_key(folder / "root.key")
-        signer = Signer.from_seed(service, load_or_create_root_key(folder / "receipts.key"))
-        (folder / "receipts.pub").write_text(signer.verifier.text() + "\n", encoding="ascii")
-        keystore = SqlKeystore(
-            _file(stack, folder / "keystore.db", Role.KEYSTORE),
-            root,
-            secrets.token_bytes,
-            _file(stack, folder / _MIRROR / "keystore.db", Role.KEYSTORE),
-        )
-        journal = SqlJournal(
-            _file(stack, folder / "journal.db", Role.JOURNAL),
-            _file(stack, folder / _MIRROR / "journal.db", Role.JOURNAL),
-        )
+        signer = _signer(folder, service)
+        keystore = open_keystore(folder, _safe(host.settings, service), stack)
+        journal = SqlJournal(*(_file(stack, file, Role.JOURNAL) for file in _journals(folder)))
         data, log = _databases(stack, host)
         store, ledger = SqlStore(data, journal), SqlLedger(data)
-        vault = Vault(store, keystore, journal, secrets.token_bytes, shared=store.shared)
-        repository = Repository(store, vault, kinds, host.settings.phone_region)
-        eraser = Eraser(store, vault, ledger, signer, service)
-        reads = stack.enter_context(ReadLog(SqlLedger(log)))
+        shared = store.shared or host.settings.keystore is not None
+        vault = Vault(store, keystore, journal, secrets.token_bytes, shared=shared)
+        repository = Repository(store, vault, kinds, host.settings.phone_region, noting(vault))
+        eraser = Eraser(store, vault, ledger, signer, service, repository.identifiers)
+        read_ledger = SqlLedger(log)
+        reads = stack.enter_context(ReadLog(read_ledger))
 
         def new_erasure() -> str:
             return made_id("e", now=host.clock.now(), randomness=secrets.token_bytes(10))
@@ -114,10 +138,40 @@ def open_holding(host: Host, service: str, kinds: Sequence[Kind]) -> Opened:
             clock=host.clock,
             random=secrets.token_bytes,
         )
-        paging = Paging(load_or_create_root_key(folder / "pages.key"))
         readings = readings_of(holding, unshipped=lambda: data.rows("SELECT count(*) FROM outbox", ())[0][0])
-        return Opened(holding=holding, paging=paging, signer=signer, stack=stack.pop_all(), readings=readings)
+
+        def rehearse() -> None:
+            find_room(folder)
+            ledger.rehearse()
+
+        def mend() -> None:
+            keystore.level()
+            store.ship()
+
+        return Opened(
+            holding=holding,
+            paging=Paging(load_or_create_root_key(folder / "pages.key")),
+            signer=signer,
+            journal=journal,
+            stack=stack.pop_all(),
+            readings=readings,
+            rehearsals={Ailment.STORE: rehearse, Ailment.READS: read_ledger.rehearse},
+            mend=mend,
+            shared=store.shared,
+        )
     raise AssertionError  # pragma: no cover
+
+
+def _signer(folder: Path, service: str) -> Signer:
+    """Make who signs receipts and checkpoints, and write down the public key for everybody."""
+    signer = Signer.from_seed(service, load_or_create_root_key(folder / "receipts.key"))
+    (folder / "receipts.pub").write_text(signer.verifier.text() + "\n", encoding="ascii")
+    return signer
+
+
+def _journals(folder: Path) -> tuple[Path, Path]:
+    """Say where the journal is, and its mirror."""
+    return folder / "journal.db", folder / _MIRROR / "journal.db"
 
 
 def _databases(stack: ExitStack, host: Host) -> tuple[Transactions, Transactions]:
@@ -131,6 +185,14 @@ def _databases(stack: ExitStack, host: Host) -> tuple[Transactions, Transactions
     for database in opened:
         stack.callback(database.close)
     return opened
+
+
+def _safe(settings: Settings, service: str) -> Address | None:
+    """Say in which OpenBao the page keys are; None if they are in a file."""
+    if settings.keystore is None:
+        return None
+    token, authority = settings.keystore_token, settings.keystore_authority
+    return address_at(settings.keystore, token=token, authority=authority).below(service)
 
 
 def _url(file: Path) -> str:

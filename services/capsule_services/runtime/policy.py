@@ -24,7 +24,7 @@ from capsule_services.runtime.callers import Caller, ServiceCaller, UserCaller
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.references import Plan, first, named, plan
 
-__all__ = ["DEVELOPMENT", "HEALTH", "Callers", "Rule", "admit", "permit", "rules"]
+__all__ = ["CONSTANT", "DEVELOPMENT", "HEALTH", "Callers", "Rule", "admit", "permit", "rules"]
 
 
 class Callers(enum.Enum):
@@ -49,6 +49,10 @@ class Rule:
     streams: bool = False
 
 
+CONSTANT: Final = frozenset({"/capsule_api.identity.v1.IdentityService/GetSigningKeys"})
+"""What services ask each other all the time: it waits for nobody, is counted, not traced, and logged if it fails."""
+
+
 def _foreign(method: str, permission: str) -> Rule:
     return Rule(method=method, permission=permission, use=Use.SECURITY, callers=Callers.ANYONE, ours=False)
 
@@ -56,8 +60,9 @@ def _foreign(method: str, permission: str) -> Rule:
 HEALTH: Final = (
     _foreign("/grpc.health.v1.Health/Check", "health.read"),
     _foreign("/grpc.health.v1.Health/List", "health.read"),
+    _foreign("/grpc.health.v1.Health/Watch", "health.read"),
 )
-"""Health, for anyone. ``Watch`` is left out: each watcher would keep a thread."""
+"""Health, for anyone."""
 
 DEVELOPMENT: Final = (_foreign("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", "reflection.read"),)
 """Reflection, for anyone, with ``--dev`` only."""

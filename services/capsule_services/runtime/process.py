@@ -26,7 +26,9 @@ from capsule_services.runtime.health import Ailment, Health, Look, look_after
 from capsule_services.runtime.interceptor import Outcome
 from capsule_services.runtime.log import made_log, quieten_libraries
 from capsule_services.runtime.metrics import Metrics, Reading, certificate_life, made_metrics, serve_metrics
-from capsule_services.runtime.policy import DEVELOPMENT, HEALTH, rules
+from capsule_services.runtime.policy import CONSTANT, DEVELOPMENT, HEALTH, rules
+from capsule_services.runtime.proofs import Flaw
+from capsule_services.runtime.renewal import Renewal
 from capsule_services.runtime.server import Served, Server, opened
 from capsule_services.runtime.settings import Settings, settings_from
 from capsule_services.runtime.tracing import Tracing, tracing_from
@@ -105,12 +107,14 @@ def _serve(name: str, build: Callable[[Host], Service], log: FilteringBoundLogge
     with ExitStack() as stack:
         tracing = tracing_from(os.environ, name)
         stack.callback(tracing.close)
-        peers = Peers(settings.addresses, settings.credential, tracing.traced)
+        renewal = Renewal(settings.credential, name, wall_time)
+        renewal.read()  # refused now rather than at the first call
+        peers = Peers(settings.addresses, renewal, tracing.traced)
         stack.callback(peers.close)
         host = Host(settings=settings, clock=Clock(settings.offset_file), peers=peers, log=log, stopped=stopped)
         service = build(host)
         stack.callback(service.close)
-        server = stack.enter_context(_listening(name, service, host, stack, tracing))
+        server = stack.enter_context(_listening(name, service, host, renewal, stack=stack, tracing=tracing))
         service.resume()
         for ailment, look in service.looks.items():
             look_after(host.health, ailment, look, stopped)
@@ -125,17 +129,19 @@ def _serve(name: str, build: Callable[[Host], Service], log: FilteringBoundLogge
 
 
 @contextmanager
-def _listening(name: str, service: Service, host: Host, stack: ExitStack, tracing: Tracing) -> Generator[Server]:
+def _listening(
+    name: str, service: Service, host: Host, renewal: Renewal, *, stack: ExitStack, tracing: Tracing
+) -> Generator[Server]:
     metrics = made_metrics(rules([each.descriptor for each in service.served], *HEALTH, *DEVELOPMENT))
-    metrics.watch({"capsule_certificate_seconds": lambda: certificate_life(host.settings.credential, wall_time)})
     metrics.watch(service.readings)
+    _watch_certificate(renewal, metrics, host)
     if host.settings.metrics is not None:
         stack.callback(serve_metrics(metrics, host.settings.metrics, ready=lambda: host.health.well))
     with opened(
         *service.served,
         domain=f"{name}.capsule",
         listen=host.settings.listen,
-        credential=host.settings.credential,
+        credential=renewal,
         authenticator=service.authenticator,
         observe=_observing(metrics, host.log),
         dev=host.settings.dev,
@@ -148,6 +154,25 @@ def _listening(name: str, service: Service, host: Host, stack: ExitStack, tracin
         metrics.watch(busy)
         with _published(host.settings, name, server.address):
             yield server
+
+
+def _watch_certificate(renewal: Renewal, metrics: Metrics, host: Host) -> None:
+    metrics.watch(
+        {
+            "capsule_certificate_seconds": lambda: certificate_life(renewal, wall_time),
+            "capsule_certificate_held_back": lambda: renewal.is_held_back,
+        }
+    )
+
+    def tell(flaw: Flaw | None) -> None:
+        if flaw is None:
+            host.log.info("certificate_taken")
+        else:
+            metrics.certificates_refused.inc()
+            host.log.error("certificate_refused", flaw=flaw.name.lower())
+
+    renewal.told = tell
+    renewal.follow(host.stopped)
 
 
 @contextmanager
@@ -165,6 +190,8 @@ def _published(settings: Settings, name: str, address: str) -> Generator[None]:
 def _observing(metrics: Metrics, log: FilteringBoundLogger) -> Callable[[Outcome], None]:
     def observe(outcome: Outcome) -> None:
         metrics.observe(outcome)
+        if outcome.method in CONSTANT and outcome.code == "OK":
+            return
         told: dict[str, object] = {"method": outcome.method, "code": outcome.code, "seconds": outcome.seconds}
         if outcome.reason:
             told |= {"reason": outcome.reason}

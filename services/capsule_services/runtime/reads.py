@@ -69,14 +69,6 @@ class ReadLog:
         if not ours.kept:
             raise Unavailable
 
-    def look(self) -> None:
-        """Find out whether it can be written; nothing is.
-
-        Raises:
-            CapsuleError: it cannot.
-        """
-        self.ledger.append([])
-
     def close(self) -> None:
         """Take nothing more, and return when what was taken is written."""
         with self._joining:

@@ -20,7 +20,7 @@ def report_to_privacy(peers: Peers) -> Report:
         request = privacy_pb2.ReportErasureRequest(
             name=f"tenants/{statement.tenant}/erasures/{statement.erasure}",
             subjects=[subject_name(statement.tenant, subject) for subject in statement.subjects],
-            receipt=receipt.to_json(),
+            receipt=receipt.document,
         )
         with telling():
             answer = privacy_pb2_grpc.PrivacyServiceStub(peers.channel("privacy")).ReportErasure(request)

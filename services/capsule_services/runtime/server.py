@@ -15,12 +15,12 @@ from grpc_reflection.v1alpha import reflection
 
 from capsule_services.runtime.admission import Admission
 from capsule_services.runtime.callers import Authenticator
-from capsule_services.runtime.certificates import Credential
 from capsule_services.runtime.fairness import Allowance, Rate, Streams
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.health import Ailment, Answering, Health
 from capsule_services.runtime.interceptor import Outcome, PolicyInterceptor
 from capsule_services.runtime.policy import DEVELOPMENT, HEALTH, rules
+from capsule_services.runtime.proofs import Proof, Proving
 from capsule_services.runtime.workers import Workers
 
 __all__ = ["Served", "Server", "opened"]
@@ -101,7 +101,7 @@ def opened(
     *served: Served,
     domain: str,
     listen: str,
-    credential: Credential,
+    credential: Proving,
     authenticator: Authenticator,
     observe: Callable[[Outcome], None],
     dev: bool = False,
@@ -113,20 +113,21 @@ def opened(
     """Open a server at *listen* (``HOST:PORT``, port 0 for any free one) with everything in *served*.
 
     A tenant may call at that *rate*; None is as often as it can. The interceptors *outer* see every call first. The
-    server says that it serves while *health* is well. Others may listen at the same address if it is *shared*; each
-    then gets its part of the connections.
+    server says that it serves while *health* is well, and refuses every call while it is not fit. Others may listen at
+    the same address if it is *shared*; each then gets its part of the connections.
 
     Raises:
         StartRefused: the address is in use or not ours, the certificate cannot be read, or a method declares no policy.
     """
     table = rules([each.descriptor for each in served], *HEALTH, *(DEVELOPMENT if dev else ()))
-    ready, workers = threading.Event(), Workers(domain, _THREADS)
+    ready, workers, health = threading.Event(), Workers(domain, _THREADS), health or Health()
     guard = PolicyInterceptor(
         rules=table,
         authenticator=authenticator,
         domain=domain,
         observe=observe,
         ready=ready,
+        fit=lambda: health.fit,
         admission=Admission(
             workers=workers, streams=Streams(_THREADS // 2), allowance=None if rate is None else Allowance(rate)
         ),
@@ -138,7 +139,6 @@ def opened(
     for each in served:
         each.add(each.servicer, server)
     names = tuple(each.descriptor.full_name for each in served)
-    health = health or Health()
     health_pb2_grpc.add_HealthServicer_to_server(Answering(frozenset(("", *names)), health), server)
     if dev:
         reflection.enable_server_reflection((*names, _HEALTH, reflection.SERVICE_NAME), server)
@@ -147,7 +147,7 @@ def opened(
     return Server(f"{listen.rpartition(':')[0]}:{port}", health, server, ready, workers)
 
 
-def _bound(server: grpc.Server, listen: str, credential: Credential, *, shared: bool) -> int:
+def _bound(server: grpc.Server, listen: str, credential: Proving, *, shared: bool) -> int:
     secured = grpc.dynamic_ssl_server_credentials(*_rotating(credential), require_client_authentication=True)
     host, _, port = listen.rpartition(":")
     try:
@@ -164,25 +164,26 @@ def _probe(host: str, port: int) -> None:
     socket.create_server((host, port), family=family).close()
 
 
-def _rotating(credential: Credential) -> tuple[Any, Callable[[], Any]]:
-    """Return the certificate to begin with, and what gives the new one once the files have changed."""
-    lock, seen = threading.Lock(), credential.stamp() if credential.certificate.exists() else ()
-
-    def configured() -> Any:
-        certificate, key, authority = credential.read()
-        return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=authority)
+def _rotating(credential: Proving) -> tuple[Any, Callable[[], Any]]:
+    """Return the certificate to begin with, and what gives the new one before a handshake if there is one."""
+    lock, shown = threading.Lock(), credential.read()
 
     def fetch() -> Any:
-        nonlocal seen
+        nonlocal shown
         with lock:
             try:
-                stamp = credential.stamp()
-                if stamp == seen:
-                    return None
-                fresh = configured()
-            except (OSError, StartRefused, ValueError):
-                return None  # half replaced; the old one goes on until the next handshake
-            seen = stamp
-            return fresh
+                proof = credential.read()
+            except StartRefused:
+                return None
+            if proof == shown:
+                return None
+            shown = proof
+            return _configured(proof)
 
-    return configured(), fetch
+    return _configured(shown), fetch
+
+
+def _configured(proof: Proof) -> Any:
+    return grpc.ssl_server_certificate_configuration(
+        [(proof.key, proof.certificate)], root_certificates=proof.authority
+    )

@@ -16,6 +16,7 @@ from capsule_services.runtime.faults import StartRefused
 
 __all__ = ["Settings", "environment", "settings_from"]
 
+_NUMBER: Final = re.compile(r"[0-9]{1,9}")
 _SECONDS: Final = re.compile(r"[0-9]{1,4}(\.[0-9]{1,3})?")
 _ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})")
 
@@ -38,19 +39,21 @@ def _path(text: str | None) -> Path | None:
 
 
 def _number(text: str | None) -> int | None:
-    if text is None or (text.isascii() and text.isdigit()):
-        return int(text) if text else None
+    if not text:
+        return None
+    if _NUMBER.fullmatch(text):
+        return int(text)
     raise StartRefused("CAPSULE_PARENT and CAPSULE_METRICS must be whole numbers")
 
 
 def _count(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text):
+    if _NUMBER.fullmatch(text) and int(text):
         return int(text)
     raise StartRefused("CAPSULE_RATE and CAPSULE_BURST must be whole numbers of calls, at least 1")
 
 
 def _workers(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text):
+    if _NUMBER.fullmatch(text) and int(text):
         return int(text)
     raise StartRefused("CAPSULE_WORKERS must be a whole number of processes, at least 1")
 
@@ -74,6 +77,15 @@ class Settings:
         None,
         converter=_path,
         help="file with the URL of the PostgreSQL database; without it SQLite files in the folder",
+    )
+    keystore: str | None = environ.var(
+        None, help="https://HOST:PORT/MOUNT of an OpenBao or Vault that keeps the page keys; without it a file"
+    )
+    keystore_token: Path | None = environ.var(
+        None, converter=_path, help="file with the token for it, or in two lines role and secret of an AppRole"
+    )
+    keystore_authority: Path | None = environ.var(
+        None, converter=_path, help="certificate that it is checked with, PEM; without it the system's"
     )
     listen: str = environ.var("127.0.0.1:0", converter=_address, help="HOST:PORT to listen at; port 0 is any free one")
     dev: bool = environ.bool_var(default=False, help="reflection, and a clock that can be put ahead")
@@ -105,14 +117,17 @@ def settings_from(variables: Mapping[str, str]) -> Settings:
     """Read the settings from environment *variables*.
 
     Raises:
-        StartRefused: one is missing or malformed.
+        StartRefused: one is missing or malformed, or does not go with another.
     """
     try:
-        return environ.to_config(Settings, dict(variables))
+        settings: Settings = environ.to_config(Settings, dict(variables))
     except MissingEnvValueError as error:
         raise StartRefused(f"set {', '.join(map(str, error.args))}: the service cannot start without") from None
     except ConfigError:
         raise StartRefused("the settings cannot be read; see the reference of the CAPSULE_ variables") from None
+    if settings.workers > 1 and settings.database is None:
+        raise StartRefused("CAPSULE_WORKERS above 1 needs PostgreSQL: run capsule db init, and set CAPSULE_DATABASE")
+    return settings
 
 
 def environment(credential: Credential, **values: str | float | bool | Path) -> dict[str, str]:

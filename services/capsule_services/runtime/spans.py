@@ -23,6 +23,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from capsule_services.release import release
+from capsule_services.runtime.policy import CONSTANT
 
 __all__ = ["Spans", "exported", "made_provider", "spanning"]
 
@@ -80,8 +81,8 @@ class _Answering(grpc.ServerInterceptor):
 
     def intercept_service(self, continuation: Callable[[Any], Any], handler_call_details: Any) -> Any:
         handler = continuation(handler_call_details)
-        if handler is None:
-            return None  # nobody answers this, and its name may be anything
+        if handler is None or handler_call_details.method in CONSTANT:
+            return handler  # if it is None nobody answers this, and its name may be anything
         kind = ("stream" if handler.request_streaming else "unary", "stream" if handler.response_streaming else "unary")
         traced = self._stream if handler.response_streaming else self._unary
         make = getattr(grpc, "_".join((*kind, "rpc_method_handler")))
@@ -141,6 +142,8 @@ class _Calling(
         return self._call(continuation, client_call_details, request_iterator)
 
     def _call(self, continuation: Any, details: Any, request: Any) -> Any:
+        if details.method in CONSTANT:
+            return continuation(details, request)
         span = _begun(self.tracer, details.method, SpanKind.CLIENT, None)
         carrier: dict[str, str] = {}
         _LINK.inject(carrier, context=set_span_in_context(span))

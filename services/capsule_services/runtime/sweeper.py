@@ -49,7 +49,8 @@ class Sweeper:
     def _sweep(self) -> None:
         now = self._holding.now()
         self._holding.repository.store.forget(now)
-        for tenant in self._holding.repository.store.due(now):
+        store = self._holding.repository.store
+        for tenant in dict.fromkeys((*store.due(now), *(owner for owner, _ in store.released()))):
             try:
                 if self._holding.holder.sweep(tenant, now=now).subjects:
                     self._swept()

@@ -14,20 +14,25 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet, OKPKey
 from joserfc.jws import extract_compact
 
-from capsule_core.errors import InvalidField, Unauthenticated
+from capsule_core.errors import CapsuleError, InvalidField, Unauthenticated, Unavailable
 from capsule_core.names import tenant_id
 from capsule_core.roles import Authority, Role
 from capsule_services.runtime.callers import UserCaller
 
-__all__ = ["KeyRing", "Verified", "made_key", "published", "sign_token", "verify_token"]
+__all__ = ["BELIEVED", "LEEWAY", "KeyRing", "Verified", "made_key", "published", "sign_token", "verify_token"]
 
 _ALGORITHMS: Final = ["Ed25519"]
 _ISSUER: Final = "identity.capsule"
 _AUDIENCE: Final = "capsule"
-_LEEWAY: Final = timedelta(seconds=5)
 _LONGEST: Final = 8192
-_REFRESH: Final = timedelta(seconds=5)
+_PAUSE: Final = timedelta(milliseconds=200)
 _MOST_REMEMBERED: Final = 1024
+
+LEEWAY: Final = timedelta(seconds=5)
+"""How far clocks may differ: so much longer a token works."""
+
+BELIEVED: Final = timedelta(seconds=30)
+"""How long keys are believed that the identity service does not confirm."""
 
 
 @attrs.frozen
@@ -76,7 +81,7 @@ def verify_token(token: str, keys: KeySet, *, now: datetime) -> Verified:
             raise Unauthenticated
         decoded = jwt.decode(token, keys, algorithms=_ALGORITHMS)
         _registry(now).validate(decoded.claims)
-        return Verified(_caller(decoded.claims), datetime.fromtimestamp(decoded.claims["exp"], UTC) + _LEEWAY)
+        return Verified(_caller(decoded.claims), datetime.fromtimestamp(decoded.claims["exp"], UTC) + LEEWAY)
     except (JoseError, InvalidField, ValueError, TypeError, KeyError, OverflowError):
         raise Unauthenticated from None
 
@@ -84,7 +89,7 @@ def verify_token(token: str, keys: KeySet, *, now: datetime) -> Verified:
 def _registry(now: datetime) -> jwt.JWTClaimsRegistry:
     return jwt.JWTClaimsRegistry(
         now=int(now.timestamp()),
-        leeway=int(_LEEWAY.total_seconds()),
+        leeway=int(LEEWAY.total_seconds()),
         iss={"essential": True, "value": _ISSUER},
         aud={"essential": True, "value": _AUDIENCE},
         iat={"essential": True},
@@ -99,49 +104,118 @@ def _caller(claims: dict[str, Any]) -> UserCaller:
     )
 
 
-@attrs.define
-class KeyRing:
-    """The public keys tokens are checked with: fetched when first needed, and when a token names a key not known yet.
+@attrs.frozen
+class _Known:
+    """Keys as they were published, and the tokens that were found good by them: who takes the keys out, takes both."""
 
-    *fetch* gets the key set from the identity service, *now* is the wall clock. However many tokens name unknown keys,
-    the service is asked once in five seconds. A token found good is remembered until it expires or keys change.
+    published: bytes
+    keys: KeySet
+    good: dict[str, Verified] = attrs.field(factory=dict, repr=False)
+
+
+@attrs.define(eq=False)
+class KeyRing:
+    """The public keys tokens are checked with, as the identity service published them not long ago.
+
+    *fetch* gets the key set from it, *now* is the wall clock. Whoever has a key ring refreshes it several times a
+    second, so that a key that is withdrawn is not believed much longer; keys that nobody confirmed for so long as
+    *believed* says are not believed at all. A token with a key that is not known makes it ask at once, and however many
+    there are, five times a second at most.
     """
 
     fetch: Callable[[], bytes]
     now: Callable[[], datetime]
-    _keys: KeySet | None = attrs.field(default=None, init=False)
+    believed: timedelta = BELIEVED
+    _begun: datetime = attrs.field(init=False)
+    _known: _Known | None = attrs.field(default=None, init=False, repr=False)
+    _wanted: datetime | None = attrs.field(default=None, init=False)
     _asked: datetime | None = attrs.field(default=None, init=False)
-    _good: dict[str, Verified] = attrs.field(factory=dict, init=False, repr=False)
+    _confirmed: datetime | None = attrs.field(default=None, init=False)
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._begun = self.now()
 
     def verify(self, token: str) -> UserCaller:
         """Read who *token* says is calling.
 
         Raises:
             Unauthenticated: it is not valid.
-            Unavailable: the keys could not be fetched.
+            Unavailable: nobody can tell, for the keys could not be fetched.
         """
-        now, known = self.now(), self._good.get(token)
-        if known is None or now >= known.until:
-            known = verify_token(token, self._including(_key_named(token)), now=now)
-            if len(self._good) >= _MOST_REMEMBERED:
-                self._good.clear()
-            self._good[token] = known
-        return known.caller
+        now, known = self.now(), self._known
+        if known is None or not self.is_confirmed(now):
+            known = self._including(_key_named(token), now)
+        found = known.good.get(token)
+        if found is None or now >= found.until:
+            known = self._including(_key_named(token), now)
+            found = verify_token(token, known.keys, now=now)
+            if len(known.good) >= _MOST_REMEMBERED:
+                known.good.clear()
+            known.good[token] = found
+        return found.caller
 
-    def _including(self, kid: str) -> KeySet:
-        keys = self._keys
-        if keys is not None and _holds(keys, kid):
-            return keys
+    def standing(self, token: str) -> Callable[[], None]:
+        """Return what tells again and again whether the key of a *token* that was good is believed yet.
+
+        It raises Unauthenticated once it is not, and Unavailable while nobody can tell.
+        """
+        kid = _key_named(token)
+
+        def stand() -> None:
+            if not _holds(self._including(kid, self.now()).keys, kid):
+                raise Unauthenticated
+
+        return stand
+
+    def is_confirmed(self, now: datetime) -> bool:
+        """Tell whether the keys may be believed."""
+        return self._confirmed is not None and abs(now - self._confirmed) < self.believed
+
+    def age(self) -> float:
+        """Return how many seconds ago the keys were confirmed, or asked for the first time if they never were."""
+        return abs(self.now() - (self._confirmed or self._begun)).total_seconds()
+
+    def refresh(self) -> None:
+        """Ask which keys are published now; what is not among them is believed no more.
+
+        Raises:
+            Unavailable: nobody answered.
+        """
         with self._lock:
-            if self._keys is None or (not _holds(self._keys, kid) and self._may_ask()):
-                self._asked = self.now()
-                self._keys = KeySet.import_key_set(json.loads(self.fetch()))
-                self._good.clear()
-            return self._keys
+            self._ask(self.now())
 
-    def _may_ask(self) -> bool:
-        return self._asked is None or abs(self.now() - self._asked) >= _REFRESH
+    def _including(self, kid: str, now: datetime) -> _Known:
+        known = self._with(kid, now)
+        if known is not None:
+            return known
+        with self._lock:
+            if self._with(kid, now) is None and self._may_ask(now):
+                self._wanted = now
+                self._ask(now)
+            known = self._known
+            # Whether a key that is not known was published since, nobody can tell while nobody answers.
+            is_told = self._confirmed == self._asked or self._with(kid, now) is not None
+            if known is None or not self.is_confirmed(now) or not is_told:
+                raise Unavailable
+            return known
+
+    def _with(self, kid: str, now: datetime) -> _Known | None:
+        known = self._known
+        return known if known is not None and self.is_confirmed(now) and _holds(known.keys, kid) else None
+
+    def _may_ask(self, now: datetime) -> bool:
+        return self._wanted is None or abs(now - self._wanted) >= _PAUSE
+
+    def _ask(self, now: datetime) -> None:
+        self._asked = now
+        try:
+            published = self.fetch()
+            if self._known is None or published != self._known.published:
+                self._known = _Known(published, KeySet.import_key_set(json.loads(published)))
+        except (CapsuleError, JoseError, ValueError, KeyError, TypeError):
+            raise Unavailable from None
+        self._confirmed = now
 
 
 def _key_named(token: str) -> str:

@@ -36,7 +36,7 @@ SERVICES: Final = "callers/services"
 """Whoever calls what is for services."""
 
 OPERATIONS: Final = "callers/operations"
-"""Whoever asks for the health."""
+"""Whoever asks for the health, or what services ask each other all the time."""
 
 _PARTS: Final = {NEWCOMERS: 4, ANYONE: 4, SERVICES: 4, OPERATIONS: 8}
 _HALF: Final = 2

@@ -4,7 +4,9 @@ Tags share one cell, a line each. What has no column of its own, because there a
 the cell ``more`` as JSON, so nothing is left out. Photos and history are not in a table; JSON has them.
 
 A spreadsheet takes a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line end for a formula: such a cell
-is written with an apostrophe in front, which :func:`read` takes away again.
+is written with an apostrophe in front, which :func:`read` takes away again. So is one of these signs that stands after
+a semicolon, a tab or a line end: where those part cells, as in most of Europe, it is what a cell begins with (OWASP,
+CSV Injection).
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ __all__ = ["Widths", "read", "write"]
 
 _BLOCK: Final = 64 * 2**10
 _MARK: Final = "\ufeff"
-_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
-_ESCAPED = re.compile(r"'+[=+\-@\t\r\n＝＋－＠]")
+_FORMULA = re.compile(r"""\A(?='*[=+\-@\t\r\n＝＋－＠])|(?<=[;\t\r\n])(?=['"]*[=+\-@＝＋－＠])""")
+_ESCAPED = re.compile(r"""\A'(?='*[=+\-@\t\r\n＝＋－＠])|(?<=[;\t\r\n])'(?=['"]*[=+\-@＝＋－＠])""")
 _RISKY: Final = frozenset("'=+-@\t\r\n＝＋－＠")
 _MODELS: Final = {"person": Person, "organisation": Organisation}
 _ITEMS: Final = {"email": Email, "phone": Phone, "address": PostalAddress, "website": Website, "custom": CustomField}
@@ -130,7 +132,7 @@ def _cells(record: Mapping[str, Any], layout: _Layout) -> list[str]:
         elif beyond := _fill(row, layout.slots[name], held):
             more[name] = beyond
     if more:
-        row[place["more"]] = json.dumps(more, ensure_ascii=False, sort_keys=True)
+        row[place["more"]] = _harmless(json.dumps(more, ensure_ascii=False, sort_keys=True))
     return row
 
 
@@ -143,7 +145,9 @@ def _fill(row: list[str], slots: Sequence[Mapping[str, int]], items: Sequence[Ma
 
 
 def _harmless(cell: str) -> str:
-    return "'" + cell if cell[0] in _RISKY and _FORMULA.match(cell) else cell
+    if cell[0] in _RISKY or ";" in cell or "\n" in cell or "\t" in cell or "\r" in cell:
+        return _FORMULA.sub("'", cell)
+    return cell
 
 
 def _check_header(header: Sequence[str]) -> None:
@@ -219,4 +223,4 @@ def _moment(name: str, held: dict[str, str]) -> datetime | None:
 
 
 def _original(cell: str) -> str:
-    return cell[1:] if cell[0] == "'" and _ESCAPED.match(cell) else cell
+    return _ESCAPED.sub("", cell) if "'" in cell else cell

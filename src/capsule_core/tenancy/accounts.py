@@ -91,7 +91,7 @@ class PaymentMethod:
 
 
 _Name: TypeAlias = Annotated[str, Personal(Category.IDENTITY, purpose=PURPOSE)]
-_Address: TypeAlias = Annotated[str, Personal(Category.CONTACT, purpose=PURPOSE)]
+_Address: TypeAlias = Annotated[str, Personal(Category.CONTACT, purpose=PURPOSE, search=Exact(Form.EMAIL))]
 _Claimed: TypeAlias = Annotated[str, Personal(Category.CONTACT, purpose=PURPOSE, search=Exact(Form.EMAIL, unique=True))]
 _Payment: TypeAlias = Annotated[PaymentMethod | None, Personal(Category.FINANCIAL, purpose="being paid")]
 _Hash: TypeAlias = Annotated[str, Personal(Category.CREDENTIAL, purpose="signing in", provided=False)]

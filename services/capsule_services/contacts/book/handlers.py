@@ -9,7 +9,7 @@ import attrs
 from capsule_core.answers import Request
 from capsule_core.contacts import Contact, Person, Photo
 from capsule_core.errors import AlreadyLive, InvalidField, ResourceMissing
-from capsule_core.identifiers import canonical
+from capsule_core.identifiers import canonical, words
 from capsule_core.index import query_token
 from capsule_core.kept import Kept, Listing
 from capsule_core.names import RecordId
@@ -74,7 +74,12 @@ def get(holding: Holding, call: Call, contact: str) -> tuple[Kept[Contact], bool
 
 
 def list_contacts(holding: Holding, call: Call, filters: Filters, *, show_deleted: bool, window: Window) -> Listing:
-    """List the contacts that fit all filters, newest first."""
+    """List the contacts that fit all filters, newest first.
+
+    Raises:
+        InvalidField: a filter is nothing that could be looked for.
+    """
+    _check(filters)
     keys = holding.vault.tenant(call.within())
     asked = (("owner", filters.owner), ("tags", filters.tag))
     where = Where(
@@ -183,6 +188,13 @@ def with_photo(holding: Holding, call: Call, contacts: Sequence[Kept[Contact]]) 
 def _shown(holding: Holding, call: Call, listing: Listing) -> Listing:
     holding.shown(call, listing.records)
     return listing
+
+
+def _check(filters: Filters) -> None:
+    if filters.tag and not canonical(Form.TEXT, filters.tag):
+        raise InvalidField("tag", "is not one that could be looked for")
+    if filters.organisation and not words(filters.organisation):
+        raise InvalidField("organisation", "holds no letter or digit to look for")
 
 
 def _works_for(contact: Contact, organisation: str) -> bool:

@@ -67,7 +67,8 @@ class BookServicer:
             merged = updated(contact_to(kept), request.contact, request.update_mask, field="contact")
             return changed_from(merged, kept.content)
 
-        contact, tag = parsed_contact(request.contact.name, field="contact.name"), parsed_etag(request.contact.etag)
+        contact = parsed_contact(request.contact.name, field="contact.name")
+        tag = parsed_etag(request.contact.etag, field="contact.etag")
         known = self.holding.recognised(call, request)
         return self._answer(call, handlers.update(self.holding, call, contact, change, etag=tag, request=known))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 
-from capsule_core import answers
+from capsule_core import answers, story
 from capsule_core.answers import Request
 from capsule_core.errors import (
     ConfirmationRequired,
@@ -27,9 +27,19 @@ GROUND = "purge"
 
 
 def purge(
-    holding: Holding, call: Call, contact: str, *, confirm: bool, etag: Etag | None, request: Request | None
+    holding: Holding,
+    call: Call,
+    contact: str,
+    *,
+    confirm: bool,
+    suppress: bool = False,
+    etag: Etag | None,
+    request: Request | None,
 ) -> Receipt:
     """Destroy a trashed contact and all there is of them; the same request id gives the same receipt again.
+
+    *suppress* says that the person asked for it: then they do not come back. A tenant that destroys what it has, for
+    reasons of its own, may meet the person again.
 
     Raises:
         ConfirmationRequired: *confirm* was not set.
@@ -38,7 +48,7 @@ def purge(
     """
     repository = holding.repository
     if request and (before := answers.recall(repository.store, repository.vault, call.within(), request)):
-        return Receipt.from_json(before)
+        return Receipt.decode(before)
     erasure = _erasure_id(holding, call, request)
     done = holding.eraser.receipt(call.within(), erasure, now=holding.now())
     if done is not None:
@@ -51,13 +61,15 @@ def purge(
         tenant=call.within(),
         id=erasure,
         subjects=(SubjectKey(contact),),
-        ground=GROUND,
+        ground=story.REQUEST if suppress else GROUND,
         by=call.actor,
         requested=holding.now(),
+        suppresses=suppress,
     )
     receipt = holding.eraser.erase(wanted, now=holding.now(), expects=expects)
+    call.last_look.forget()  # a receipt speaks of nobody
     if request:
-        repository.store.keep(answers.seal(receipt.to_json(), repository.vault, call.within(), request))
+        repository.store.keep(answers.seal(receipt.document, repository.vault, call.within(), request))
     return receipt
 
 

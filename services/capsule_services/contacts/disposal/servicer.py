@@ -29,7 +29,9 @@ class DisposalServicer:
             handlers.check_purge(self.holding, call, contact, confirm=request.confirm, etag=tag)
             return pb.PurgeContactResponse()
         known = self.holding.recognised(call, request)
-        receipt = handlers.purge(self.holding, call, contact, confirm=request.confirm, etag=tag, request=known)
+        receipt = handlers.purge(
+            self.holding, call, contact, confirm=request.confirm, suppress=request.suppress, etag=tag, request=known
+        )
         self.reporter.wake()
         erasure = f"tenants/{call.within()}/erasures/{receipt.statement.erasure}"
-        return pb.PurgeContactResponse(receipt=receipt.to_json(), erasure=erasure)
+        return pb.PurgeContactResponse(receipt=receipt.document, erasure=erasure)

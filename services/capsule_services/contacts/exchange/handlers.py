@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 
 from capsule_core.codec import decode_plains
-from capsule_core.errors import CapsuleError, InvalidField, SubjectErased, VersionMismatch
+from capsule_core.errors import CapsuleError, IdentifierSuppressed, InvalidField, SubjectErased, VersionMismatch
 from capsule_core.export import Exported, Record, Refused, Row, html, plain_record, refused
 from capsule_core.intake import refuse_cards
 from capsule_core.kept import Kept
@@ -81,6 +81,7 @@ def parts(holding: Holding, call: Call, beside: Sequence[str], window: Window) -
     """Open every living contact and what hangs on it of the kinds *beside*: logged ahead, given part by part."""
     where, ahead, after = Where(tenant=call.within(), kinds=KINDS), window.limit, window.after
     while True:
+        call.last_look.forget()  # what was opened before this has left
         page = holding.repository.page(where, use=call.use, limit=ahead, after=after)
         found = list(zip(page.records, page.contents, strict=True))
         contacts, belongings = _with_belongings(holding, call, found, beside)
@@ -108,11 +109,13 @@ def _take(holding: Holding, call: Call, rows: list[Row], report: Report) -> None
     """Keep the rows that are new; others are here already, or belong to somebody erased."""
     while rows:
         fresh = _fresh(holding, call, rows, report)
+        fresh = _not_suppressed(holding, call, fresh, rows, report)
         drafts = [draft for row in fresh for draft in _drafts(row)]
         try:
             if drafts:
                 holding.repository.add(drafts, act=holding.act(call))
-        except (SubjectErased, VersionMismatch):
+                call.last_look.forget()  # the report is about rows, not about people
+        except (SubjectErased, IdentifierSuppressed, VersionMismatch):
             continue  # erased, or kept by another sending of the same, since we looked: look again
         report.created += len(fresh)
         return
@@ -145,6 +148,20 @@ def _fresh(holding: Holding, call: Call, rows: list[Row], report: Report) -> lis
         else:
             report.already_applied += 1
     return fresh
+
+
+def _not_suppressed(holding: Holding, call: Call, fresh: list[Row], rows: list[Row], report: Report) -> list[Row]:
+    """Return the rows of whom nobody was erased at their own request; the others are on the report."""
+    repository, contacts = holding.repository, [row.contact for row in fresh]
+    fields = repository.identifiers.suppressed(repository.store, call.within(), contacts)
+    staying: list[Row] = []
+    for row, field in zip(fresh, fields, strict=True):
+        if field is None:
+            staying.append(row)
+        else:
+            rows.remove(row)
+            report.refuse(refused(row.number, IdentifierSuppressed(field)))
+    return staying
 
 
 def _drafts(row: Row) -> Iterator[Draft]:

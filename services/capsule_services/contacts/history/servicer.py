@@ -52,7 +52,7 @@ class HistoryServicer:
             fresh, held = entry_from(merged, now=self.holding.now()), kept.content
             return attrs.evolve(fresh, id=held.id, contact=held.contact, author=held.author)
 
-        tag, known = parsed_etag(request.entry.etag), self.holding.recognised(call, request)
+        tag, known = parsed_etag(request.entry.etag, field="entry.etag"), self.holding.recognised(call, request)
         return entry_to(handlers.update(self.holding, call, contact, entry, change, etag=tag, request=known))
 
     def DeleteEntry(self, request: pb.DeleteEntryRequest, context: grpc.ServicerContext) -> pb.Entry:

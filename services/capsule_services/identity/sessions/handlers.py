@@ -30,7 +30,7 @@ from capsule_core.tenancy import (
     written,
 )
 from capsule_core.uses import Use
-from capsule_services.identity.issuer import LIFETIME, Issuer
+from capsule_services.identity.issuer import Issuer
 from capsule_services.identity.passwords import Passwords
 from capsule_services.identity.presence import (
     NOBODY,
@@ -41,6 +41,7 @@ from capsule_services.identity.presence import (
     settled,
     user_with,
 )
+from capsule_services.identity.signing import LIFETIME
 from capsule_services.runtime.callers import Anonymous, UserCaller
 from capsule_services.runtime.calls import Call
 from capsule_services.runtime.holding import Holding

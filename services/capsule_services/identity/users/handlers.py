@@ -134,6 +134,7 @@ def remove(holding: Holding, call: Call, user: str, *, etag: Etag | None, reques
             raise RequestReused
         return
     ended = settled(lambda: _ended(holding, call, user, etag))
+    call.last_look.forget()  # the answer has their id, and nothing else
     try:
         holding.eraser.erase(erasure, now=holding.now())
     except SubjectHeld:

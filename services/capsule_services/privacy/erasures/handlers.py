@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from capsule_core import answers, cases, story
+from capsule_core.anchors import prove
 from capsule_core.cases import Case
 from capsule_core.checkpoints import Signer
 from capsule_core.errors import CapsuleError, InvalidField, ResourceMissing
 from capsule_core.holder import Holder
 from capsule_core.kept import Kept, Listing
 from capsule_core.names import RecordId, SubjectKey, TenantId
-from capsule_core.receipts import Receipt, issue
+from capsule_core.receipts import Receipt
 from capsule_core.records import Where
 from capsule_core.repository import Draft
 from capsule_core.story import Erasure
@@ -20,9 +21,7 @@ from capsule_services.runtime.calls import Call
 from capsule_services.runtime.holding import Holding
 from capsule_services.runtime.paging import Window
 
-__all__ = ["GROUND", "get", "list_erasures", "receipt", "report"]
-
-GROUND = "request"
+__all__ = ["get", "list_erasures", "receipt", "report"]
 
 
 def report(holding: Holding, call: Call, told: Receipt, holders: Mapping[str, Holder], signer: Signer) -> Kept[Case]:
@@ -58,13 +57,17 @@ def list_erasures(holding: Holding, call: Call, window: Window) -> Listing:
     return listing
 
 
-def receipt(holding: Holding, call: Call, erasure: str) -> Receipt:
-    """Return the receipt of an erasure that is done everywhere.
+def receipt(holding: Holding, call: Call, erasure: str, signer: Signer) -> Receipt:
+    """Return the receipt of an erasure that is done everywhere, made now if nobody came to it yet.
 
     Raises:
         ResourceMissing: there is none; the erasure is unknown, or a holder has not confirmed.
     """
-    found = holding.eraser.receipt(call.within(), erasure, now=holding.now())
+    tenant = call.within()
+    kept = _case(holding, tenant, erasure)
+    if kept is not None and kept.content.closed_at:
+        _prove(holding, tenant, kept.content, signer)
+    found = holding.eraser.receipt(tenant, erasure, now=holding.now())
     if found is None:
         raise ResourceMissing("receipt")
     holding.searched(call, [SubjectKey(cases.ABOUT)])
@@ -85,14 +88,16 @@ def _lead(holding: Holding, call: Call, kept: Kept[Case], holders: Mapping[str, 
 
 
 def _erase_at(holding: Holding, call: Call, case: Case, name: str, holder: Holder) -> Case:
-    now = holding.now()
+    now, told = holding.now(), cases.reported(case)
     wanted = Erasure(
         tenant=call.within(),
         id=case.id,
         subjects=tuple(map(SubjectKey, case.subjects)),
-        ground=GROUND,
+        ground=told.ground,
+        policy=told.policy,
         by=call.actor,
         requested=now,
+        suppresses=told.ground == story.REQUEST,
     )
     try:
         done = holder.erase(wanted, now=now)
@@ -104,10 +109,10 @@ def _erase_at(holding: Holding, call: Call, case: Case, name: str, holder: Holde
 
 
 def _still_found(tenant: TenantId, case: Case, holders: Mapping[str, Holder]) -> bool:
-    """Look again, at every holder: what cannot be asked counts as found."""
+    """Look again, at every holder, for more than receipts say is kept: what cannot be asked counts as found."""
     subjects = tuple(map(SubjectKey, case.subjects))
     try:
-        return any(next(iter(holder.collect(tenant, subjects)), None) is not None for holder in holders.values())
+        return any(not record.kept for holder in holders.values() for record in holder.collect(tenant, subjects))
     except CapsuleError:
         return True
 
@@ -129,7 +134,6 @@ def _prove(holding: Holding, tenant: TenantId, case: Case, signer: Signer) -> No
         for index, data, leaf in story.backwards(holding.ledger, tenant, case.id)
         if leaf.detail.get("statement") == statement.digest()
     )
-    proof = issue(statement, leaf=leaf, frontier=holding.ledger.at(index + 1), origin=holding.service, signer=signer)
-    holding.ledger.keep(proof.checkpoint)
+    proof = prove(statement, holding.ledger, leaf=leaf, index=index, signer=signer)
     wanted = story.receipt_request(case.id, now=holding.now())
-    holding.repository.store.keep(answers.seal(proof.to_json(), holding.vault, tenant, wanted))
+    holding.repository.store.keep(answers.seal(proof.document, holding.vault, tenant, wanted))

@@ -32,7 +32,7 @@ class ErasuresServicer:
     signer: Signer
 
     def ReportErasure(self, request: pb.ReportErasureRequest, context: grpc.ServicerContext) -> pb.Erasure:
-        told = Receipt.from_json(request.receipt)
+        told = Receipt.decode(request.receipt)
         if (parsed_erasure(request.name), *request.subjects) != reported(told):
             raise InvalidField("receipt", "is not of the erasure and the subjects that are reported")
         verify(told, self.key_of(told.statement.service))
@@ -49,5 +49,5 @@ class ErasuresServicer:
 
     def GetReceipt(self, request: pb.GetReceiptRequest, context: grpc.ServicerContext) -> pb.Receipt:
         call, erasure = current_call(), parsed_erasure(request.name)
-        found = handlers.receipt(self.holding, call, erasure)
-        return pb.Receipt(name=f"{erasure_name(call.within(), erasure)}/receipt", document=found.to_json())
+        found = handlers.receipt(self.holding, call, erasure, self.signer)
+        return pb.Receipt(name=f"{erasure_name(call.within(), erasure)}/receipt", document=found.document)

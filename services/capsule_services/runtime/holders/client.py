@@ -41,7 +41,8 @@ class RemoteHolder:
     def public_key(self) -> str:
         """Return the key that its receipts are checked with, as the text of a C2SP vkey."""
         with telling():
-            return self._stub().About(pb.AboutRequest()).signing_key.decode()
+            key = self._stub().About(pb.AboutRequest()).signing_key
+        return key.decode("utf-8", "replace")  # what is no text is no key either
 
     def locate(self, tenant: TenantId, identifiers: Sequence[Identifier]) -> Sequence[Match]:
         """Find whom the identifiers name."""
@@ -83,7 +84,8 @@ class RemoteHolder:
     def erase(self, erasure: Erasure, *, now: datetime) -> Done:
         """Erase the subjects that are known."""
         name = f"tenants/{erasure.tenant}/erasures/{erasure.id}"
-        request = pb.EraseRequest(erasure=name, subjects=self._names(erasure.tenant, erasure.subjects))
+        subjects = self._names(erasure.tenant, erasure.subjects)
+        request = pb.EraseRequest(erasure=name, subjects=subjects, suppress=erasure.suppresses)
         with telling():
             done = convert.done_from(self._stub().Erase(request))
         if done.receipt is not None:

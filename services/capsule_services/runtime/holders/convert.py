@@ -14,7 +14,8 @@ from capsule_core.errors import InvalidField
 from capsule_core.holder import About, Collected, Done, Identifier, Match, Order
 from capsule_core.names import RecordId, SubjectKey, TenantId
 from capsule_core.personal import Form
-from capsule_core.receipts import Outcome, Receipt
+from capsule_core.receipts import Receipt
+from capsule_core.statements import Outcome
 from capsule_services.runtime.packing import packed
 
 __all__ = [
@@ -108,6 +109,8 @@ def order_from(value: int) -> Order:
     """
     if value == pb.ORDER_UNSPECIFIED:
         raise InvalidField("order", "is required")
+    if value not in pb.Order.values():
+        raise InvalidField("order", "is not one of the values this field can have")
     return Order(pb.Order.Name(pb.Order.ValueType(value)).lower())
 
 
@@ -169,6 +172,7 @@ def collected_to(tenant: TenantId, collected: Collected) -> pb.CollectResponse.R
         media_type=collected.media_type,
         content=collected.content,
         provided=collected.provided,
+        kept=collected.kept,
     )
 
 
@@ -195,20 +199,24 @@ def collected_from(messages: Iterable[pb.CollectResponse]) -> Iterable[Collected
                 media_type=record.media_type,
                 content=record.content,
                 provided=record.provided,
+                kept=record.kept,
             )
 
 
 def done_to(done: Done) -> pb.EraseResponse:
     """Write how an erasure ended."""
     outcome = next(value for value, meant in _OUTCOMES.items() if meant is done.outcome)
-    return pb.EraseResponse(outcome=outcome, receipt=b"" if done.receipt is None else done.receipt.to_json())
+    return pb.EraseResponse(outcome=outcome, receipt=b"" if done.receipt is None else done.receipt.document)
 
 
 def done_from(message: pb.EraseResponse) -> Done:
     """Read how an erasure ended.
 
     Raises:
+        InvalidField: nothing is said of how it ended.
         ReceiptInvalid: the receipt that came along is none.
     """
-    receipt = Receipt.from_json(message.receipt) if message.receipt else None
+    if message.outcome not in _OUTCOMES:
+        raise InvalidField("outcome", "is not one of the values this field can have")
+    receipt = Receipt.decode(message.receipt) if message.receipt else None
     return Done(_OUTCOMES[message.outcome], receipt)

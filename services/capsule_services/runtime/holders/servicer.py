@@ -10,6 +10,7 @@ import grpc
 
 from capsule_api.holder.v1 import holder_pb2 as pb
 from capsule_api.holder.v1 import holder_pb2_grpc
+from capsule_core import story
 from capsule_core.checkpoints import Signer
 from capsule_core.story import Erasure
 from capsule_services.runtime.calls import current_call
@@ -20,7 +21,7 @@ from capsule_services.runtime.paging import Paging
 
 __all__ = ["HolderServicer"]
 
-_GROUND: Final = "request"
+_GROUND: Final = "erased_elsewhere"
 
 
 @attrs.define(slots=False)
@@ -50,6 +51,7 @@ class HolderServicer(holder_pb2_grpc.HolderServiceServicer):
         for records, after in self.holding.holder.pages(tenant, subjects, after=going_on):
             token = self.paging.token(call, request, after)
             yield from convert.collections_to(tenant, records, together=together, token=token)
+            call.last_look.forget()
 
     def Apply(self, request: pb.ApplyRequest, context: grpc.ServicerContext) -> pb.ApplyResponse:
         call, tenant = current_call(), current_call().within()
@@ -69,9 +71,11 @@ class HolderServicer(holder_pb2_grpc.HolderServiceServicer):
             tenant=tenant,
             id=erasure,
             subjects=tuple(subjects),
-            ground=_GROUND,
+            ground=story.REQUEST if request.suppress else _GROUND,
             by=current_call().actor,
             requested=now,
+            parts=True,
+            suppresses=request.suppress,
         )
         return convert.done_to(self.holding.holder.erase(wanted, now=now))
 

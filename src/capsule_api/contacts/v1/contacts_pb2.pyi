@@ -168,6 +168,32 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         {"reason": "STREAMS_EXCEEDED", "domain": "contacts.capsule", "metadata": {"limit": "4"}}
     """
+    IDENTIFIER_SUPPRESSED: _ErrorReason.ValueType  # 28
+    """IDENTIFIER_SUPPRESSED means that a field is what somebody was known by who was erased at their own request; the path
+    is within the record.
+
+        {"reason": "IDENTIFIER_SUPPRESSED", "domain": "contacts.capsule", "metadata": {"field": "emails[0].address"}}
+    """
+    TENANT_CLOSED: _ErrorReason.ValueType  # 29
+    """TENANT_CLOSED means that the account was closed and its keys destroyed; nothing can be read or kept in it any more.
+
+        {"reason": "TENANT_CLOSED", "domain": "contacts.capsule", "metadata": {}}
+    """
+    KEYSTORE_UNREACHABLE: _ErrorReason.ValueType  # 30
+    """KEYSTORE_UNREACHABLE means that where the page keys are does not answer; try again.
+
+        {"reason": "KEYSTORE_UNREACHABLE", "domain": "contacts.capsule", "metadata": {}}
+    """
+    KEYSTORE_DENIED: _ErrorReason.ValueType  # 31
+    """KEYSTORE_DENIED means that where the page keys are does not let the service in; its operator has to renew what it is opened with.
+
+        {"reason": "KEYSTORE_DENIED", "domain": "contacts.capsule", "metadata": {}}
+    """
+    ROOT_KEY_ABSENT: _ErrorReason.ValueType  # 32
+    """ROOT_KEY_ABSENT means that the key that wraps the page keys is not at hand; its operator has to put it back.
+
+        {"reason": "ROOT_KEY_ABSENT", "domain": "contacts.capsule", "metadata": {}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call was refused. Every error carries one google.rpc.ErrorInfo whose domain is
@@ -314,6 +340,32 @@ STREAMS_EXCEEDED: ErrorReason.ValueType  # 27
 """STREAMS_EXCEEDED means that the tenant has as many imports and exports under way as it may.
 
     {"reason": "STREAMS_EXCEEDED", "domain": "contacts.capsule", "metadata": {"limit": "4"}}
+"""
+IDENTIFIER_SUPPRESSED: ErrorReason.ValueType  # 28
+"""IDENTIFIER_SUPPRESSED means that a field is what somebody was known by who was erased at their own request; the path
+is within the record.
+
+    {"reason": "IDENTIFIER_SUPPRESSED", "domain": "contacts.capsule", "metadata": {"field": "emails[0].address"}}
+"""
+TENANT_CLOSED: ErrorReason.ValueType  # 29
+"""TENANT_CLOSED means that the account was closed and its keys destroyed; nothing can be read or kept in it any more.
+
+    {"reason": "TENANT_CLOSED", "domain": "contacts.capsule", "metadata": {}}
+"""
+KEYSTORE_UNREACHABLE: ErrorReason.ValueType  # 30
+"""KEYSTORE_UNREACHABLE means that where the page keys are does not answer; try again.
+
+    {"reason": "KEYSTORE_UNREACHABLE", "domain": "contacts.capsule", "metadata": {}}
+"""
+KEYSTORE_DENIED: ErrorReason.ValueType  # 31
+"""KEYSTORE_DENIED means that where the page keys are does not let the service in; its operator has to renew what it is opened with.
+
+    {"reason": "KEYSTORE_DENIED", "domain": "contacts.capsule", "metadata": {}}
+"""
+ROOT_KEY_ABSENT: ErrorReason.ValueType  # 32
+"""ROOT_KEY_ABSENT means that the key that wraps the page keys is not at hand; its operator has to put it back.
+
+    {"reason": "ROOT_KEY_ABSENT", "domain": "contacts.capsule", "metadata": {}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
@@ -1177,6 +1229,7 @@ class PurgeContactRequest(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    SUPPRESS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """name is the contact, `tenants/{tenant}/contacts/{contact}`."""
     confirm: _builtins.bool
@@ -1187,6 +1240,10 @@ class PurgeContactRequest(_message.Message):
     """request_id is a UUID4 the caller chose; sent again with the same request, it returns the first answer."""
     validate_only: _builtins.bool
     """validate_only does nothing, and fails exactly when the real call would."""
+    suppress: _builtins.bool
+    """suppress is true when the person asked to be erased: what they were known by is then refused on every way in, until
+    LiftSuppression. Without it the tenant destroys what it has, and may meet the person again.
+    """
     def __init__(
         self,
         *,
@@ -1195,14 +1252,74 @@ class PurgeContactRequest(_message.Message):
         etag: _builtins.str = ...,
         request_id: _builtins.str = ...,
         validate_only: _builtins.bool = ...,
+        suppress: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirm", b"confirm", "etag", b"etag", "name", b"name", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirm", b"confirm", "etag", b"etag", "name", b"name", "request_id", b"request_id", "suppress", b"suppress", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PurgeContactRequest: _TypeAlias = PurgeContactRequest  # noqa: Y015
+
+@_typing.final
+class LiftSuppressionRequest(_message.Message):
+    """LiftSuppressionRequest asks to let an identifier come in again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    EMAIL_FIELD_NUMBER: _builtins.int
+    PHONE_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """parent is the tenant, `tenants/{tenant}`."""
+    email: _builtins.str
+    """email is an e-mail address, in any spelling."""
+    phone: _builtins.str
+    """phone is a phone number, in any format."""
+    evidence: _builtins.str
+    """evidence says which new consent of the person it is: where it can be found, or its hash. The log keeps a commitment
+    to it, by which it can be recognised when it is shown, and not its words.
+    """
+    request_id: _builtins.str
+    """request_id is a UUID4 the caller chose; sent again with the same request, it returns the first answer."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        email: _builtins.str = ...,
+        phone: _builtins.str = ...,
+        evidence: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "identifier", b"identifier", "phone", b"phone"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "evidence", b"evidence", "identifier", b"identifier", "parent", b"parent", "phone", b"phone", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_identifier: _TypeAlias = _typing.Literal["email", "phone"]  # noqa: Y015
+    _WhichOneofArgType_identifier: _TypeAlias = _typing.Literal["identifier", b"identifier"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_identifier) -> _WhichOneofReturnType_identifier | None: ...
+
+Global___LiftSuppressionRequest: _TypeAlias = LiftSuppressionRequest  # noqa: Y015
+
+@_typing.final
+class LiftSuppressionResponse(_message.Message):
+    """LiftSuppressionResponse says that the identifier may come in again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LiftSuppressionResponse: _TypeAlias = LiftSuppressionResponse  # noqa: Y015
 
 @_typing.final
 class PurgeContactResponse(_message.Message):
@@ -1213,7 +1330,7 @@ class PurgeContactResponse(_message.Message):
     RECEIPT_FIELD_NUMBER: _builtins.int
     ERASURE_FIELD_NUMBER: _builtins.int
     receipt: _builtins.bytes
-    """receipt is the signed receipt, a JSON document in UTF-8 without personal data that anyone can check offline; empty
+    """receipt is the signed receipt, a JWS in compact serialisation without personal data that anyone can check; empty
     when validate_only was set.
     """
     erasure: _builtins.str

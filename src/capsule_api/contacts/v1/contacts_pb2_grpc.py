@@ -70,6 +70,11 @@ class ContactsServiceStub:
                 request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.PurgeContactRequest.SerializeToString,
                 response_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.PurgeContactResponse.FromString,
                 _registered_method=True)
+        self.LiftSuppression = channel.unary_unary(
+                '/capsule_api.contacts.v1.ContactsService/LiftSuppression',
+                request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.LiftSuppressionRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.LiftSuppressionResponse.FromString,
+                _registered_method=True)
         self.SearchContacts = channel.unary_unary(
                 '/capsule_api.contacts.v1.ContactsService/SearchContacts',
                 request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.SearchContactsRequest.SerializeToString,
@@ -176,6 +181,14 @@ class ContactsServiceServicer:
 
     def PurgeContact(self, request, context):
         """PurgeContact destroys a contact that is in the trash, at once and for ever, and returns the receipt.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LiftSuppression(self, request, context):
+        """LiftSuppression lets an identifier come in again whose owner was erased at their own request, and now consents anew.
+        Which identifiers are suppressed, nobody can ask.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -297,6 +310,11 @@ def add_ContactsServiceServicer_to_server(servicer, server):
                     servicer.PurgeContact,
                     request_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.PurgeContactRequest.FromString,
                     response_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.PurgeContactResponse.SerializeToString,
+            ),
+            'LiftSuppression': grpc.unary_unary_rpc_method_handler(
+                    servicer.LiftSuppression,
+                    request_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.LiftSuppressionRequest.FromString,
+                    response_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.LiftSuppressionResponse.SerializeToString,
             ),
             'SearchContacts': grpc.unary_unary_rpc_method_handler(
                     servicer.SearchContacts,
@@ -544,6 +562,33 @@ class ContactsService:
             '/capsule_api.contacts.v1.ContactsService/PurgeContact',
             capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.PurgeContactRequest.SerializeToString,
             capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.PurgeContactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LiftSuppression(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.contacts.v1.ContactsService/LiftSuppression',
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.LiftSuppressionRequest.SerializeToString,
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.LiftSuppressionResponse.FromString,
             options,
             channel_credentials,
             insecure,

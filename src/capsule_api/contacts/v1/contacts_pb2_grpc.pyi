@@ -49,6 +49,10 @@ class ContactsServiceStub:
     """UndeleteContact takes a contact out of the trash exactly as it was, with all that went there with it."""
     PurgeContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.PurgeContactRequest, _contacts_pb2.PurgeContactResponse]
     """PurgeContact destroys a contact that is in the trash, at once and for ever, and returns the receipt."""
+    LiftSuppression: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.LiftSuppressionRequest, _contacts_pb2.LiftSuppressionResponse]
+    """LiftSuppression lets an identifier come in again whose owner was erased at their own request, and now consents anew.
+    Which identifiers are suppressed, nobody can ask.
+    """
     SearchContacts: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.SearchContactsRequest, _contacts_pb2.SearchContactsResponse]
     """SearchContacts finds contacts by an e-mail address, a phone number or the beginning of a name."""
     ImportContacts: _grpc.StreamUnaryMultiCallable[_contacts_pb2.ImportContactsRequest, _contacts_pb2.ImportReport]
@@ -97,6 +101,10 @@ class ContactsServiceAsyncStub(ContactsServiceStub):
     """UndeleteContact takes a contact out of the trash exactly as it was, with all that went there with it."""
     PurgeContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.PurgeContactRequest, _contacts_pb2.PurgeContactResponse]  # type: ignore[assignment]
     """PurgeContact destroys a contact that is in the trash, at once and for ever, and returns the receipt."""
+    LiftSuppression: _aio.UnaryUnaryMultiCallable[_contacts_pb2.LiftSuppressionRequest, _contacts_pb2.LiftSuppressionResponse]  # type: ignore[assignment]
+    """LiftSuppression lets an identifier come in again whose owner was erased at their own request, and now consents anew.
+    Which identifiers are suppressed, nobody can ask.
+    """
     SearchContacts: _aio.UnaryUnaryMultiCallable[_contacts_pb2.SearchContactsRequest, _contacts_pb2.SearchContactsResponse]  # type: ignore[assignment]
     """SearchContacts finds contacts by an e-mail address, a phone number or the beginning of a name."""
     ImportContacts: _aio.StreamUnaryMultiCallable[_contacts_pb2.ImportContactsRequest, _contacts_pb2.ImportReport]  # type: ignore[assignment]
@@ -184,6 +192,16 @@ class ContactsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.PurgeContactResponse, _abc.Awaitable[_contacts_pb2.PurgeContactResponse]]:
         """PurgeContact destroys a contact that is in the trash, at once and for ever, and returns the receipt."""
+
+    @_abc_1.abstractmethod
+    def LiftSuppression(
+        self,
+        request: _contacts_pb2.LiftSuppressionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.LiftSuppressionResponse, _abc.Awaitable[_contacts_pb2.LiftSuppressionResponse]]:
+        """LiftSuppression lets an identifier come in again whose owner was erased at their own request, and now consents anew.
+        Which identifiers are suppressed, nobody can ask.
+        """
 
     @_abc_1.abstractmethod
     def SearchContacts(

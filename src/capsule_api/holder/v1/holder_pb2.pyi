@@ -159,6 +159,31 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         {"reason": "INDEX_MISSING", "domain": "contacts.capsule", "metadata": {}}
     """
+    IDENTIFIER_SUPPRESSED: _ErrorReason.ValueType  # 18
+    """IDENTIFIER_SUPPRESSED means that a correction names what somebody was known by who was erased at their own request.
+
+        {"reason": "IDENTIFIER_SUPPRESSED", "domain": "contacts.capsule", "metadata": {"field": "emails[0].address"}}
+    """
+    TENANT_CLOSED: _ErrorReason.ValueType  # 19
+    """TENANT_CLOSED means that the account was closed and its keys destroyed; nothing can be read or kept in it any more.
+
+        {"reason": "TENANT_CLOSED", "domain": "contacts.capsule", "metadata": {}}
+    """
+    KEYSTORE_UNREACHABLE: _ErrorReason.ValueType  # 20
+    """KEYSTORE_UNREACHABLE means that where the page keys are does not answer; try again.
+
+        {"reason": "KEYSTORE_UNREACHABLE", "domain": "contacts.capsule", "metadata": {}}
+    """
+    KEYSTORE_DENIED: _ErrorReason.ValueType  # 21
+    """KEYSTORE_DENIED means that where the page keys are does not let the service in; its operator has to renew what it is opened with.
+
+        {"reason": "KEYSTORE_DENIED", "domain": "contacts.capsule", "metadata": {}}
+    """
+    ROOT_KEY_ABSENT: _ErrorReason.ValueType  # 22
+    """ROOT_KEY_ABSENT means that the key that wraps the page keys is not at hand; its operator has to put it back.
+
+        {"reason": "ROOT_KEY_ABSENT", "domain": "contacts.capsule", "metadata": {}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call was refused. Every error carries one google.rpc.ErrorInfo whose domain is
@@ -253,6 +278,31 @@ INDEX_MISSING: ErrorReason.ValueType  # 17
 """INDEX_MISSING means that what records are found by is being made again after a crash; try again in a moment.
 
     {"reason": "INDEX_MISSING", "domain": "contacts.capsule", "metadata": {}}
+"""
+IDENTIFIER_SUPPRESSED: ErrorReason.ValueType  # 18
+"""IDENTIFIER_SUPPRESSED means that a correction names what somebody was known by who was erased at their own request.
+
+    {"reason": "IDENTIFIER_SUPPRESSED", "domain": "contacts.capsule", "metadata": {"field": "emails[0].address"}}
+"""
+TENANT_CLOSED: ErrorReason.ValueType  # 19
+"""TENANT_CLOSED means that the account was closed and its keys destroyed; nothing can be read or kept in it any more.
+
+    {"reason": "TENANT_CLOSED", "domain": "contacts.capsule", "metadata": {}}
+"""
+KEYSTORE_UNREACHABLE: ErrorReason.ValueType  # 20
+"""KEYSTORE_UNREACHABLE means that where the page keys are does not answer; try again.
+
+    {"reason": "KEYSTORE_UNREACHABLE", "domain": "contacts.capsule", "metadata": {}}
+"""
+KEYSTORE_DENIED: ErrorReason.ValueType  # 21
+"""KEYSTORE_DENIED means that where the page keys are does not let the service in; its operator has to renew what it is opened with.
+
+    {"reason": "KEYSTORE_DENIED", "domain": "contacts.capsule", "metadata": {}}
+"""
+ROOT_KEY_ABSENT: ErrorReason.ValueType  # 22
+"""ROOT_KEY_ABSENT means that the key that wraps the page keys is not at hand; its operator has to put it back.
+
+    {"reason": "ROOT_KEY_ABSENT", "domain": "contacts.capsule", "metadata": {}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
@@ -508,6 +558,7 @@ class CollectResponse(_message.Message):
         MEDIA_TYPE_FIELD_NUMBER: _builtins.int
         CONTENT_FIELD_NUMBER: _builtins.int
         PROVIDED_FIELD_NUMBER: _builtins.int
+        KEPT_FIELD_NUMBER: _builtins.int
         name: _builtins.str
         """name is the resource name of the record."""
         subject: _builtins.str
@@ -520,6 +571,8 @@ class CollectResponse(_message.Message):
         """content is the record."""
         provided: _builtins.bool
         """provided is true when the subject gave the data, so that portability covers it (GDPR Art. 20)."""
+        kept: _builtins.bool
+        """kept is true when the record outlived the erasure of its subject, because something obliges to keep it."""
         def __init__(
             self,
             *,
@@ -529,10 +582,11 @@ class CollectResponse(_message.Message):
             media_type: _builtins.str = ...,
             content: _builtins.bytes = ...,
             provided: _builtins.bool = ...,
+            kept: _builtins.bool = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "kind", b"kind", "media_type", b"media_type", "name", b"name", "provided", b"provided", "subject", b"subject"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "kept", b"kept", "kind", b"kind", "media_type", b"media_type", "name", b"name", "provided", b"provided", "subject", b"subject"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -688,10 +742,13 @@ class EraseRequest(_message.Message):
 
     ERASURE_FIELD_NUMBER: _builtins.int
     SUBJECTS_FIELD_NUMBER: _builtins.int
+    SUPPRESS_FIELD_NUMBER: _builtins.int
     erasure: _builtins.str
     """erasure is the erasure this is part of, `tenants/{tenant}/erasures/{erasure}`; the same one again has no other
     effect, and with other subjects it is refused.
     """
+    suppress: _builtins.bool
+    """suppress is true when the subjects asked to be erased: what they were known by is then refused on every way in."""
     @_builtins.property
     def subjects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """subjects are the resource names of the subjects, for example `tenants/{tenant}/contacts/{contact}`."""
@@ -701,10 +758,11 @@ class EraseRequest(_message.Message):
         *,
         erasure: _builtins.str = ...,
         subjects: _abc.Iterable[_builtins.str] | None = ...,
+        suppress: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["erasure", b"erasure", "subjects", b"subjects"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["erasure", b"erasure", "subjects", b"subjects", "suppress", b"suppress"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -748,7 +806,7 @@ class EraseResponse(_message.Message):
     outcome: Global___EraseResponse.Outcome.ValueType
     """outcome is how the erasure stands."""
     receipt: _builtins.bytes
-    """receipt is the signed receipt of this holder, a JSON document in UTF-8; empty unless the outcome is ERASED."""
+    """receipt is the signed receipt of this holder, a JWS in compact serialisation; empty unless the outcome is ERASED."""
     def __init__(
         self,
         *,

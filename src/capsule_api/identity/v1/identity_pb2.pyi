@@ -197,6 +197,32 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         {"reason": "RATE_EXCEEDED", "domain": "identity.capsule", "metadata": {"milliseconds": "250"}}
     """
+    IDENTIFIER_SUPPRESSED: _ErrorReason.ValueType  # 22
+    """IDENTIFIER_SUPPRESSED means that a field is what somebody was known by who was erased as a user, at their own
+    request.
+
+        {"reason": "IDENTIFIER_SUPPRESSED", "domain": "identity.capsule", "metadata": {"field": "email"}}
+    """
+    TENANT_CLOSED: _ErrorReason.ValueType  # 23
+    """TENANT_CLOSED means that the account was closed and its keys destroyed; nothing can be read or kept in it any more.
+
+        {"reason": "TENANT_CLOSED", "domain": "identity.capsule", "metadata": {}}
+    """
+    KEYSTORE_UNREACHABLE: _ErrorReason.ValueType  # 24
+    """KEYSTORE_UNREACHABLE means that where the page keys are does not answer; try again.
+
+        {"reason": "KEYSTORE_UNREACHABLE", "domain": "identity.capsule", "metadata": {}}
+    """
+    KEYSTORE_DENIED: _ErrorReason.ValueType  # 25
+    """KEYSTORE_DENIED means that where the page keys are does not let the service in; its operator has to renew what it is opened with.
+
+        {"reason": "KEYSTORE_DENIED", "domain": "identity.capsule", "metadata": {}}
+    """
+    ROOT_KEY_ABSENT: _ErrorReason.ValueType  # 26
+    """ROOT_KEY_ABSENT means that the key that wraps the page keys is not at hand; its operator has to put it back.
+
+        {"reason": "ROOT_KEY_ABSENT", "domain": "identity.capsule", "metadata": {}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call was refused. Every error carries one google.rpc.ErrorInfo whose domain is
@@ -312,6 +338,32 @@ RATE_EXCEEDED: ErrorReason.ValueType  # 21
 """RATE_EXCEEDED means that the tenant calls more often than it may; wait as long as is said and repeat the call.
 
     {"reason": "RATE_EXCEEDED", "domain": "identity.capsule", "metadata": {"milliseconds": "250"}}
+"""
+IDENTIFIER_SUPPRESSED: ErrorReason.ValueType  # 22
+"""IDENTIFIER_SUPPRESSED means that a field is what somebody was known by who was erased as a user, at their own
+request.
+
+    {"reason": "IDENTIFIER_SUPPRESSED", "domain": "identity.capsule", "metadata": {"field": "email"}}
+"""
+TENANT_CLOSED: ErrorReason.ValueType  # 23
+"""TENANT_CLOSED means that the account was closed and its keys destroyed; nothing can be read or kept in it any more.
+
+    {"reason": "TENANT_CLOSED", "domain": "identity.capsule", "metadata": {}}
+"""
+KEYSTORE_UNREACHABLE: ErrorReason.ValueType  # 24
+"""KEYSTORE_UNREACHABLE means that where the page keys are does not answer; try again.
+
+    {"reason": "KEYSTORE_UNREACHABLE", "domain": "identity.capsule", "metadata": {}}
+"""
+KEYSTORE_DENIED: ErrorReason.ValueType  # 25
+"""KEYSTORE_DENIED means that where the page keys are does not let the service in; its operator has to renew what it is opened with.
+
+    {"reason": "KEYSTORE_DENIED", "domain": "identity.capsule", "metadata": {}}
+"""
+ROOT_KEY_ABSENT: ErrorReason.ValueType  # 26
+"""ROOT_KEY_ABSENT means that the key that wraps the page keys is not at hand; its operator has to put it back.
+
+    {"reason": "ROOT_KEY_ABSENT", "domain": "identity.capsule", "metadata": {}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
@@ -1185,6 +1237,61 @@ class RemoveUserRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RemoveUserRequest: _TypeAlias = RemoveUserRequest  # noqa: Y015
+
+@_typing.final
+class LiftSuppressionRequest(_message.Message):
+    """LiftSuppressionRequest asks to let an identifier come in again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    EMAIL_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """parent is the tenant, `tenants/{tenant}`."""
+    email: _builtins.str
+    """email is the e-mail address that the person signed in with, in any spelling. One that is not suppressed is
+    NOT_FOUND.
+    """
+    evidence: _builtins.str
+    """evidence says which new consent of the person it is: where it can be found, or its hash. The log keeps a commitment
+    to it, by which it can be recognised when it is shown, and not its words.
+    """
+    request_id: _builtins.str
+    """request_id is a UUID4 the caller chose; sent again with the same request, it returns the first answer."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        email: _builtins.str = ...,
+        evidence: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "evidence", b"evidence", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LiftSuppressionRequest: _TypeAlias = LiftSuppressionRequest  # noqa: Y015
+
+@_typing.final
+class LiftSuppressionResponse(_message.Message):
+    """LiftSuppressionResponse says that the identifier may come in again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LiftSuppressionResponse: _TypeAlias = LiftSuppressionResponse  # noqa: Y015
 
 @_typing.final
 class ListDocumentsRequest(_message.Message):

@@ -95,6 +95,11 @@ class IdentityServiceStub:
                 request_serializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.RemoveUserRequest.SerializeToString,
                 response_deserializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.User.FromString,
                 _registered_method=True)
+        self.LiftSuppression = channel.unary_unary(
+                '/capsule_api.identity.v1.IdentityService/LiftSuppression',
+                request_serializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.LiftSuppressionRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.LiftSuppressionResponse.FromString,
+                _registered_method=True)
         self.ListDocuments = channel.unary_unary(
                 '/capsule_api.identity.v1.IdentityService/ListDocuments',
                 request_serializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.ListDocumentsRequest.SerializeToString,
@@ -191,6 +196,14 @@ class IdentityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LiftSuppression(self, request, context):
+        """LiftSuppression lets an identifier come in again whose owner was erased at their own request, and now consents anew.
+        Which identifiers are suppressed, nobody can ask.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListDocuments(self, request, context):
         """ListDocuments returns the current versions of the documents to accept at sign-up.
         """
@@ -260,6 +273,11 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.RemoveUser,
                     request_deserializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.RemoveUserRequest.FromString,
                     response_serializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.User.SerializeToString,
+            ),
+            'LiftSuppression': grpc.unary_unary_rpc_method_handler(
+                    servicer.LiftSuppression,
+                    request_deserializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.LiftSuppressionRequest.FromString,
+                    response_serializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.LiftSuppressionResponse.SerializeToString,
             ),
             'ListDocuments': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDocuments,
@@ -592,6 +610,33 @@ class IdentityService:
             '/capsule_api.identity.v1.IdentityService/RemoveUser',
             capsule__api_dot_identity_dot_v1_dot_identity__pb2.RemoveUserRequest.SerializeToString,
             capsule__api_dot_identity_dot_v1_dot_identity__pb2.User.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LiftSuppression(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.identity.v1.IdentityService/LiftSuppression',
+            capsule__api_dot_identity_dot_v1_dot_identity__pb2.LiftSuppressionRequest.SerializeToString,
+            capsule__api_dot_identity_dot_v1_dot_identity__pb2.LiftSuppressionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -59,6 +59,10 @@ class IdentityServiceStub:
     """
     RemoveUser: _grpc.UnaryUnaryMultiCallable[_identity_pb2.RemoveUserRequest, _identity_pb2.User]
     """RemoveUser ends a user and all their sessions; what they wrote stays, under a pseudonym."""
+    LiftSuppression: _grpc.UnaryUnaryMultiCallable[_identity_pb2.LiftSuppressionRequest, _identity_pb2.LiftSuppressionResponse]
+    """LiftSuppression lets an identifier come in again whose owner was erased at their own request, and now consents anew.
+    Which identifiers are suppressed, nobody can ask.
+    """
     ListDocuments: _grpc.UnaryUnaryMultiCallable[_identity_pb2.ListDocumentsRequest, _identity_pb2.ListDocumentsResponse]
     """ListDocuments returns the current versions of the documents to accept at sign-up."""
 
@@ -93,6 +97,10 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     """
     RemoveUser: _aio.UnaryUnaryMultiCallable[_identity_pb2.RemoveUserRequest, _identity_pb2.User]  # type: ignore[assignment]
     """RemoveUser ends a user and all their sessions; what they wrote stays, under a pseudonym."""
+    LiftSuppression: _aio.UnaryUnaryMultiCallable[_identity_pb2.LiftSuppressionRequest, _identity_pb2.LiftSuppressionResponse]  # type: ignore[assignment]
+    """LiftSuppression lets an identifier come in again whose owner was erased at their own request, and now consents anew.
+    Which identifiers are suppressed, nobody can ask.
+    """
     ListDocuments: _aio.UnaryUnaryMultiCallable[_identity_pb2.ListDocumentsRequest, _identity_pb2.ListDocumentsResponse]  # type: ignore[assignment]
     """ListDocuments returns the current versions of the documents to accept at sign-up."""
 
@@ -196,6 +204,16 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_identity_pb2.User, _abc.Awaitable[_identity_pb2.User]]:
         """RemoveUser ends a user and all their sessions; what they wrote stays, under a pseudonym."""
+
+    @_abc_1.abstractmethod
+    def LiftSuppression(
+        self,
+        request: _identity_pb2.LiftSuppressionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identity_pb2.LiftSuppressionResponse, _abc.Awaitable[_identity_pb2.LiftSuppressionResponse]]:
+        """LiftSuppression lets an identifier come in again whose owner was erased at their own request, and now consents anew.
+        Which identifiers are suppressed, nobody can ask.
+        """
 
     @_abc_1.abstractmethod
     def ListDocuments(

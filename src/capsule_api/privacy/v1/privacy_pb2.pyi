@@ -101,6 +101,26 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         {"reason": "RATE_EXCEEDED", "domain": "privacy.capsule", "metadata": {"milliseconds": "250"}}
     """
+    TENANT_CLOSED: _ErrorReason.ValueType  # 15
+    """TENANT_CLOSED means that the account was closed and its keys destroyed; nothing can be read or kept in it any more.
+
+        {"reason": "TENANT_CLOSED", "domain": "privacy.capsule", "metadata": {}}
+    """
+    KEYSTORE_UNREACHABLE: _ErrorReason.ValueType  # 16
+    """KEYSTORE_UNREACHABLE means that where the page keys are does not answer; try again.
+
+        {"reason": "KEYSTORE_UNREACHABLE", "domain": "privacy.capsule", "metadata": {}}
+    """
+    KEYSTORE_DENIED: _ErrorReason.ValueType  # 17
+    """KEYSTORE_DENIED means that where the page keys are does not let the service in; its operator has to renew what it is opened with.
+
+        {"reason": "KEYSTORE_DENIED", "domain": "privacy.capsule", "metadata": {}}
+    """
+    ROOT_KEY_ABSENT: _ErrorReason.ValueType  # 18
+    """ROOT_KEY_ABSENT means that the key that wraps the page keys is not at hand; its operator has to put it back.
+
+        {"reason": "ROOT_KEY_ABSENT", "domain": "privacy.capsule", "metadata": {}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call was refused. Every error carries one google.rpc.ErrorInfo whose domain is
@@ -181,6 +201,26 @@ RATE_EXCEEDED: ErrorReason.ValueType  # 14
 """RATE_EXCEEDED means that the tenant calls more often than it may; wait as long as is said and repeat the call.
 
     {"reason": "RATE_EXCEEDED", "domain": "privacy.capsule", "metadata": {"milliseconds": "250"}}
+"""
+TENANT_CLOSED: ErrorReason.ValueType  # 15
+"""TENANT_CLOSED means that the account was closed and its keys destroyed; nothing can be read or kept in it any more.
+
+    {"reason": "TENANT_CLOSED", "domain": "privacy.capsule", "metadata": {}}
+"""
+KEYSTORE_UNREACHABLE: ErrorReason.ValueType  # 16
+"""KEYSTORE_UNREACHABLE means that where the page keys are does not answer; try again.
+
+    {"reason": "KEYSTORE_UNREACHABLE", "domain": "privacy.capsule", "metadata": {}}
+"""
+KEYSTORE_DENIED: ErrorReason.ValueType  # 17
+"""KEYSTORE_DENIED means that where the page keys are does not let the service in; its operator has to renew what it is opened with.
+
+    {"reason": "KEYSTORE_DENIED", "domain": "privacy.capsule", "metadata": {}}
+"""
+ROOT_KEY_ABSENT: ErrorReason.ValueType  # 18
+"""ROOT_KEY_ABSENT means that the key that wraps the page keys is not at hand; its operator has to put it back.
+
+    {"reason": "ROOT_KEY_ABSENT", "domain": "privacy.capsule", "metadata": {}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
@@ -319,7 +359,7 @@ class Receipt(_message.Message):
     name: _builtins.str
     """name is the resource name, `tenants/{tenant}/erasures/{erasure}/receipt`."""
     document: _builtins.bytes
-    """document is the signed receipt, a JSON document in UTF-8 without personal data that anyone can check offline. Its
+    """document is the signed receipt, a JWS in compact serialisation without personal data that anyone can check. Its
     scope is "everywhere", and it names every holder.
     """
     def __init__(
@@ -349,7 +389,7 @@ class ReportErasureRequest(_message.Message):
     name: _builtins.str
     """name is the erasure, `tenants/{tenant}/erasures/{erasure}`, made by the reporting holder."""
     receipt: _builtins.bytes
-    """receipt is the signed receipt of the reporting holder, a JSON document in UTF-8."""
+    """receipt is the signed receipt of the reporting holder, a JWS in compact serialisation."""
     request_id: _builtins.str
     """request_id is a UUID4 the caller chose; sent again with the same request, it returns the first answer."""
     @_builtins.property

@@ -18,7 +18,7 @@ START: Final = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)
 MOMENTS: Final = tuple(START + timedelta(microseconds=count) for count in (0, 1, 2, 3_600_000_000, 10**13))
 TENANTS: Final = (TenantId("acme"), TenantId("zeta"))
 IDS: Final = tuple(RecordId(f"r{number}") for number in range(5))
-SUBJECTS: Final = tuple(SubjectKey(f"s{number}") for number in range(4))
+SUBJECTS: Final = (*(SubjectKey(f"s{number}") for number in range(4)), SubjectKey("s0.kept"))
 KINDS: Final = ("person", "note")
 BATCHES: Final = ("b0", "b1")
 KEYS: Final = (b"request 0", b"request 1", b"request 2")
@@ -139,7 +139,7 @@ def reasons(marks: tuple[Mark, ...]) -> st.SearchStrategy[list[Reason]]:
     """Reasons for one of *marks*, the same for all of them; fences and erasures are always of a whole subject."""
 
     def of(mark: Mark) -> st.SearchStrategy[list[Reason]]:
-        whole = mark in {Mark.FENCED, Mark.ERASED}
+        whole = mark in {Mark.FENCED, Mark.ERASED, Mark.KEPT}
         records = st.none() if whole else st.none() | st.sampled_from(IDS)
         one = st.builds(
             Reason,

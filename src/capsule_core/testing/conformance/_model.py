@@ -10,6 +10,7 @@ import attrs
 from capsule_core.errors import IdentifierTaken, RequestInFlight, VersionMismatch
 from capsule_core.names import RecordId, SubjectKey, TenantId
 from capsule_core.records import (
+    GONE,
     GUARDED,
     Act,
     Answer,
@@ -21,15 +22,35 @@ from capsule_core.records import (
     Shelf,
     Slot,
     Subject,
+    Touched,
     Trash,
     Where,
     matches,
 )
+from capsule_core.remnants import partner_of
 
 Obstacle = tuple[str, type[Exception]]
 """A clause that demands a refusal, and the error it demands."""
 
 _ReasonKey = tuple[TenantId, str, Mark, SubjectKey, RecordId | None]
+
+
+class Broken(Exception):
+    pass
+
+
+@attrs.define
+class Witness:
+    """Makes a leaf of what was touched, or breaks; remembers what it was shown."""
+
+    breaks: bool = False
+    shown: list[Touched] | None = None
+
+    def __call__(self, touched: Sequence[Touched]) -> bytes | None:
+        if self.breaks:
+            raise Broken
+        self.shown = list(touched)
+        return f"{len(touched)} touched".encode() if touched else None
 
 
 @attrs.define
@@ -81,6 +102,24 @@ class Model:
             if reason.mark is Mark.FENCED and not self.marks(tenant, reason.subject) & Mark.ERASED
         ]
 
+    def released(self) -> list[tuple[TenantId, Reason]]:
+        return [
+            (tenant, reason)
+            for (tenant, *_), reason in self.reasons.items()
+            if reason.mark is Mark.KEPT and not self.anywhere(tenant, reason.subject) & (GUARDED | Mark.FENCED)
+        ]
+
+    def against_parting(self, tenant: TenantId, drafts: Sequence[Sealed]) -> Iterator[Obstacle]:
+        slots = {key: slot for (owner, key), slot in self.slots.items() if owner == tenant}
+        for draft in drafts:
+            held = self.records.get((tenant, draft.id))
+            if held is None or held.version != draft.version:
+                yield "C14", VersionMismatch
+            if slots.setdefault(draft.subject, draft.slot) != draft.slot:
+                yield "C14", VersionMismatch
+        if len(set(slots.values())) < len(slots):
+            yield "C14", VersionMismatch
+
     def against_act(self, act: Act) -> Iterator[Obstacle]:
         for expected in act.expects:
             record = self.records.get((act.tenant, expected.id))
@@ -94,8 +133,11 @@ class Model:
         slots = dict(self.slots)
         for draft in drafts:
             held = self.records.get((draft.tenant, draft.id))
-            if (self.carried(draft) | (self.carried(held) if held else Mark.NONE)) & ~admits:
+            carried = self.carried(draft) | (self.carried(held) if held else Mark.NONE)
+            if carried & ~admits:
                 yield "C4", MarksRefused
+            if (self.carried(draft) | self.marks(draft.tenant, partner_of(draft.subject))) & GONE:
+                yield "C13", MarksRefused
             if draft.version != (held.version + 1 if held else 1) or (held and held.trash):
                 yield "C3", VersionMismatch
             if slots.setdefault((draft.tenant, draft.subject), draft.slot) != draft.slot:
@@ -118,6 +160,19 @@ class Model:
         for draft in drafts:
             self.slots.setdefault((draft.tenant, draft.subject), draft.slot)
             self.records[draft.tenant, draft.id] = draft
+
+    def part(self, tenant: TenantId, drafts: Sequence[Sealed]) -> None:
+        for draft in drafts:
+            held = self.records[tenant, draft.id]
+            self.slots.setdefault((tenant, draft.subject), draft.slot)
+            for key, reason in list(self.reasons.items()):
+                if (key[0], reason.subject, reason.record) == (tenant, held.subject, held.id):
+                    del self.reasons[key]
+                    moved = attrs.evolve(reason, subject=draft.subject)
+                    self.reasons[_key(tenant, moved)] = moved
+            self.records[tenant, draft.id] = attrs.evolve(
+                held, subject=draft.subject, slot=draft.slot, blob=draft.blob, tokens=(), claims=(), signature=b""
+            )
 
     def move(self, records: Sequence[Sealed], trash: Trash | None) -> None:
         for record in records:
@@ -170,3 +225,16 @@ def _key(tenant: TenantId, reason: Reason) -> _ReasonKey:
 
 def _each_once(tenant: TenantId, reasons: Sequence[Reason]) -> list[Reason]:
     return list({_key(tenant, reason): reason for reason in reasons}.values())
+
+
+def bare(record: Sealed) -> Sealed:
+    return attrs.evolve(plain(record), marks=Mark.NONE)
+
+
+def plain(record: Sealed) -> Sealed:
+    """Leave out what a record is found by: that is not read back."""
+    return attrs.evolve(record, tokens=(), claims=(), signature=b"")
+
+
+def by_id(records: Sequence[Sealed]) -> dict[RecordId, Sealed]:
+    return {record.id: plain(record) for record in records}

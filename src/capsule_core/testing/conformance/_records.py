@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -32,7 +33,7 @@ from capsule_core.records import (
     Where,
 )
 from capsule_core.testing.conformance import _cases as cases
-from capsule_core.testing.conformance._model import Model, Obstacle, meant_by_move
+from capsule_core.testing.conformance._model import Broken, Model, Obstacle, Witness, bare, by_id, meant_by_move, plain
 from capsule_core.testing.conformance.clauses import Capabilities, require
 
 _UNFOUNDED: Final[Mapping[type[Exception], str]] = {
@@ -42,24 +43,6 @@ _UNFOUNDED: Final[Mapping[type[Exception], str]] = {
     RequestInFlight: "C12",
 }
 _LIVING_MARKS: Final = (Mark.HELD, Mark.OBLIGED, Mark.RESTRICTED, Mark.OBJECTED)
-
-
-class _Broken(Exception):
-    pass
-
-
-@attrs.define
-class Witness:
-    """Makes a leaf of what was touched, or breaks; remembers what it was shown."""
-
-    breaks: bool = False
-    shown: list[Touched] | None = None
-
-    def __call__(self, touched: Sequence[Touched]) -> bytes | None:
-        if self.breaks:
-            raise _Broken
-        self.shown = list(touched)
-        return f"{len(touched)} touched".encode() if touched else None
 
 
 class RecordsMachine(RuleBasedStateMachine):
@@ -122,7 +105,7 @@ class RecordsMachine(RuleBasedStateMachine):
 
     @rule(
         tenant=st.sampled_from(cases.TENANTS),
-        reasons=cases.reasons((*_LIVING_MARKS, Mark.FENCED, Mark.ERASED)),
+        reasons=cases.reasons((*_LIVING_MARKS, Mark.FENCED, Mark.ERASED, Mark.KEPT)),
         admits=st.sampled_from((Mark.NONE, Mark.NONE, Mark.HELD, GUARDED)),
         manner=cases.manners(),
     )
@@ -133,6 +116,41 @@ class RecordsMachine(RuleBasedStateMachine):
         if self._attempt(change, act, [*self.model.against_act(act)], manner):
             self.model.put(tenant, changed)
             self._agree(tenant, "C8", touched=[(reason.record, reason.subject) for reason in changed])
+
+    @rule(
+        tenant=st.sampled_from(cases.TENANTS),
+        ids=st.lists(st.sampled_from(cases.IDS), min_size=1, max_size=2, unique=True),
+        subject=st.sampled_from(cases.SUBJECTS),
+        reasons=cases.reasons((Mark.FENCED, Mark.KEPT)),
+        strays=cases.rarely(),
+        manner=cases.manners(),
+    )
+    def part(
+        self,
+        *,
+        tenant: TenantId,
+        ids: list[RecordId],
+        subject: SubjectKey,
+        reasons: list[Reason],
+        strays: bool,
+        manner: cases.Manner,
+    ) -> None:
+        """Hand records over to another subject, and put reasons, in one act."""
+        sketches = [attrs.evolve(cases.plain(name, name, subject), step=0, strays=strays) for name in ids]
+        drafts = self._drafts(tenant, sketches)
+        act = self._act(tenant, manner)
+        obstacles = [*self.model.against_act(act), *self.model.against_parting(tenant, drafts)]
+        change = partial(self.under.store.mark, reasons, parting=drafts)
+        before = copy.deepcopy(self.model)
+        if not obstacles:
+            self.model.part(tenant, drafts)
+        changed = self.model.to_put(tenant, reasons, admits=Mark.NONE)
+        after, self.model = self.model, before
+        if self._attempt(change, act, obstacles, manner):
+            answers, self.model = self.model.answers, after
+            self.model.answers = answers
+            self.model.put(tenant, changed)
+            self._agree(tenant, "C14", touched=[(reason.record, reason.subject) for reason in changed])
 
     @rule(tenant=st.sampled_from(cases.TENANTS), reasons=cases.reasons(_LIVING_MARKS), manner=cases.manners())
     def lift(self, tenant: TenantId, reasons: list[Reason], manner: cases.Manner) -> None:
@@ -202,7 +220,7 @@ class RecordsMachine(RuleBasedStateMachine):
         require(all(record.tenant == tenant for record in found), "C1", "a selection holds another tenant's record")
         require(not any(record.marks & ~admits for record in found), "C4", "a selection holds a mark not admitted")
         wanted = self.model.meant(where, refused=~admits)
-        require(_by_id(found) == _by_id(wanted), "C10", "a selection is not what is meant and admitted")
+        require(by_id(found) == by_id(wanted), "C10", "a selection is not what is meant and admitted")
         require(len(found) == len(wanted), "C10", "a record came twice")
         times = [record.at for record in found]
         require(times == sorted(times, reverse=True), "C10", "a selection is not newest first")
@@ -217,7 +235,7 @@ class RecordsMachine(RuleBasedStateMachine):
                 refused = isinstance(found, Refused) and found.marks == self.model.carried(held)
                 require(refused, "C4", "a record with a mark not admitted is read")
             else:
-                same = isinstance(found, Sealed) and _plain(found) == _plain(self.model.seen(held))
+                same = isinstance(found, Sealed) and plain(found) == plain(self.model.seen(held))
                 require(same, "C2", "a record reads other than it was written")
 
     @rule(now=st.sampled_from(cases.MOMENTS))
@@ -228,6 +246,8 @@ class RecordsMachine(RuleBasedStateMachine):
         found, wanted = store.unfinished(), self.model.unfinished()
         same = len(found) == len(wanted) and all(each in found for each in wanted)
         require(same, "B2", "other fences are unfinished")
+        kept, free = store.released(), self.model.released()
+        require(len(kept) == len(free) and all(each in kept for each in free), "B4", "others are not kept any more")
 
     @precondition(lambda self: self.capabilities.durable)
     @rule()
@@ -281,7 +301,7 @@ class RecordsMachine(RuleBasedStateMachine):
     ) -> bool:
         """Try a change; True if it was done, as it should have been, with its leaf and its answer."""
         self.witness, self.size = Witness(manner.breaks), self.under.ledger.head().size
-        allowed = [*(error for _, error in obstacles), *([_Broken] if manner.breaks else [])]
+        allowed = [*(error for _, error in obstacles), *([Broken] if manner.breaks else [])]
         try:
             self.touched = list(change(act=attrs.evolve(act, witness=self.witness)))
         except Exception as error:  # noqa: BLE001  any error is judged here, and named by its clause
@@ -326,7 +346,7 @@ class RecordsMachine(RuleBasedStateMachine):
             found = self.under.store.read(tenant, cases.IDS, admits=cases.EVERY)
             wanted = [self.model.records.get((tenant, name)) for name in cases.IDS]
             for ours, theirs in zip(wanted, found, strict=True):
-                same = isinstance(theirs, Sealed) and ours and _bare(theirs) == _bare(ours)
+                same = isinstance(theirs, Sealed) and ours and bare(theirs) == bare(ours)
                 require(same if ours else theirs is None, clause, "a record is not as it should be")
                 if ours and isinstance(theirs, Sealed):
                     require(theirs.marks == self.model.carried(ours), marks, "a record carries other marks")
@@ -368,16 +388,3 @@ class RecordsMachine(RuleBasedStateMachine):
                 return found
         require(False, "C10", "the pages do not end")
         return found
-
-
-def _bare(record: Sealed) -> Sealed:
-    return attrs.evolve(_plain(record), marks=Mark.NONE)
-
-
-def _plain(record: Sealed) -> Sealed:
-    """Leave out what a record is found by: that is not read back."""
-    return attrs.evolve(record, tokens=(), claims=(), signature=b"")
-
-
-def _by_id(records: Sequence[Sealed]) -> dict[RecordId, Sealed]:
-    return {record.id: _plain(record) for record in records}

@@ -13,7 +13,7 @@ from capsule_core.testing.conformance._records import RecordsMachine
 
 _ACME, _OTHER = cases.TENANTS
 _FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH = cases.IDS
-_ONE, _TWO, _THREE, _ = cases.SUBJECTS
+_ONE, _TWO, _THREE, _, _KEPT = cases.SUBJECTS
 _PLAIN: Final = cases.Manner()
 _EVERYWHERE: Final = {"shelf": Shelf.ANY}
 _BINS: Final = tuple(Trash(batch=batch, at=cases.START, until=cases.MOMENTS[2]) for batch in cases.BATCHES)
@@ -32,6 +32,7 @@ class Walk:
         self._writes()
         self._throws_away_and_takes_back()
         self._marks()
+        self._parts()
         self._ends()
 
     def _writes(self) -> None:
@@ -80,6 +81,31 @@ class Walk:
         self.destroy(_SECOND)
         self.mark(Mark.FENCED)
         self.mark(Mark.HELD, record=_SECOND, lift=True)
+
+    def _parts(self) -> None:
+        """Of another tenant's person something is kept, under a key of its own, until nothing keeps it."""
+        hold = Reason(id="why", mark=Mark.HELD, subject=_ONE, since=cases.START, record=_SECOND)
+        held = attrs.evolve(hold, subject=_KEPT)
+        kept = Reason(id="because", mark=Mark.KEPT, subject=_KEPT, since=cases.START)
+        person = cases.plain(_FIRST, _FIRST, _ONE)
+        for sketch in (attrs.evolve(cases.plain(_SECOND, _FIRST, _ONE), tokens=(7,), claims=(7,)), person):
+            self.machine.write(tenant=_OTHER, sketches=[sketch], admits=Mark.NONE, manner=_PLAIN)
+        self.machine.put(tenant=_OTHER, reasons=[hold], admits=Mark.NONE, manner=_PLAIN)
+        for ids, strays, manner in (
+            ([_FIFTH], False, _PLAIN),
+            ([_SECOND], True, _PLAIN),
+            ([_SECOND], False, cases.Manner(breaks=True)),
+            ([_SECOND], False, _PLAIN),
+        ):
+            self.machine.part(tenant=_OTHER, ids=ids, subject=_KEPT, reasons=[kept], strays=strays, manner=manner)
+            self.machine.look_back(now=cases.START)
+        for subject in (_ONE, _KEPT):
+            sketch = attrs.evolve(person, subject=subject)
+            self.machine.write(tenant=_OTHER, sketches=[sketch], admits=cases.EVERY, manner=_PLAIN)
+        self.machine.destroy(tenant=_OTHER, selection={"ids": (_SECOND,)}, admits=Mark.NONE, manner=_PLAIN)
+        self.machine.browse(tenant=_OTHER, selection={"tokens": (7,)}, admits=cases.EVERY, limit=3)
+        self.machine.lift(tenant=_OTHER, reasons=[held], manner=_PLAIN)
+        self.machine.look_back(now=cases.START)
 
     def _ends(self) -> None:
         self.mark(Mark.ERASED)

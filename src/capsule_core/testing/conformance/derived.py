@@ -14,7 +14,7 @@ from capsule_core.names import RecordId, SubjectKey
 from capsule_core.records import Act, FoundBy, Mark, Restore, Sealed, Shelf, Slot, Trash, Where
 from capsule_core.stores import Store
 from capsule_core.testing.conformance import _cases as cases
-from capsule_core.testing.conformance._records import Witness
+from capsule_core.testing.conformance._model import Witness
 from capsule_core.testing.conformance.clauses import Capabilities, lacking, raised, require
 
 __all__ = ["DerivedUnderTest", "run_derived_conformance"]

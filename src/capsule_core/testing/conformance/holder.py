@@ -15,7 +15,7 @@ from capsule_core.errors import CapsuleError
 from capsule_core.holder import Done, Holder, Identifier, Order
 from capsule_core.names import ActorRef, SubjectKey, TenantId
 from capsule_core.personal import Form
-from capsule_core.receipts import Outcome
+from capsule_core.statements import Outcome
 from capsule_core.story import Erasure
 from capsule_core.testing.conformance.clauses import Capabilities, explore, lacking, raised, require
 

@@ -9,7 +9,8 @@ import hypothesis
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from capsule_core.ledger import Frontier, LedgerStore
+from capsule_core.ledger import LedgerStore
+from capsule_core.merkle import Frontier
 from capsule_core.testing.conformance.clauses import Capabilities, at_once, explore, lacking, require
 
 __all__ = ["LedgerUnderTest", "run_ledger_store_conformance"]

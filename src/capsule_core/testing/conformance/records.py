@@ -14,7 +14,8 @@ from capsule_core.names import RecordId, SubjectKey
 from capsule_core.records import Act, Answer, Mark, Slot
 from capsule_core.stores import Store
 from capsule_core.testing.conformance import _cases as cases
-from capsule_core.testing.conformance._records import RecordsMachine, Witness
+from capsule_core.testing.conformance._model import Witness
+from capsule_core.testing.conformance._records import RecordsMachine
 from capsule_core.testing.conformance._walk import Walk
 from capsule_core.testing.conformance.clauses import Capabilities, at_once, explore, lacking, raised, require
 
@@ -49,7 +50,7 @@ def run_record_store_conformance(
     capabilities: Capabilities = Capabilities(),  # noqa: B008  frozen
     settings: hypothesis.settings | None = None,
 ) -> tuple[str, ...]:
-    """Check that *make* makes empty stores that keep C1-C12, A1-A3 and B1-B3 (docs/reference/ports.md).
+    """Check that *make* makes empty stores that keep C1-C14, A1-A3 and B1-B4 (docs/reference/ports.md).
 
     Returns:
         the clauses that went untried because the adapter lacks a capability.

@@ -1,19 +1,22 @@
-"""The ports in memory: what a library user starts with, and what every other adapter is compared to."""
+"""The store in memory: records, subjects, pages, answers and suppressions of many tenants."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 import attrs
 
 from capsule_core.errors import IdentifierTaken, RequestInFlight, VersionMismatch
-from capsule_core.journal import Journal, Marked, SealedPage
+from capsule_core.journal import Entry, Journal, Marked, SealedPage, Suppressed, Written
 from capsule_core.ledger import LedgerStore
+from capsule_core.memory.suppressions import SuppressedHashes
 from capsule_core.names import RecordId, SubjectKey, TenantId, micros
-from capsule_core.pages import KeyMoved, PageKey
+from capsule_core.pages import KeyMoved
 from capsule_core.records import (
+    GONE,
     GUARDED,
     Act,
     Answer,
@@ -34,8 +37,9 @@ from capsule_core.records import (
     Where,
     matches,
 )
+from capsule_core.remnants import partner_of
 
-__all__ = ["MemoryKeystore", "MemoryStore"]
+__all__ = ["MemoryStore"]
 
 
 @attrs.define(eq=False)
@@ -50,6 +54,7 @@ class MemoryStore:
         factory=dict, init=False
     )
     _answers: dict[tuple[TenantId, bytes], Answer] = attrs.field(factory=dict, init=False)
+    _suppressions: SuppressedHashes = attrs.field(factory=SuppressedHashes, init=False)
     _pages: dict[tuple[TenantId, int], SealedPage] = attrs.field(factory=dict, init=False)
     _lock: threading.RLock = attrs.field(factory=threading.RLock, init=False, repr=False)
 
@@ -64,7 +69,7 @@ class MemoryStore:
             meant = [record for record in self._meant(where) if not self._carried(record) & ~admits]
         meant.sort(key=_newest_first)
         if after is not None:
-            meant = [record for record in meant if _newest_first(record) > (-micros(after.at), _descending(after.id))]
+            meant = [record for record in meant if _newest_first(record) > _newest_first(after)]
         found = tuple(self._shown(record) for record in meant[:limit])
         more = len(meant) > limit
         return Page(found, Cursor(found[-1].at, found[-1].id) if more else None)
@@ -103,22 +108,31 @@ class MemoryStore:
             return touched
 
     def mark(
-        self, reasons: Sequence[Reason], *, act: Act, lift: bool = False, admits: Mark = Mark.NONE
+        self,
+        reasons: Sequence[Reason],
+        *,
+        act: Act,
+        lift: bool = False,
+        admits: Mark = Mark.NONE,
+        parting: Sequence[Sealed] = (),
     ) -> Sequence[Touched]:
-        """Put reasons on subjects and records, or lift them."""
+        """Put reasons on subjects and records, or lift them; *parting* records change hands before."""
         with self._lock:
-            self._expect(act)
-            distinct = {_reason_key(act.tenant, reason): reason for reason in reasons}.values()
-            changed = [reason for reason in distinct if self._changes(act.tenant, reason, lift=lift, admits=admits)]
-            touched = [self._bearer(act.tenant, reason) for reason in changed]
-            self._witness(act, touched)
+            with self._undone_by_errors():
+                self._expect(act)
+                self._part(act.tenant, parting)
+                distinct = {_reason_key(act.tenant, reason): reason for reason in reasons}.values()
+                changed = [reason for reason in distinct if self._changes(act.tenant, reason, lift=lift, admits=admits)]
+                touched = [self._bearer(act.tenant, reason) for reason in changed]
+                self._witness(act, touched)
             for reason in changed:
                 if lift:
                     del self._reasons[_reason_key(act.tenant, reason)]
                 else:
                     self._reasons[_reason_key(act.tenant, reason)] = reason
-            if changed:
-                self._journal.append([Marked(tenant=act.tenant, reasons=tuple(changed), lift=lift)])
+            told: list[Entry] = [Written(record) for record in parting]
+            told += [Marked(tenant=act.tenant, reasons=tuple(changed), lift=lift)] if changed else []
+            self._journal.append(told)
             return touched
 
     def destroy(self, where: Where, *, admits: Mark, act: Act) -> Sequence[Touched]:
@@ -173,6 +187,15 @@ class MemoryStore:
                 if reason.mark is Mark.FENCED and not self._marks(tenant, reason.subject) & Mark.ERASED
             ]
 
+    def released(self) -> Sequence[tuple[TenantId, Reason]]:
+        """Return why subjects were kept of which nothing has to be kept any more."""
+        with self._lock:
+            return [
+                (tenant, reason)
+                for (tenant, *_), reason in self._reasons.items()
+                if reason.mark is Mark.KEPT and not self._anywhere(tenant, reason.subject) & (GUARDED | Mark.FENCED)
+            ]
+
     def reasons(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Reason]:
         """Return every reason that the subjects and their records carry."""
         with self._lock:
@@ -194,6 +217,23 @@ class MemoryStore:
     def unindexed(self) -> Sequence[TenantId]:
         """Name the tenants for which what records are found by is missing: none."""
         return []
+
+    def suppressed(self, tenant: TenantId, hashes: Sequence[bytes]) -> frozenset[bytes]:
+        """Return those of *hashes* that are suppressed."""
+        with self._lock:
+            return self._suppressions.among(tenant, hashes)
+
+    def suppress(self, hashes: Sequence[bytes], *, act: Act, lift: bool = False) -> Sequence[bytes]:
+        """Suppress identifiers in the act's tenant, or let them in again; return those that were not so before."""
+        with self._lock:
+            self._expect(act)
+            changed = self._suppressions.changing(act.tenant, hashes, lift=lift)
+            if changed:
+                told = Suppressed(tenant=act.tenant, hashes=tuple(changed), since=act.at, lift=lift)
+                self._sign(act, act.witness(()))
+                self._suppressions.change(told)
+                self._journal.append([told])
+            return changed
 
     def add(self, page: SealedPage) -> None:
         """Keep a new page."""
@@ -228,6 +268,38 @@ class MemoryStore:
                 marks |= reason.mark
         return marks
 
+    def _anywhere(self, tenant: TenantId, subject: SubjectKey) -> Mark:
+        marks = Mark.NONE
+        for (owner, *_), reason in self._reasons.items():
+            if owner == tenant and reason.subject == subject:
+                marks |= reason.mark
+        return marks
+
+    @contextmanager
+    def _undone_by_errors(self) -> Generator[None]:
+        before = dict(self._records), dict(self._subjects), dict(self._reasons)
+        try:
+            yield
+        except BaseException:
+            self._records, self._subjects, self._reasons = before
+            raise
+
+    def _part(self, tenant: TenantId, parting: Sequence[Sealed]) -> None:
+        self._place(parting)
+        for draft in parting:
+            held = self._records.get((tenant, draft.id))
+            if held is None or held.version != draft.version:
+                raise VersionMismatch
+            self._subjects.setdefault((tenant, draft.subject), draft.slot)
+            for key, reason in list(self._reasons.items()):
+                if (key[0], reason.subject, reason.record) == (tenant, held.subject, held.id):
+                    moved = attrs.evolve(self._reasons.pop(key), subject=draft.subject)
+                    self._reasons[_reason_key(tenant, moved)] = moved
+            bare = attrs.evolve(held, tokens=(), claims=(), signature=b"")
+            self._records[tenant, draft.id] = attrs.evolve(
+                bare, subject=draft.subject, slot=draft.slot, blob=draft.blob
+            )
+
     def _carried(self, record: Sealed) -> Mark:
         return self._marks(record.tenant, record.subject, record.id)
 
@@ -243,7 +315,8 @@ class MemoryStore:
     def _admit(self, draft: Sealed, admits: Mark) -> None:
         held = self._records.get((draft.tenant, draft.id))
         carried = self._carried(draft) | (self._carried(held) if held else Mark.NONE)
-        if carried & ~admits:
+        carried |= self._marks(draft.tenant, partner_of(draft.subject)) & GONE
+        if carried & (~admits | GONE):
             raise MarksRefused(carried)
 
     def _place(self, drafts: Sequence[Sealed]) -> None:
@@ -256,6 +329,7 @@ class MemoryStore:
                 raise VersionMismatch
 
     def _expect(self, act: Act) -> None:
+        self._suppressions.admit(act)
         if act.answer is not None and (act.tenant, act.answer.key) in self._answers:
             raise RequestInFlight
         for expected in act.expects:
@@ -292,10 +366,7 @@ class MemoryStore:
         present = _reason_key(tenant, reason) in self._reasons
         if lift or present or (tenant, reason.subject) not in self._subjects:
             return lift and present
-        anywhere = Mark.NONE
-        for (owner, *_), other in self._reasons.items():
-            if owner == tenant and other.subject == reason.subject:
-                anywhere |= other.mark
+        anywhere = self._anywhere(tenant, reason.subject)
         if reason.mark is Mark.ERASED:
             return Mark.FENCED in anywhere
         barring = Mark.FENCED | Mark.ERASED | (GUARDED if reason.mark is Mark.FENCED else Mark.NONE)
@@ -307,50 +378,13 @@ class MemoryStore:
 
     def _witness(self, act: Act, touched: Sequence[Touched]) -> None:
         """Write the act's leaf and answer; nothing after it can fail, so that all is one."""
-        leaf = act.witness(touched)
+        self._sign(act if touched else attrs.evolve(act, answer=None), act.witness(touched))
+
+    def _sign(self, act: Act, leaf: bytes | None) -> None:
         if leaf is not None:
             self._ledger.append([leaf])
-        if act.answer is not None and touched:
+        if act.answer is not None:
             self._answers[act.tenant, act.answer.key] = act.answer
-
-
-@attrs.define(eq=False)
-class MemoryKeystore:
-    """Page keys, as long as the process lives."""
-
-    _keys: dict[tuple[TenantId, int], PageKey] = attrs.field(factory=dict, init=False, repr=False)
-    _lock: threading.RLock = attrs.field(factory=threading.RLock, init=False, repr=False)
-
-    @property
-    def mirrors(self) -> int:
-        """How many copies are kept."""
-        return 1
-
-    def put(self, keys: Sequence[PageKey]) -> None:
-        """Keep new keys."""
-        with self._lock:
-            if any((key.tenant, key.page) in self._keys for key in keys):
-                raise KeyMoved
-            self._keys.update({(key.tenant, key.page): key for key in keys})
-
-    def get(self, tenant: TenantId, pages: Sequence[int]) -> Sequence[PageKey | None]:
-        """Return the keys of pages, in order; None for one that has none."""
-        return [self._keys.get((tenant, page)) for page in pages]
-
-    def replace(self, keys: Sequence[tuple[bytes, PageKey]]) -> None:
-        """Destroy the keys whose ids are given and put new ones in their places."""
-        with self._lock:
-            for old, key in keys:
-                held = self._keys.get((key.tenant, key.page))
-                if held is None or held.id != old:
-                    raise KeyMoved
-            self._keys.update({(key.tenant, key.page): key for _, key in keys})
-
-    def close(self, tenant: TenantId) -> None:
-        """Destroy all keys of a tenant."""
-        with self._lock:
-            for key in [key for key in self._keys if key[0] == tenant]:
-                del self._keys[key]
 
 
 def _touched(record: Sealed) -> Touched:
@@ -361,9 +395,5 @@ def _reason_key(tenant: TenantId, reason: Reason) -> tuple[TenantId, str, Mark, 
     return tenant, reason.id, reason.mark, reason.subject, reason.record
 
 
-def _descending(text: str) -> tuple[int, ...]:
-    return tuple(-ord(character) for character in text)
-
-
-def _newest_first(record: Sealed) -> tuple[int, tuple[int, ...]]:
-    return -micros(record.at), _descending(record.id)
+def _newest_first(place: Sealed | Cursor) -> tuple[int, tuple[int, ...]]:
+    return -micros(place.at), tuple(-ord(character) for character in place.id)

@@ -1,0 +1,1 @@
+"""Letting in again who was erased, by their own new consent."""

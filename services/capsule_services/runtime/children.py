@@ -1,0 +1,136 @@
+"""The processes of a deployment: started, waited for, started anew where others of their service go on, and stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from capsule_services.runtime.faults import StartRefused
+
+__all__ = ["Child", "Children"]
+
+_READY_WITHIN: Final = 30.0
+_STOPPED_WITHIN: Final = 10.0
+
+
+@attrs.frozen(kw_only=True)
+class Child:
+    """A process of *service*, *called* as its log is; its environment says what is *told*."""
+
+    service: str
+    called: str
+    told: Mapping[str, str] = attrs.field(repr=False)
+
+
+@attrs.define(eq=False)
+class Children:
+    """Processes with a log each in the folder *logs*; they inherit the descriptor *parent*, which tells them to end."""
+
+    _logs: Path
+    _parent: int
+    processes: dict[str, subprocess.Popen[str]] = attrs.field(factory=dict, init=False)
+    _children: dict[str, Child] = attrs.field(factory=dict, init=False, repr=False)
+    _said: dict[str, Future[str]] = attrs.field(factory=dict, init=False, repr=False)
+
+    def start(self, children: Sequence[Child]) -> Mapping[str, str]:
+        """Start *children* side by side; return where their services listen, when all are ready.
+
+        Raises:
+            StartRefused: one of them is not; the text says why.
+        """
+        for child in children:
+            self._start(child)
+        return {child.service: self._address(child.called) for child in children}
+
+    def failed(self) -> str | None:
+        """Name one that has ended and cannot be replaced: the last of its service, or one that never was ready."""
+        return next((called for called in self._ended() if not self._is_replaceable(called)), None)
+
+    def replaced(self) -> Sequence[str]:
+        """Start anew those that have ended while others of their service go on; name them."""
+        names = [called for called in self._ended() if self._is_replaceable(called)]
+        for called in names:
+            _closed(self.processes[called])
+            self._start(self._children[called])
+        return names
+
+    def stop(self, order: Iterable[str]) -> None:
+        """End all of them, service by service in *order*; return when none is left."""
+        for service in order:
+            for called, process in self.processes.items():
+                if self._children[called].service == service:
+                    process.terminate()
+        for process in self.processes.values():
+            try:
+                process.wait(_STOPPED_WITHIN)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            _closed(process)
+
+    def _ended(self) -> list[str]:
+        return [called for called, process in self.processes.items() if process.poll() is not None]
+
+    def _is_replaceable(self, called: str) -> bool:
+        service = self._children[called].service
+        others = [each for each, child in self._children.items() if child.service == service and each != called]
+        return self._was_ready(called) and any(map(self._serves, others))
+
+    def _serves(self, called: str) -> bool:
+        return self._was_ready(called) and self.processes[called].poll() is None
+
+    def _was_ready(self, called: str) -> bool:
+        said = self._said[called]
+        return said.done() and bool(said.result())
+
+    def _start(self, child: Child) -> None:
+        with (self._logs / f"{child.called}.log").open("a") as log:
+            process = subprocess.Popen(  # noqa: S603  our own modules, by our own interpreter
+                [sys.executable, "-m", f"capsule_services.{child.service}"],
+                env={**os.environ, **child.told},
+                pass_fds=(self._parent,),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,  # Ctrl-C is for us: we stop them in order
+            )
+        self._children[child.called], self.processes[child.called] = child, process
+        self._said[child.called] = _readiness(process)
+
+    def _address(self, called: str) -> str:
+        try:
+            line = self._said[called].result(timeout=_READY_WITHIN)
+        except TimeoutError:
+            raise StartRefused(
+                f"{called} is not ready after {_READY_WITHIN:.0f} seconds; see logs/{called}.log"
+            ) from None
+        if line:
+            return str(json.loads(line)["address"])
+        lines = (self._logs / f"{called}.log").read_text(errors="replace").splitlines() or [""]
+        raise StartRefused(lines[-1] if not lines[-1].startswith("{") else f"{called} ended; see logs/{called}.log")
+
+
+def _readiness(process: subprocess.Popen[str]) -> Future[str]:
+    """Read the line a service says when it is ready, without waiting for one after the other."""
+    said: Future[str] = Future()
+
+    def read() -> None:
+        said.set_result(process.stdout.readline() if process.stdout else "")
+
+    threading.Thread(target=read, daemon=True).start()
+    return said
+
+
+def _closed(process: subprocess.Popen[str]) -> None:
+    if process.stdout:
+        process.stdout.close()

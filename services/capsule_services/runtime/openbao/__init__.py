@@ -1,0 +1,1 @@
+"""A keystore in OpenBao or Vault, for services on many machines; needs the extra ``openbao``."""

@@ -1,0 +1,1 @@
+"""Checkpoints of the logs of a service, and proofs about them."""

@@ -1,0 +1,56 @@
+"""There is one door for what is kept: the repository, which asks at every write and every restore who is suppressed."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from tests.architecture.tree import Module, modules
+
+DOOR = "capsule_core.repository"
+BRINGS_IN = {"write", "move"}
+ASKED_BY = {"add": "write", "restore": "_move", "trash": "_move"}
+TAKES_NOTHING_IN = {"trash"}
+
+
+def store_calls(module: Module) -> list[str]:
+    """Calls that bring records into a store: ``anything.write(..., act=...)``, whatever it is called."""
+    return [
+        f"line {node.lineno}: {ast.unparse(node.func)}"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in BRINGS_IN
+        and any(keyword.arg in {"act", "admits", None} for keyword in node.keywords)
+    ]
+
+
+def everybody_else() -> list[Module]:
+    return [each for each in modules() if each.name != DOOR and not each.name.startswith("capsule_core.testing")]
+
+
+@pytest.mark.parametrize("module", everybody_else(), ids=str)
+def test_only_the_repository_brings_records_into_a_store(module: Module) -> None:
+    assert store_calls(module) == []
+
+
+def test_the_repository_does_so_and_the_search_sees_it() -> None:
+    (door,) = (each for each in modules() if each.name == DOOR)
+    assert len(store_calls(door)) == 2
+
+
+def test_each_way_through_the_repository_says_what_it_brings() -> None:
+    """Whatever in it reaches the store puts identifiers on its act, or takes nothing in."""
+    (door,) = (each for each in modules() if each.name == DOOR)
+    (repository,) = (node for node in door.tree.body if isinstance(node, ast.ClassDef) and node.name == "Repository")
+    ways: dict[str, str] = {}
+    for method in (node for node in repository.body if isinstance(node, ast.FunctionDef)):
+        called = {ast.unparse(node.func) for node in ast.walk(method) if isinstance(node, ast.Call)}
+        for way in ("self.store.write", "self.store.move", "self._move"):
+            if way in called and method.name != "_move":
+                ways[method.name] = way.rpartition(".")[2]
+    assert ways == ASKED_BY
+    for method in (node for node in repository.body if isinstance(node, ast.FunctionDef) and node.name in ways):
+        brings = {key.arg for node in ast.walk(method) if isinstance(node, ast.Call) for key in node.keywords}
+        assert ("brings" in brings) != (method.name in TAKES_NOTHING_IN), method.name
