@@ -19,8 +19,8 @@ from capsule_core.holder import Collected, Done, Identifier, Match, Order
 from capsule_core.kept import Kept
 from capsule_core.names import RecordId, SubjectKey, TenantId
 from capsule_core.personal import Form
-from capsule_core.statements import Outcome
 from capsule_core.records import Slot, Trash
+from capsule_core.statements import Outcome
 from capsule_core.testing import strategies as the
 from capsule_services.contacts import names
 from capsule_services.contacts.book.convert import changed_from, contact_from, contact_to, content_to

@@ -14,6 +14,8 @@ import pytest
 
 from tests.postgres import Database
 
+pytestmark = pytest.mark.timeout(900)  # hundreds of runs, each through real files or a real server
+
 REPOSITORY = Path(__file__).parents[2]
 CRASHES = Path(__file__).with_name("crashes.py")
 

@@ -27,6 +27,8 @@ from capsule_core.uses import Use
 from tests.core.desk import ACME, NOON, Desk, invoice, note, person
 from tests.store.crashes import ANN, BILL, BO, HELD, Place, Steps, opened, prepare_what_is_kept
 
+pytestmark = pytest.mark.timeout(900)  # hundreds of runs, each through real files or a real server
+
 LATER = NOON + timedelta(days=31)
 
 

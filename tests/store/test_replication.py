@@ -20,6 +20,8 @@ from tests.core.desk import ACME, NOON, Desk, person
 from tests.postgres import APP, Database, Server
 from tests.store.crashes import Place, Steps, opened
 
+pytestmark = pytest.mark.timeout(900)  # hundreds of runs, each through real files or a real server
+
 
 @pytest.fixture
 def primary() -> Iterator[Server]:

@@ -36,6 +36,8 @@ from capsule_sql.failures import DamagedKey, ForeignKeystore, MissingKey
 from tests.services.bao import serving
 from tests.store.conftest import MEMORY
 
+pytestmark = pytest.mark.timeout(900)  # hundreds of runs, each through real files or a real server
+
 REPOSITORY = Path(__file__).parents[2]
 ROTATIONS = Path(__file__).with_name("rotations.py")
 ACME, ZETA = TenantId("acme"), TenantId("zeta")

@@ -25,6 +25,7 @@ from capsule_core.checkpoints import Signer, log_names
 from capsule_core.erasure import Eraser
 from capsule_core.holder import RecordHolder
 from capsule_core.journal import Journal
+from capsule_core.ledger import LedgerStore
 from capsule_core.names import made_id
 from capsule_core.personal import Kind
 from capsule_core.repository import Repository
@@ -124,20 +125,7 @@ def open_holding(host: Host, service: str, kinds: Sequence[Kind]) -> Opened:
         eraser = Eraser(store, vault, ledger, signer, service, repository.identifiers)
         read_ledger = SqlLedger(log)
         reads = stack.enter_context(ReadLog(read_ledger))
-
-        def new_erasure() -> str:
-            return made_id("e", now=host.clock.now(), randomness=secrets.token_bytes(10))
-
-        holding = Holding(
-            service=service,
-            repository=repository,
-            eraser=eraser,
-            holder=RecordHolder(service, repository, eraser, new_erasure),
-            ledger=ledger,
-            reads=reads,
-            clock=host.clock,
-            random=secrets.token_bytes,
-        )
+        holding = _holding(host, service, repository, eraser=eraser, ledger=ledger, reads=reads)
         readings = readings_of(holding, unshipped=lambda: data.rows("SELECT count(*) FROM outbox", ())[0][0])
 
         def rehearse() -> None:
@@ -160,6 +148,24 @@ def open_holding(host: Host, service: str, kinds: Sequence[Kind]) -> Opened:
             shared=store.shared,
         )
     raise AssertionError  # pragma: no cover
+
+
+def _holding(
+    host: Host, service: str, repository: Repository, *, eraser: Eraser, ledger: LedgerStore, reads: ReadLog
+) -> Holding:
+    def new_erasure() -> str:
+        return made_id("e", now=host.clock.now(), randomness=secrets.token_bytes(10))
+
+    return Holding(
+        service=service,
+        repository=repository,
+        eraser=eraser,
+        holder=RecordHolder(service, repository, eraser, new_erasure),
+        ledger=ledger,
+        reads=reads,
+        clock=host.clock,
+        random=secrets.token_bytes,
+    )
 
 
 def _signer(folder: Path, service: str) -> Signer:
