@@ -21,6 +21,7 @@ from rich.table import Table
 
 from capsule_core.errors import CapsuleError, InvalidField
 from capsule_core.receipts import Receipt, describe, verify
+from capsule_services.backups import backup
 from capsule_services.databases import db
 from capsule_services.demo.show import show
 from capsule_services.doctor.examine import as_json, as_table, examine
@@ -72,6 +73,7 @@ The services keep their files in the data folder and nowhere else; the demo leav
 clock = typer.Typer(no_args_is_help=True, help="Move the clock of a deployment that runs with --dev.")
 app.add_typer(clock, name="clock")
 app.add_typer(db, name="db")
+app.add_typer(backup, name="backup")
 app.add_typer(ledger, name="ledger")
 app.add_typer(keys, name="keys")
 keys.command("rotate-root")(rotate_root)

@@ -44,7 +44,7 @@ class Confirmation:
     receipt: str = ""
 
 
-@kind("case", subject="about", server_ids=True)
+@kind("case", subject="about", server_ids=True, journaled=True)
 @attrs.frozen(kw_only=True)
 class Case:
     """One erasure over all *holders*; *id* is the erasure's."""

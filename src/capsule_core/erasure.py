@@ -261,12 +261,16 @@ class Eraser:
         )
 
     def _issue(self, tenant: TenantId, erasure: str, *, now: datetime, committed: Statement | None = None) -> Receipt:
-        """Make the receipt from what was *committed*, read back if it was not just now, and from nothing else."""
-        index, leaf = next(
-            (index, data)
-            for index, data, leaf in story.backwards(self._ledger, tenant, erasure)
-            if leaf.act == story.COMMIT
-        )
+        """Make the receipt from what was *committed*, read back if it was not just now, and from nothing else.
+
+        Raises:
+            SubjectErased: a restore has lost the leaf; the people are erased, and their receipt was made before it.
+        """
+        leaves = story.backwards(self._ledger, tenant, erasure)
+        found = next(((index, data) for index, data, leaf in leaves if leaf.act == story.COMMIT), None)
+        if found is None:
+            raise SubjectErased
+        index, leaf = found
         if committed is None:
             committed = Statement.decode(self._recalled(tenant, story.statement_request(erasure, now=now)) or b"")
         receipt = prove(committed, self._ledger, leaf=leaf, index=index, signer=self._signer)

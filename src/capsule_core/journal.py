@@ -1,7 +1,7 @@
 """The journal: what a restored backup must be told, kept outside the data and its backups.
 
 It is the outbox shipped: an act is committed in the data, its entry is appended here, and only then is it acknowledged.
-Entries hold surrogates and sealed pages, nothing readable.
+Entries hold surrogates, sealed pages and sealed records, nothing readable.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Protocol
 
@@ -22,6 +22,7 @@ from capsule_core.records import Mark, Reason, Sealed, Slot, Trash
 __all__ = [
     "Anchored",
     "Entry",
+    "Founded",
     "Journal",
     "Marked",
     "MemoryJournal",
@@ -46,19 +47,32 @@ class SealedPage:
 
 
 @attrs.frozen
+class Founded:
+    """A journal was begun; *id* says which data it belongs to."""
+
+    id: str
+
+
+@attrs.frozen
 class PageResealed:
-    """A page was sealed anew without the keys of erased subjects."""
+    """A page was made, or sealed anew without the keys of erased subjects."""
 
     page: SealedPage
 
 
 @attrs.frozen(kw_only=True)
 class Marked:
-    """Reasons were put on subjects or records, or lifted; an erasure is the mark ERASED."""
+    """Reasons were put on subjects or records, or lifted; an erasure is the mark ERASED.
+
+    *slots* are where the keys of the subjects lie, one for each reason: a restored store may not know them. *detail* is
+    what the act said of itself: of a fence, which erasure it began.
+    """
 
     tenant: TenantId
     reasons: tuple[Reason, ...]
     lift: bool = False
+    slots: tuple[Slot, ...] = ()
+    detail: Mapping[str, str] = attrs.Factory(dict[str, str])
 
 
 @attrs.frozen(kw_only=True)
@@ -71,11 +85,16 @@ class Suppressed:
     lift: bool = False
 
 
+def _sealed_alone(record: Sealed) -> Sealed:
+    """What a record is found by is derived anew from its contents."""
+    return attrs.evolve(record, tokens=(), claims=(), signature=b"")
+
+
 @attrs.frozen
 class Written:
     """A record of a kind that a restore must not take back, as it was last sealed: who may sign in, what was kept."""
 
-    record: Sealed
+    record: Sealed = attrs.field(converter=_sealed_alone)
 
 
 @attrs.frozen
@@ -86,19 +105,22 @@ class Anchored:
     note: str
 
 
-Entry = PageResealed | Marked | Suppressed | Written | Anchored
+Entry = Founded | PageResealed | Marked | Suppressed | Written | Anchored
 
 
 class Journal(Protocol):
     """Keeps entries in order.
 
-    C1. ``append`` returns when the entries are durable, on every mirror.
+    C1. ``append`` returns when the entries are durable, on every mirror, and all of them or none: the position of the
+        last of them; of no entries, that of the last there is now, or 0.
     C2. ``since(0)`` gives every entry once, in the order of appending, each with its position; positions grow.
     C3. ``newest_page`` gives the last re-sealing of a page under that key, if there was one.
+    C4. ``drop`` takes out the entries at the positions given and no other; the others keep their positions, and none is
+        given out again.
     """
 
-    def append(self, entries: Sequence[Entry]) -> None:
-        """Keep *entries*, all or none."""
+    def append(self, entries: Sequence[Entry]) -> int:
+        """Keep *entries*, all or none; return the position of the last one."""
         ...
 
     def since(self, position: int) -> Iterator[tuple[int, Entry]]:
@@ -107,6 +129,10 @@ class Journal(Protocol):
 
     def newest_page(self, tenant: TenantId, number: int, key_id: bytes) -> SealedPage | None:
         """Return the page as it was last re-sealed under *key_id*."""
+        ...
+
+    def drop(self, positions: Collection[int]) -> None:
+        """Take out the entries at *positions*: what nobody will ask for any more (see ``compacting``)."""
         ...
 
 
@@ -114,28 +140,42 @@ class MemoryJournal:
     """A journal that lives as long as the process."""
 
     def __init__(self) -> None:
-        self._entries: list[Entry] = []
+        self._entries: dict[int, Entry] = {}
+        self._newest = 0
         self._lock = threading.Lock()
 
-    def append(self, entries: Sequence[Entry]) -> None:
-        """Keep *entries*, all or none."""
+    def append(self, entries: Sequence[Entry]) -> int:
+        """Keep *entries*, all or none; return the position of the last one."""
         with self._lock:
-            self._entries.extend(entries)
+            self._entries |= enumerate(entries, start=self._newest + 1)
+            self._newest += len(entries)
+            return self._newest if entries else max(self._entries, default=0)
 
     def since(self, position: int) -> Iterator[tuple[int, Entry]]:
         """Give the entries after *position*."""
         with self._lock:
-            snapshot = self._entries[position:]
-        yield from enumerate(snapshot, start=position + 1)
+            snapshot = [(place, self._entries[place]) for place in self._after(position)]
+        yield from snapshot
 
     def newest_page(self, tenant: TenantId, number: int, key_id: bytes) -> SealedPage | None:
         """Return the page as it was last re-sealed under *key_id*."""
-        for entry in reversed(self._entries):
+        with self._lock:
+            entries = list(self._entries.values())
+        for entry in reversed(entries):
             if isinstance(entry, PageResealed):
                 page = entry.page
                 if (page.tenant, page.number, page.key_id) == (tenant, number, key_id):
                     return page
         return None
+
+    def drop(self, positions: Collection[int]) -> None:
+        """Take out the entries at *positions*."""
+        with self._lock:
+            for position in positions:
+                self._entries.pop(position, None)
+
+    def _after(self, position: int) -> Iterator[int]:
+        return (place for place in range(position + 1, self._newest + 1) if place in self._entries)
 
 
 def encode(entry: Entry) -> bytes:
@@ -162,6 +202,8 @@ def decode(line: bytes) -> Entry:
 
 def _told(entry: Entry) -> dict[str, Any]:
     match entry:
+        case Founded(name):
+            return {"founded": name}
         case PageResealed(page):
             return {
                 "page": page.number,
@@ -171,7 +213,10 @@ def _told(entry: Entry) -> dict[str, Any]:
                 "blob": _text(page.blob),
             }
         case Marked():
-            return {"marked": list(map(_row, entry.reasons)), "tenant": entry.tenant, "lift": entry.lift}
+            slots = [[slot.page, slot.index] for slot in entry.slots]
+            more = {"slots": slots, "detail": dict(entry.detail)}
+            told = {"marked": list(map(_row, entry.reasons)), "tenant": entry.tenant, "lift": entry.lift}
+            return told | {name: value for name, value in more.items() if value}
         case Suppressed():
             hashes = [each.hex() for each in entry.hashes]
             return {"suppressed": hashes, "tenant": entry.tenant, "since": micros(entry.since), "lift": entry.lift}
@@ -186,7 +231,6 @@ def _row(reason: Reason) -> list[Any]:
 
 
 def _columns(record: Sealed) -> dict[str, Any]:
-    """Write a record without what it is found by: that is derived anew from its contents."""
     columns: dict[str, Any] = {name: getattr(record, name) for name in _PLAIN}
     columns |= {name: micros(getattr(record, name)) for name in _TIMES}
     trash = record.trash and [record.trash.batch, micros(record.trash.at), micros(record.trash.until)]
@@ -196,6 +240,10 @@ def _columns(record: Sealed) -> dict[str, Any]:
 
 _PLAIN: Final = ("kind", "id", "root", "subject", "version")
 _TIMES: Final = ("at", "created", "updated")
+
+
+def _founded(body: dict[str, Any]) -> Founded:
+    return Founded(body["founded"])
 
 
 def _page(body: dict[str, Any]) -> PageResealed:
@@ -211,7 +259,13 @@ def _page(body: dict[str, Any]) -> PageResealed:
 
 
 def _marked(body: dict[str, Any]) -> Marked:
-    return Marked(tenant=TenantId(body["tenant"]), reasons=tuple(map(_reason, body["marked"])), lift=body["lift"])
+    return Marked(
+        tenant=TenantId(body["tenant"]),
+        reasons=tuple(map(_reason, body["marked"])),
+        lift=body["lift"],
+        slots=tuple(Slot(*each) for each in body.get("slots", ())),
+        detail=body.get("detail", {}),
+    )
 
 
 def _suppressed(body: dict[str, Any]) -> Suppressed:
@@ -244,6 +298,7 @@ def _anchored(body: dict[str, Any]) -> Anchored:
 
 
 _READERS: Final[Mapping[str, Callable[[dict[str, Any]], Entry]]] = {
+    "founded": _founded,
     "page": _page,
     "marked": _marked,
     "suppressed": _suppressed,

@@ -132,6 +132,7 @@ class Kind:
     schema: int = 1
     upcasts: Mapping[int, Upcast] = attrs.Factory(dict)
     obliged: bool = False
+    journaled: bool = False
 
     @property
     def subject_kind(self) -> str:
@@ -171,12 +172,14 @@ def kind(
     schema: int = 1,
     upcasts: Mapping[int, Upcast] | None = None,
     obliged: bool = False,
+    journaled: bool = False,
 ) -> Callable[[type[T]], type[T]]:
     """Declare an attrs class to be a kind of record, about the person whom its field *subject* names.
 
     *server_ids* says that ids are made by :func:`names.made_id`; otherwise they are the caller's own and are sealed.
     *upcasts* lead a dictionary of schema n to schema n + 1. A record of an *obliged* kind (an invoice) outlives the
-    erasure of its subject, out of ordinary reach, until somebody says that the obligation has ended.
+    erasure of its subject, out of ordinary reach, until somebody says that the obligation has ended. Records of a
+    *journaled* kind are not taken back by a restored backup: who may sign in, what was decided.
 
     Raises:
         UndeclaredField: a field declares neither Personal nor Plain, or *subject* is not a field.
@@ -192,6 +195,7 @@ def kind(
             schema=schema,
             upcasts=dict(upcasts or {}),
             obliged=obliged,
+            journaled=journaled,
         )
         setattr(model, _ATTRIBUTE, declared)
         return model

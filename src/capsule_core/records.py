@@ -228,8 +228,9 @@ class Act:
     """Who changes something, when, by which operation and for which use, and what must go with it in one transaction.
 
     *brings* are the keyed hashes of the identifiers that come in with it: if one of them is suppressed, nothing is
-    changed. *detail* is said in its leaf and holds nothing personal. *witness* is put on by whoever calls the store; an
-    act without one changes nothing.
+    changed. *detail* is said in its leaf and holds nothing personal. *journaled* names the kinds of records that the
+    journal gets too; it gets nothing of an act that is *replayed* from it. *witness* is put on by whoever calls the
+    store; an act without one changes nothing.
     """
 
     tenant: TenantId
@@ -241,6 +242,8 @@ class Act:
     brings: tuple[bytes, ...] = ()
     detail: Mapping[str, str] = attrs.Factory(dict)
     answer: Answer | None = None
+    journaled: frozenset[str] = frozenset()
+    replayed: bool = False
     witness: Witness = attrs.field(default=_unwitnessed, repr=False)
 
 

@@ -92,10 +92,12 @@ class Repository:
     used: Callable[[TenantId, Sequence[Slot]], object] = _nobody
     identifiers: Identifiers = attrs.field(init=False, repr=False)
     _of_models: Mapping[type[Any], Kind] = attrs.field(init=False, repr=False)
+    _journaled: frozenset[str] = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.identifiers = Identifiers(self.vault, self.kinds, self.region)
         self._of_models = {kind.model: kind for kind in self.kinds.values()}
+        self._journaled = frozenset(name for name, kind in self.kinds.items() if kind.journaled)
 
     def get(self, tenant: TenantId, name: RecordId, *, use: Use, resource: str = "record") -> Kept[Any]:
         """Return one record, in the trash or not.
@@ -365,7 +367,7 @@ class Repository:
     def _complete(self, act: Act, request: Request | None, *, answered: Sequence[Kept[Any]]) -> Act:
         """Put on the act its witness and, if it was asked for under a request id, its answer."""
         answer = None if request is None else self._answer(act.tenant, request, answered)
-        return attrs.evolve(act, answer=answer, witness=bears_witness(self.vault, act))
+        return attrs.evolve(act, answer=answer, journaled=self._journaled, witness=bears_witness(self.vault, act))
 
     def _answer(self, tenant: TenantId, request: Request, answered: Sequence[Kept[Any]]) -> Answer:
         body, owner = json.dumps([to_plain(kept) for kept in answered]).encode(), answered[0]

@@ -1,15 +1,15 @@
-"""The small ports beside the record store: answers, backlog, index, suppressions; and all of them as one."""
+"""The small ports beside the record store: answers, backlog, index, suppressions, restoring; and all of them as one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from capsule_core.names import SubjectKey, TenantId
-from capsule_core.records import Act, Answer, FoundBy, Reason, RecordStore
+from capsule_core.records import Act, Answer, FoundBy, Reason, RecordStore, Sealed, Slot, Touched
 
-__all__ = ["Answers", "Backlog", "Derived", "Store", "Suppressions"]
+__all__ = ["Answers", "Backlog", "Derived", "Restorable", "Store", "Suppressions"]
 
 
 class Answers(Protocol):
@@ -84,6 +84,42 @@ class Derived(Protocol):
         ...
 
 
+class Restorable(Protocol):
+    """What a restore does to a store before anybody is served; nobody else may.
+
+    R1. ``position`` is where in the journal the newest entry lies that this store has seen there; 0 before the first.
+        What an act of its own left in the journal is seen.
+    R2. ``arrive`` says that the entries up to a position are in it; it never goes back.
+    R3. ``recognise`` makes subjects known, each with its slot; one that is known, or whose slot is another's, stays as
+        it is.
+    R4. ``reinstate`` puts each record, with its trash, over an older version of it, over the same version elsewhere, or
+        where there is none; the journal hears nothing of it. It leaves out whose subject is not known in that slot, or
+        is fenced.
+    R5. After ``reinstate`` changed something the tenant's index is missing (I1), until it is made again.
+    R6. ``tenants`` names every tenant of which something is kept, once.
+    """
+
+    def position(self) -> int:
+        """Return where in the journal the newest entry lies that was seen."""
+        ...
+
+    def arrive(self, position: int) -> None:
+        """Say that everything in the journal up to *position* is here."""
+        ...
+
+    def recognise(self, tenant: TenantId, subjects: Mapping[SubjectKey, Slot]) -> None:
+        """Make subjects known."""
+        ...
+
+    def reinstate(self, records: Sequence[Sealed], *, act: Act) -> Sequence[Touched]:
+        """Put records of one tenant back as they were last written."""
+        ...
+
+    def tenants(self) -> Sequence[TenantId]:
+        """Name the tenants of which something is kept."""
+        ...
+
+
 class Suppressions(Protocol):
     """Remembers which identifiers may not come in, as keyed hashes of at least 16 bytes, and refuses them.
 
@@ -107,5 +143,5 @@ class Suppressions(Protocol):
         ...
 
 
-class Store(RecordStore, Answers, Backlog, Derived, Suppressions, Protocol):
+class Store(RecordStore, Answers, Backlog, Derived, Suppressions, Restorable, Protocol):
     """All that one store of records does."""

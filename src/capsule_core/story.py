@@ -82,16 +82,18 @@ def fence_act(
     It refuses to be witnessed unless it fences the *whole* number of subjects: whether one is guarded is found out in
     the transaction that decides, and then nobody is fenced.
     """
+    told = {"erasure": erasure.id, "ground": erasure.ground, "requested": erasure.requested.isoformat()}
+    told |= {"policy": policy_text(erasure.policy)}
+    told |= {"suppress": "yes"} if erasure.suppresses else {}
+    told |= {"kept": kept} if kept else {}
 
     def detail(touched: Sequence[Touched]) -> dict[str, str]:
         if len(touched) < whole:
             raise SubjectHeld
-        asked = {"ground": erasure.ground, "requested": erasure.requested.isoformat()}
-        told = {**asked, "policy": policy_text(erasure.policy)}
-        told |= {"suppress": "yes"} if erasure.suppresses else {}
-        return told | ({"kept": kept} if kept else {})
+        return told
 
-    return _act(erasure, FENCE, vault, now=now, detail=detail, expects=expects)
+    # The journal is told it too: a restore that loses the leaf begins the erasure again, as it was.
+    return attrs.evolve(_act(erasure, FENCE, vault, now=now, detail=detail, expects=expects), detail=told)
 
 
 def suppresses(fence: Leaf) -> bool:

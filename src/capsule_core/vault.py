@@ -150,6 +150,24 @@ class Vault:
             pages = self._pages.pages(tenant, numbers)
             self._journal.append([PageResealed(page) for page in pages if page is not None])
 
+    def heal(self, tenant: TenantId, pages: Iterable[SealedPage]) -> int:
+        """Store those of *pages* that are sealed under what is now their key, where an older one lies or none.
+
+        Return how many were stored. A page under another key was sealed again since, or never came into use.
+        """
+        sealed = {(page.number, page.key_id): page for page in pages}
+        numbers = sorted({number for number, _ in sealed})
+        keys = self._keystore.get(tenant, numbers)
+        current = [sealed.get((number, key.id)) if key else None for number, key in zip(numbers, keys, strict=True)]
+        stored = self._pages.pages(tenant, numbers)
+        healed = [
+            (page, held)
+            for page, held in zip(current, stored, strict=True)
+            if page is not None and (held is None or held.generation < page.generation)
+        ]
+        self._store(healed)
+        return len(healed)
+
     def remaining(self, tenant: TenantId, slots: Sequence[Slot]) -> list[Slot]:
         """Read back from the stores, past every cache, which of *slots* still hold a key."""
         try:
@@ -216,6 +234,7 @@ class Vault:
             keys = self._random(PLACES * KEY_BYTES)
             page = OpenPage(tenant=tenant, number=number, generation=1, key_id=key.id, keys=keys)
             sealed = seal_page(page, key=key.key, nonce=self.nonce())
+            self._journal.append([PageResealed(sealed)])  # before anything is sealed with its keys: a restore has it
             self._pages.add(sealed)
             self._remember(sealed if self._shared else page)
             return number
@@ -256,18 +275,26 @@ class Vault:
         if None in keys:
             self._refuse_closed(tenant)  # then they are not lost
         current = [self._current(key, page) for key, page in zip(keys, stored, strict=True)]
-        if heal and (healed := [new for (_, new), old in zip(current, stored, strict=True) if new is not old]):
-            self._pages.reseal(healed)
+        if heal:
+            self._store([(new, old) for (_, new), old in zip(current, stored, strict=True) if new is not old])
         return current
 
+    def _store(self, healed: Sequence[tuple[SealedPage, SealedPage | None]]) -> None:
+        for page, held in healed:
+            if held is None:
+                self._pages.add(page)
+        self._pages.reseal([page for page, held in healed if held is not None])
+
     def _current(self, key: PageKey | None, page: SealedPage | None) -> tuple[PageKey, SealedPage]:
-        if key is None or page is None:
+        if key is None:
             raise SealBroken("key page")
-        if page.key_id == key.id:
+        if page is not None and page.key_id == key.id:
             return key, page
-        # Older than its key, after a crash or a restore: the journal has its newest sealing.
-        healed = self._journal.newest_page(page.tenant, page.number, key.id)
-        if healed is None or healed.generation <= page.generation:  # then it is the key that is old
+        # Missing, or older than its key, after a crash or a restore: the journal has its newest sealing.
+        healed = self._journal.newest_page(key.tenant, key.page, key.id)
+        if healed is None or (
+            page is not None and healed.generation <= page.generation
+        ):  # then it is the key that is old
             raise SealBroken("key page")
         return key, healed
 

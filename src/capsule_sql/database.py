@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, TypeVar
 
 import attrs
 
-from capsule_core.errors import Unavailable
+from capsule_core.errors import IndexMissing, Unavailable
 from capsule_core.names import TenantId
 from capsule_sql.failures import ForeignFile, UnsafeDeletion, told
 from capsule_sql.migration import Role, migrate
@@ -29,6 +29,7 @@ _MOMENT: Final = 0.005
 """Seconds after which what somebody else is about to end is looked at again."""
 _TOGETHER: Final = 64
 """How many changes share a commit at most, so that the first does not wait long for the last."""
+_UNINDEXED: Final = "SELECT 1 FROM tenants t JOIN unindexed u ON u.no = t.no WHERE t.tenant = ?"
 _SHORTEST: Final = 512
 """Bytes of the smallest database there can be."""
 _PRAGMAS: Final = (
@@ -55,8 +56,9 @@ class _Alone(sqlite3.Connection):
     def within(self, tenant_no: int) -> None:
         return
 
-    def search(self) -> None:
-        return
+    def search(self, tenant_no: int) -> None:
+        if self.execute("SELECT 1 FROM unindexed WHERE no = ?", (tenant_no,)).fetchone():
+            raise IndexMissing
 
 
 @attrs.define(eq=False)
@@ -97,8 +99,14 @@ class Database:
     def rows(
         self, text: str, values: Sequence[Any], *, tenant: TenantId | None = None, search: bool = False
     ) -> list[Any]:
-        """Run one statement that only reads, and return what it found."""
-        return self.read(lambda connection: connection.execute(text, values).fetchall())
+        """Run one statement that only reads, and return what it found; *search* as :meth:`Connection.search`."""
+
+        def body(connection: Connection) -> list[Any]:
+            if search and connection.execute(_UNINDEXED, (tenant,)).fetchone():
+                raise IndexMissing
+            return connection.execute(text, values).fetchall()
+
+        return self.read(body)
 
     def read(self, body: Callable[[Connection], T], *, tenant: TenantId | None = None) -> T:
         """Run *body* on a connection that nobody else uses meanwhile; it leaves no cursor open."""

@@ -12,9 +12,13 @@ from capsule_core.errors import DataLoss, FailedPrecondition, Unavailable
 __all__ = [
     "Damaged",
     "DamagedKey",
+    "DataAbsent",
     "DiskFull",
     "ForeignFile",
+    "ForeignJournal",
     "ForeignKeystore",
+    "JournalAhead",
+    "JournalBehind",
     "MirrorsDiffer",
     "MissingKey",
     "UnsafeDeletion",
@@ -40,6 +44,47 @@ class ForeignKeystore(FailedPrecondition):
     reason = "FOREIGN_KEYSTORE"
     sentence = (
         "{path} is the keystore of another deployment: the root key does not open it; use the root key it was made with"
+    )
+    path: str
+
+
+@attrs.define
+class ForeignJournal(FailedPrecondition):
+    """The journal is not the one that the data was written with."""
+
+    reason = "FOREIGN_JOURNAL"
+    sentence = (
+        "the journal in {path} does not belong to the data beside it; put back the journal, or its mirror, that does"
+    )
+    path: str
+
+
+@attrs.define
+class JournalBehind(DataLoss):
+    """The journal lacks entries that the data has seen in it."""
+
+    reason = "JOURNAL_BEHIND"
+    sentence = (
+        "the journal in {path} is older than the data: entries are missing at its end; put back a newer copy of it,"
+        " or its mirror"
+    )
+    path: str
+
+
+class JournalAhead(Unavailable):
+    """The journal knows acts that the data does not: the data was restored, and was not told them yet."""
+
+    reason = "JOURNAL_AHEAD"
+    sentence = "the data is older than its journal; restart the service: it does again what the data has lost"
+
+
+@attrs.define
+class DataAbsent(FailedPrecondition):
+    """The data is new, and the journal beside it is not: there was data here."""
+
+    reason = "DATA_ABSENT"
+    sentence = (
+        "{path} holds nothing, and the journal beside it says that it did; restore a backup, or put the data back"
     )
     path: str
 

@@ -10,7 +10,7 @@ from capsule_sql.rows import words
 from capsule_sql.statements import EACH, Connection, Transactions, listed
 from capsule_sql.writing import INSERT_SIGNATURES, INSERT_TOKENS, forget_index
 
-__all__ = ["complete", "missing", "reindex"]
+__all__ = ["complete", "lose", "missing", "reindex"]
 
 _LOCK = f"""SELECT no FROM subjects
     WHERE no IN (SELECT subject_no FROM records WHERE tenant_no = ? AND id {EACH}) ORDER BY no FOR NO KEY UPDATE"""
@@ -38,14 +38,26 @@ def reindex(connection: Connection, tenant: int, found_by: Sequence[FoundBy]) ->
 
 
 def complete(connection: Connection, tenant: int) -> None:
-    """Mark the index of a tenant as whole, where it can be lost."""
+    """Mark the index of a tenant as whole."""
     if connection.shared:
         connection.execute("INSERT INTO indexed (no) VALUES (?) ON CONFLICT (no) DO NOTHING", (tenant,))
+    else:
+        connection.execute("DELETE FROM unindexed WHERE no = ?", (tenant,))
+
+
+def lose(connection: Connection, tenant: int) -> None:
+    """Mark the index of a tenant as missing."""
+    if connection.shared:
+        connection.execute("DELETE FROM indexed WHERE no = ?", (tenant,))
+    else:
+        connection.execute("INSERT INTO unindexed (no) VALUES (?) ON CONFLICT (no) DO NOTHING", (tenant,))
 
 
 def missing(database: Transactions) -> list[TenantId]:
     """Name the tenants whose index was lost."""
-    if not database.shared:
-        return []
-    select = "SELECT tenant FROM tenants t WHERE NOT EXISTS (SELECT 1 FROM indexed i WHERE i.no = t.no) ORDER BY tenant"
+    select = "SELECT tenant FROM tenants t JOIN unindexed u ON u.no = t.no ORDER BY tenant"
+    if database.shared:
+        select = (
+            "SELECT tenant FROM tenants t WHERE NOT EXISTS (SELECT 1 FROM indexed i WHERE i.no = t.no) ORDER BY tenant"
+        )
     return [TenantId(tenant) for (tenant,) in database.rows(select, ())]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 import attrs
@@ -12,7 +12,7 @@ import attrs
 from capsule_core.journal import Entry, PageResealed, SealedPage, decode, encode
 from capsule_core.names import TenantId
 from capsule_sql.failures import MirrorsDiffer
-from capsule_sql.statements import Connection, Transactions
+from capsule_sql.statements import EACH, Connection, Transactions, listed
 
 __all__ = ["SqlJournal"]
 
@@ -24,8 +24,8 @@ _Row = tuple[int, bytes | None, bytes]
 class SqlJournal:
     """A journal; an entry is in the database and on the mirror before ``append`` returns.
 
-    A mirror that lacks the last entries, after a crash or because it is new, is given them when the journal is opened;
-    so is the database, from its mirror. Several processes may use it at the same time.
+    A mirror that lacks entries, after a crash or because it is new, is given them when the journal is opened; so is the
+    database, from its mirror. Several processes may use it at the same time.
 
     Raises:
         MirrorsDiffer: the two do not begin with the same entries.
@@ -39,20 +39,22 @@ class SqlJournal:
     def __attrs_post_init__(self) -> None:
         self.append(())
 
-    def append(self, entries: Sequence[Entry]) -> None:
-        """Keep *entries*, all or none."""
+    def append(self, entries: Sequence[Entry]) -> int:
+        """Keep *entries*, all or none; return the position of the last one."""
         with self._appending:
             if not self._level:
                 self._database.write(self._bring_level)
                 self._level = True
-            if entries:
-                self._level = False  # until both are known to have them
-                try:
-                    self._database.write(lambda connection: self._append(connection, entries))
-                except sqlite3.IntegrityError:  # another process fell between the two: the mirror is ahead
-                    self._database.write(self._bring_level)
-                    self._database.write(lambda connection: self._append(connection, entries))
-                self._level = True
+            if not entries:
+                return self._database.read(_newest)
+            self._level = False  # until both are known to have them
+            try:
+                position = self._database.write(lambda connection: self._append(connection, entries))
+            except sqlite3.IntegrityError:  # another process fell between the two: the mirror is ahead
+                self._database.write(self._bring_level)
+                position = self._database.write(lambda connection: self._append(connection, entries))
+            self._level = True
+            return position
 
     def since(self, position: int) -> Iterator[tuple[int, Entry]]:
         """Give the entries after *position*."""
@@ -69,13 +71,29 @@ class SqlJournal:
                 return entry.page
         return None
 
-    def _append(self, connection: Connection, entries: Sequence[Entry]) -> None:
+    def drop(self, positions: Collection[int]) -> None:
+        """Take out the entries at *positions*, on the mirror first: the database is what it is compared to."""
+        delete, values = f"DELETE FROM entries WHERE no {EACH}", (listed(positions),)
+
+        def body(connection: Connection) -> None:
+            connection.alone("journal")
+            if self._mirror is not None:
+                self._mirror.write(lambda mirror: mirror.execute(delete, values))
+            connection.execute(delete, values)
+
+        with self._appending:
+            self._level = False  # until both are known to lack them
+            self._database.write(body)
+            self._level = True
+
+    def _append(self, connection: Connection, entries: Sequence[Entry]) -> int:
         connection.alone("journal")
         insert = "INSERT INTO entries (key_id, line) VALUES (?, ?) RETURNING no, key_id, line"
         values = [(entry.page.key_id if isinstance(entry, PageResealed) else None, encode(entry)) for entry in entries]
         rows = [row for each in values for row in connection.execute(insert, each).fetchall()]
         if self._mirror is not None:
             self._mirror.write(lambda mirror: _copy(mirror, rows))
+        return int(rows[-1][0])
 
     def _bring_level(self, connection: Connection) -> None:
         """Give the database or the mirror what only the other has; nobody else appends meanwhile."""
@@ -88,6 +106,8 @@ class SqlJournal:
         last = (common - 1, 1)
         if common and _after(connection, *last) != mirror.read(lambda each: _after(each, *last)):
             raise MirrorsDiffer(self._database.role.title, mirror.place)
+        if _count(connection, common) != mirror.read(lambda each: _count(each, common)):
+            _fill_gaps(connection, mirror, common)
         while common < ours:
             rows = _after(connection, common, _BATCH)
             mirror.write(lambda each, rows=rows: _copy(each, rows))  # type: ignore[misc]
@@ -111,3 +131,17 @@ def _newest(connection: Connection) -> int:
 
 def _after(connection: Connection, position: int, limit: int) -> list[_Row]:
     return connection.execute(_AFTER, (position, limit)).fetchall()
+
+
+def _count(connection: Connection, until: int) -> int:
+    return int(connection.execute("SELECT count(*) FROM entries WHERE no <= ?", (until,)).fetchone()[0])
+
+
+def _fill_gaps(connection: Connection, mirror: Transactions, until: int) -> None:
+    """Give each what only the other has: a crash fell between two droppings, and nothing is lost over it."""
+    numbers, whole = "SELECT no FROM entries WHERE no <= ?", f"SELECT no, key_id, line FROM entries WHERE no {EACH}"
+    ours = {no for (no,) in connection.execute(numbers, (until,))}
+    theirs = {no for (no,) in mirror.rows(numbers, (until,))}
+    _copy(connection, mirror.rows(whole, (listed(theirs - ours),)))
+    missing = connection.execute(whole, (listed(ours - theirs),)).fetchall()
+    mirror.write(lambda each: _copy(each, missing))

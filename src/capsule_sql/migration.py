@@ -16,7 +16,7 @@ from sqlalchemy.pool import StaticPool
 
 from capsule_core.errors import NewerSchema
 
-__all__ = ["Role", "is_known", "migrate", "migrate_server", "scripts"]
+__all__ = ["Role", "is_known", "is_known_in_file", "migrate", "migrate_server", "scripts"]
 
 _SCRIPTS: Final = Path(__file__).with_name("migrations")
 
@@ -24,7 +24,7 @@ _SCRIPTS: Final = Path(__file__).with_name("migrations")
 class Role(enum.Enum):
     """What a file is for: its name in sentences, the mark in its header, its newest revision, and that on a server."""
 
-    DATA = ("data", "the data", 0x43415044, "data_0004", "server_data_0003")
+    DATA = ("data", "the data", 0x43415044, "data_0005", "server_data_0004")
     LEDGER = ("ledger", "the read log", 0x4341504C, "ledger_0001", "server_ledger_0001")
     JOURNAL = ("journal", "the journal", 0x4341504A, "journal_0001", "server_journal_0001")
     KEYSTORE = ("keystore", "the keystore", 0x4341504B, "keystore_0001", "")
@@ -61,11 +61,9 @@ def migrate(connection: sqlite3.Connection, role: Role) -> None:
     revision = _revision(connection)
     if revision == role.newest:
         return
-    config = scripts(role)
-    if revision is not None and revision not in {
-        each.revision for each in ScriptDirectory.from_config(config).walk_revisions()
-    }:
+    if revision is not None and not is_known_in_file(role, revision):
         raise NewerSchema(role.title)
+    config = scripts(role)
     engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
     event.listen(engine, "begin", _begin)
     with engine.begin() as transaction:
@@ -93,6 +91,11 @@ def migrate_server(connection: Any, role: Role) -> None:
         config.attributes["connection"] = transaction
         config.attributes["role"] = role
         command.upgrade(config, "head")
+
+
+def is_known_in_file(role: Role, revision: str) -> bool:
+    """Tell whether this version knows the *revision* of a file."""
+    return revision in {each.revision for each in ScriptDirectory.from_config(scripts(role)).walk_revisions()}
 
 
 def is_known(role: Role, revisions: Iterable[str]) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import attrs
 
 from capsule_core.names import micros
-from capsule_core.records import Mark, Touched, Trash, Where
-from capsule_sql.rows import touched
+from capsule_core.records import Mark, Sealed, Touched, Trash, Where
+from capsule_sql.rows import SEALED, sealed, touched
 from capsule_sql.selections import lock_bearers, touching
 from capsule_sql.statements import EACH, Connection, listed
 from capsule_sql.tenants import numbered
@@ -33,6 +35,15 @@ class Meant:
             query = touching(where, refused=refused, bearers=[number for (number,) in locked])
         rows = connection.execute(query.text, query.values).fetchall()
         return cls(connection, where, tuple(row[0] for row in rows), tuple(map(touched, rows)))
+
+    def sealed(self, kinds: Collection[str]) -> list[Sealed]:
+        """Return those of *kinds* as they are now."""
+        numbers = [no for no, each in zip(self.numbers, self.touched, strict=True) if each.kind in kinds]
+        if not numbers:
+            return []
+        select = f"SELECT {SEALED} FROM records r CROSS JOIN subjects s ON s.no = r.subject_no WHERE r.no {EACH}"
+        rows = self.connection.execute(select, (listed(numbers),)).fetchall()
+        return [sealed(self.where.tenant, row) for row in rows]
 
     def throw_away(self, trash: Trash) -> None:
         """Put them in the trash; their claims are free for others."""

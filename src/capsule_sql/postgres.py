@@ -83,17 +83,17 @@ class _Session:
         self.tenant_no = tenant_no
         self.execute("SELECT set_config('capsule.tenant', ?, true)", (str(tenant_no),))
 
-    def search(self) -> None:
+    def search(self, tenant_no: int) -> None:
         """Let pass if what this tenant's records are found by is there; it can only be lost with this connection.
 
         Raises:
             IndexMissing: it was lost, and is not yet made again.
         """
-        if self.tenant_no in self._searchable or self.tenant_no in {None, _NOBODY}:
+        if tenant_no in self._searchable or tenant_no == _NOBODY:
             return
-        if not self.execute("SELECT 1 FROM indexed WHERE no = ?", (self.tenant_no,)).fetchall():
+        if not self.execute("SELECT 1 FROM indexed WHERE no = ?", (tenant_no,)).fetchall():
             raise IndexMissing
-        self._searchable.add(self.tenant_no or _NOBODY)
+        self._searchable.add(tenant_no)
 
     def begin(self, tenant_no: int) -> None:
         """Open a transaction in which the rows of one tenant can be seen, or of nobody."""
@@ -146,7 +146,7 @@ class Postgres:
             if search:
                 with session.raw.transaction():
                     session.within(number)
-                    session.search()
+                    session.search(number)
             with session.raw.pipeline():  # what is sent at once is one transaction
                 session.within(number)
                 return session.execute(text, values).fetchall()

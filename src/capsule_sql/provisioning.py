@@ -44,7 +44,8 @@ _ALL: Final[LiteralString] = "SELECT, INSERT, UPDATE, DELETE"
 _GRANTS: Final[Mapping[str, LiteralString]] = {
     "alembic_version": "SELECT",
     "arrivals": "SELECT, INSERT, DELETE",
-    "indexed": "SELECT, INSERT",
+    "indexed": "SELECT, INSERT, DELETE",
+    "journaled": "SELECT, INSERT, UPDATE",
     "leaves": "SELECT, INSERT",  # a log that can only grow, whoever has the service's password
     "outbox": "SELECT, INSERT, DELETE",
     "suppressions": "SELECT, INSERT, DELETE",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 
@@ -30,9 +31,10 @@ from capsule_core.records import (
     Trash,
     Where,
 )
-from capsule_sql import answers, indexing, keypages, ledgers, marking, suppressions
+from capsule_sql import answers, indexing, keypages, ledgers, marking, reinstating, suppressions
+from capsule_sql.failures import JournalAhead
 from capsule_sql.moving import Meant
-from capsule_sql.outbox import Outbox, post
+from capsule_sql.outbox import Outbox, bond, post
 from capsule_sql.parting import part
 from capsule_sql.rows import marks, sealed, seen, touched_by
 from capsule_sql.selections import listing, reading
@@ -56,11 +58,24 @@ class SqlStore:
 
     def __attrs_post_init__(self) -> None:
         self._outbox = Outbox(self._database, self._journal)
-        self.ship()
+        with suppress(JournalAhead):  # whoever opened it asks whether it is behind, and replays
+            self.ship()
 
     def ship(self) -> None:
-        """Return when the journal has everything that was committed so far, whoever did not come to it."""
-        self._outbox.ship()
+        """Return when the journal has everything that was committed so far, whoever did not come to it.
+
+        Raises:
+            JournalAhead: the journal knows acts that are not here.
+        """
+        self._outbox.ship(always=True)
+
+    def is_behind(self) -> bool:
+        """Tell whether the journal knows acts that are not here: then the data was restored."""
+        try:
+            self.ship()
+        except JournalAhead:
+            return True
+        return False
 
     @property
     def shared(self) -> bool:
@@ -86,15 +101,19 @@ class SqlStore:
         """Create and change records, all or none."""
 
         def body(connection: Connection) -> Sequence[Touched]:
-            connection.search()
-            writing = Drafts(connection, numbered(connection, act.tenant), drafts)
+            number = numbered(connection, act.tenant)
+            connection.search(number)
+            writing = Drafts(connection, number, drafts)
             writing.admit(admits)
             _expect(connection, act)
             writing.follow()
             writing.store()
+            for draft in drafts:
+                if draft.kind in act.journaled:
+                    post(connection, Written(draft))
             return _witnessed(connection, act, [touched_by(draft) for draft in drafts])
 
-        return self._database.write(body, tenant=act.tenant)
+        return self._acted(body, act)
 
     def move(self, where: Where, to: Trash | Restore, *, admits: Mark, act: Act) -> Sequence[Touched]:
         """Throw away or take back what is meant."""
@@ -106,12 +125,15 @@ class SqlStore:
                 found.throw_away(to)
             else:
                 trashed = attrs.evolve(where, shelf=Shelf.TRASHED, batch=to.batch)
+                connection.search(numbered(connection, act.tenant))
                 found = Meant.find(connection, trashed, refused=~admits)
                 _expect(connection, act)
                 found.take_back()
+            for record in found.sealed(act.journaled):
+                post(connection, Written(record))
             return _witnessed(connection, act, found.touched)
 
-        return self._database.write(body, tenant=act.tenant)
+        return self._acted(body, act)
 
     def mark(
         self,
@@ -133,12 +155,16 @@ class SqlStore:
                 post(connection, Written(record))
             changing = bearers.changing(lift=lift, admits=admits)
             (bearers.lift if lift else bearers.put)(changing)
-            if changing:
-                post(connection, Marked(tenant=act.tenant, reasons=tuple(changing), lift=lift))
-            return _witnessed(connection, act, bearers.touched(changing))
+            touched = bearers.touched(changing)
+            if changing and not act.replayed:
+                slots, detail = tuple(each.slot for each in touched), dict(act.detail)
+                told = Marked(tenant=act.tenant, reasons=tuple(changing), lift=lift, slots=slots, detail=detail)
+                post(connection, told)
+            return _witnessed(connection, act, touched)
 
         changed = self._database.write(body, tenant=act.tenant)
-        self._outbox.ship()
+        if not act.replayed:
+            self._outbox.ship()
         return changed
 
     def destroy(self, where: Where, *, admits: Mark, act: Act) -> Sequence[Touched]:
@@ -219,6 +245,35 @@ class SqlStore:
         """Name the tenants for which what records are found by is missing."""
         return indexing.missing(self._database)
 
+    def position(self) -> int:
+        """Return where in the journal the newest entry lies that was seen."""
+        return bond(self._database).position
+
+    def arrive(self, position: int) -> None:
+        """Say that everything in the journal up to *position* is here."""
+        self._outbox.arrive(position)
+
+    def recognise(self, tenant: TenantId, subjects: Mapping[SubjectKey, Slot]) -> None:
+        """Make subjects known."""
+        if subjects:
+            self._database.write(
+                lambda connection: reinstating.recognise(connection, numbered(connection, tenant), subjects),
+                tenant=tenant,
+            )
+
+    def reinstate(self, records: Sequence[Sealed], *, act: Act) -> Sequence[Touched]:
+        """Put records of one tenant back as they were last written."""
+
+        def body(connection: Connection) -> Sequence[Touched]:
+            touched = reinstating.reinstate(connection, numbered(connection, act.tenant), records)
+            return _witnessed(connection, act, touched)
+
+        return self._database.write(body, tenant=act.tenant)
+
+    def tenants(self) -> Sequence[TenantId]:
+        """Name the tenants of which something is kept."""
+        return self._database.read(lambda connection: [tenant for _, tenant in each_tenant(connection)])
+
     def suppressed(self, tenant: TenantId, hashes: Sequence[bytes]) -> frozenset[bytes]:
         """Return those of *hashes* that are suppressed."""
         return suppressions.among(self._database, tenant, hashes)
@@ -232,12 +287,14 @@ class SqlStore:
             if changed:
                 told = Suppressed(tenant=act.tenant, hashes=tuple(changed), since=act.at, lift=lift)
                 suppressions.change(connection, numbered(connection, act.tenant), told)
-                post(connection, told)
+                if not act.replayed:
+                    post(connection, told)
                 _sign(connection, act, act.witness(()))
             return changed
 
         changed = self._database.write(body, tenant=act.tenant)
-        self._outbox.ship()
+        if not act.replayed:
+            self._outbox.ship()
         return changed
 
     def add(self, page: SealedPage) -> None:
@@ -257,6 +314,13 @@ class SqlStore:
     def newest(self, tenant: TenantId) -> int:
         """Return the number of the tenant's newest page."""
         return keypages.newest(self._database, tenant)
+
+    def _acted(self, body: Callable[[Connection], Sequence[Touched]], act: Act) -> Sequence[Touched]:
+        """Do *body*; return when the journal has what it was to be told."""
+        touched = self._database.write(body, tenant=act.tenant)
+        if any(each.kind in act.journaled for each in touched):
+            self._outbox.ship()
+        return touched
 
 
 def _expect(connection: Connection, act: Act) -> None:

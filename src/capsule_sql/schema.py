@@ -20,6 +20,7 @@ __all__ = [
     "CheckpointRow",
     "EntryRow",
     "FrontierRow",
+    "JournaledRow",
     "KeyRow",
     "LeafRow",
     "OutboxRow",
@@ -32,6 +33,7 @@ __all__ = [
     "SuppressionRow",
     "TenantRow",
     "TokenRow",
+    "UnindexedRow",
 ]
 
 _CONVENTION: Final = {
@@ -238,6 +240,22 @@ class OutboxRow(_Row, table=True):
     line: bytes
 
 
+class JournaledRow(_Row, table=True):
+    """Which *journal* belongs to the data, and up to which *position* everything in it is here."""
+
+    __tablename__ = "journaled"
+    no: int = _number()
+    journal: str
+    position: int = _long()
+
+
+class UnindexedRow(_Row, table=True):
+    """A tenant whose tokens and signatures are missing: a backup is without them."""
+
+    __tablename__ = "unindexed"
+    no: int = _number()
+
+
 class LeafRow(_Row, table=True):
     """The data of a leaf; *no* counts from 0."""
 
@@ -304,6 +322,8 @@ _DATA: Final = (
     AnswerRow,
     SuppressionRow,
     OutboxRow,
+    JournaledRow,
+    UnindexedRow,
 )
 TABLES: Final = {"data": _DATA + _LOG, "ledger": _LOG, "journal": (EntryRow,), "keystore": (KeyRow, SealRow)}
 """Which tables a file of each role has."""

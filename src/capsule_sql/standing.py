@@ -19,7 +19,7 @@ __all__ = ["SCHEMAS", "SERVICE_WIDE", "Exposed", "examine"]
 
 SCHEMAS: Final = ("data", "reads")
 SERVICE_WIDE: Final = frozenset(
-    {"alembic_version", "arrivals", "checkpoints", "frontiers", "indexed", "leaves", "outbox", "tenants"}
+    {"alembic_version", "arrivals", "checkpoints", "frontiers", "indexed", "journaled", "leaves", "outbox", "tenants"}
 )
 """The tables that belong to no tenant; no other may be without."""
 

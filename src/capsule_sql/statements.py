@@ -95,8 +95,8 @@ class Connection(Protocol):
         """See the rows of this tenant from now on, and of no other."""
         ...
 
-    def search(self) -> None:
-        """Let pass if what this tenant's records are found by is there.
+    def search(self, tenant_no: int) -> None:
+        """Let pass if what the records of the tenant with this number are found by is there.
 
         Raises:
             IndexMissing: it was lost, and is not yet made again.

@@ -16,6 +16,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from tests.benchmarks.accessing import accessing
+from tests.benchmarks.backing_up import backing_up
 from tests.benchmarks.deciding import deciding
 from tests.benchmarks.exporting import exporting
 from tests.benchmarks.fairness import fairness
@@ -43,6 +44,7 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "reading": reading,
     "access": accessing,
     "search": searching,
+    "backup": backing_up,
     "server": on_server,
 }
 """What there is to measure, the quickest first."""

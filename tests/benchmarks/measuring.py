@@ -102,6 +102,7 @@ class Scale:
     children: int = 4
     erased: int = 10_000
     erased_singly: int = 20
+    backed_up: int = 100_000
     exported: int = 5_000
     leaves: int = 20_000
     single_leaves: int = 200
@@ -125,6 +126,7 @@ QUICK = Scale(
     children=2,
     erased=12,
     erased_singly=2,
+    backed_up=60,
     exported=40,
     leaves=300,
     single_leaves=4,

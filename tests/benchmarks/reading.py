@@ -24,7 +24,7 @@ __all__ = ["reading"]
 _MODULE: Final = "tests.benchmarks.reading"
 _DURABLE: Final = ("fsync=on", "full_page_writes=on")
 _SHARES: Final = {"p50": 0.5, "p99": 0.99}
-_GOALS: Final = {"p50": Goal(3, at_most=True), "p99": Goal(5, at_most=True)}
+_GOALS: Final = {"p50": Goal(2, at_most=True), "p99": Goal(4, at_most=True)}
 _CARD: Final = """BEGIN:VCARD\r\nVERSION:4.0\r\nFN:Ada King {0}\r\nN:King {0};Ada;;;\r
 EMAIL:ada{0}@example.org\r\nTEL:+44 20 7946 {0:04}\r\nORG:Works {0}\r\nEND:VCARD\r\n"""
 _TOGETHER: Final = 200

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,7 @@ from capsule_core.memory.suppressions import SuppressedHashes
 from capsule_core.merkle import Frontier
 from capsule_core.names import RecordId, SubjectKey, TenantId
 from capsule_core.pages import PageKey
-from capsule_core.records import Act, Mark, Page, Restore, Sealed, Touched, Where
+from capsule_core.records import Act, Mark, Page, Restore, Sealed, Slot, Touched, Where
 from capsule_core.statements import Outcome
 
 
@@ -338,17 +338,86 @@ class ClosesNobody(MemoryKeystore):
 
 
 class LosesOrder(MemoryJournal):
-    def append(self, entries: Sequence[Entry]) -> None:
-        super().append(list(reversed(entries)))
+    def append(self, entries: Sequence[Entry]) -> int:
+        return super().append(list(reversed(entries)))
 
 
 class FindsTheFirstPage(MemoryJournal):
     def newest_page(self, tenant: TenantId, number: int, key_id: bytes) -> SealedPage | None:
-        self._entries.reverse()
+        entries = self._entries
+        self._entries = dict(reversed(entries.items()))
         try:
             return super().newest_page(tenant, number, key_id)
         finally:
-            self._entries.reverse()
+            self._entries = entries
+
+
+class SaysWhereTheFirstEntryLies(MemoryJournal):
+    def append(self, entries: Sequence[Entry]) -> int:
+        return super().append(entries) - max(0, len(entries) - 1)
+
+
+class DropsTheNextEntryToo(MemoryJournal):
+    def drop(self, positions: Collection[int]) -> None:
+        super().drop([*positions, *(position + 1 for position in positions)])
+
+
+class GivesPositionsOutAgain(MemoryJournal):
+    def drop(self, positions: Collection[int]) -> None:
+        super().drop(positions)
+        self._newest = max(self._entries, default=0)
+
+
+class ForgetsWhatItSaw(MemoryStore):
+    def mark(self, reasons: Any, **more: Any) -> Any:
+        position = self._position
+        try:
+            return super().mark(reasons, **more)
+        finally:
+            self._position = position
+
+
+class GoesBack(MemoryStore):
+    def arrive(self, position: int) -> None:
+        self._position = position
+
+
+class MovesTheKnown(MemoryStore):
+    def recognise(self, tenant: TenantId, subjects: Mapping[SubjectKey, Slot]) -> None:
+        for key in subjects:
+            self._subjects.pop((tenant, key), None)
+        super().recognise(tenant, subjects)
+
+
+class PutsBackWhatIsOlder(MemoryStore):
+    def _lacks(self, record: Sealed) -> bool:
+        held = self._records.pop((record.tenant, record.id), None)
+        lacks = super()._lacks(record)
+        if held is not None:
+            self._records[record.tenant, record.id] = held
+        return lacks
+
+
+class PutsBackTheErased(MemoryStore):
+    def _carried(self, record: Sealed) -> Mark:
+        return super()._carried(record) & ~Mark.FENCED
+
+
+class TellsTheJournalAgain(MemoryStore):
+    def reinstate(self, records: Sequence[Sealed], *, act: Act) -> Sequence[Touched]:
+        touched = super().reinstate(records, act=act)
+        self._journalise(attrs.evolve(act, journaled=frozenset({"note"})), touched)
+        return touched
+
+
+class CallsTheIndexWhole(MemoryStore):
+    def unindexed(self) -> Sequence[TenantId]:
+        return []
+
+
+class NamesNobody(MemoryStore):
+    def tenants(self) -> Sequence[TenantId]:
+        return super().tenants()[:1]
 
 
 class DropsALeaf(MemoryLedger):

@@ -15,7 +15,7 @@ from capsule_core.journal import Journal
 from capsule_core.ledger import LedgerStore
 from capsule_core.pages import Keystore, PageStore
 from capsule_core.records import RecordStore
-from capsule_core.stores import Answers, Backlog, Derived, Suppressions
+from capsule_core.stores import Answers, Backlog, Derived, Restorable, Suppressions
 from capsule_core.testing.conformance import (
     _model,
     _records,
@@ -26,16 +26,30 @@ from capsule_core.testing.conformance import (
     ledger,
     pages,
     records,
+    restorable,
     suppressions,
 )
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "ports.md"
-CLAUSE = re.compile(r"^ *([ABCHIPS]\d+)[. ] *(.*?)(?=^ *[ABCHIPS]\d+[. ]|\Z)", re.MULTILINE | re.DOTALL)
-PORTS = [RecordStore, Answers, Backlog, Derived, Suppressions, PageStore, Keystore, Journal, LedgerStore, Holder]
+CLAUSE = re.compile(r"^ *([ABCHIPRS]\d+)[. ] *(.*?)(?=^ *[ABCHIPRS]\d+[. ]|\Z)", re.MULTILINE | re.DOTALL)
+PORTS = [
+    RecordStore,
+    Answers,
+    Backlog,
+    Derived,
+    Suppressions,
+    Restorable,
+    PageStore,
+    Keystore,
+    Journal,
+    LedgerStore,
+    Holder,
+]
 SUITES = [
     ([records, _records, _model], [RecordStore, Answers, Backlog]),
     ([derived], [Derived]),
     ([suppressions], [Suppressions]),
+    ([restorable], [Restorable]),
     ([pages], [PageStore]),
     ([keystore], [Keystore]),
     ([journal], [Journal]),
@@ -78,7 +92,7 @@ def in_suite(modules: list[ModuleType]) -> set[str]:
             for node in ast.walk(tree)
             if isinstance(node, ast.Constant)
             and isinstance(node.value, str)
-            and re.fullmatch(r"[ABCHIPS]\d+", node.value)
+            and re.fullmatch(r"[ABCHIPRS]\d+", node.value)
             and id(node) not in untried
         }
     return found

@@ -13,6 +13,7 @@ from capsule_core.testing.conformance.keystore import run_keystore_conformance
 from capsule_core.testing.conformance.ledger import run_ledger_store_conformance
 from capsule_core.testing.conformance.pages import run_page_store_conformance
 from capsule_core.testing.conformance.records import run_record_store_conformance
+from capsule_core.testing.conformance.restorable import run_restorable_conformance
 from capsule_core.testing.conformance.suppressions import run_suppressions_conformance
 from tests.conformance.worlds import InMemory, held_in_memory, memory_store
 
@@ -53,3 +54,7 @@ def test_the_ledger_store_keeps_its_contract() -> None:
 
 def test_the_holder_keeps_its_contract() -> None:
     assert run_holder_conformance(held_in_memory) == ()
+
+
+def test_what_a_restore_does_to_a_store_keeps_its_contract() -> None:
+    assert run_restorable_conformance(memory_store) == ()

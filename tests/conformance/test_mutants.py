@@ -19,6 +19,7 @@ from capsule_core.testing.conformance.keystore import run_keystore_conformance
 from capsule_core.testing.conformance.ledger import run_ledger_store_conformance
 from capsule_core.testing.conformance.pages import run_page_store_conformance
 from capsule_core.testing.conformance.records import run_record_store_conformance
+from capsule_core.testing.conformance.restorable import run_restorable_conformance
 from capsule_core.testing.conformance.suppressions import run_suppressions_conformance
 from tests.conformance import mutants, worlds
 from tests.conformance.worlds import InMemory
@@ -73,7 +74,23 @@ SUPPRESSIONS = [
 ]
 PAGES = [(mutants.AddsAPageOverAnother, "P1"), (mutants.TakesAnOlderPage, "P2"), (mutants.GivesANumberTwice, "P3")]
 KEYSTORES = [(mutants.KeepsTheOldKey, "C2"), (mutants.ClosesNobody, "C4"), (mutants.LeavesTheOldKeyInAFile, "C3")]
-JOURNALS = [(mutants.LosesOrder, "C2"), (mutants.FindsTheFirstPage, "C3")]
+JOURNALS = [
+    (mutants.LosesOrder, "C2"),
+    (mutants.FindsTheFirstPage, "C3"),
+    (mutants.SaysWhereTheFirstEntryLies, "C1"),
+    (mutants.DropsTheNextEntryToo, "C4"),
+    (mutants.GivesPositionsOutAgain, "C4"),
+]
+RESTORABLE = [
+    (mutants.ForgetsWhatItSaw, "R1"),
+    (mutants.GoesBack, "R2"),
+    (mutants.MovesTheKnown, "R3"),
+    (mutants.PutsBackWhatIsOlder, "R4"),
+    (mutants.PutsBackTheErased, "R4"),
+    (mutants.TellsTheJournalAgain, "R4"),
+    (mutants.CallsTheIndexWhole, "R5"),
+    (mutants.NamesNobody, "R6"),
+]
 LEDGERS = [(mutants.DropsALeaf, "C1"), (mutants.RewritesALeaf, "C5"), (mutants.ForgetsTheCheckpoint, "C7")]
 HOLDERS = [
     (mutants.SaysErasedAndFindsStill, "H6"),
@@ -125,6 +142,16 @@ def test_a_broken_keystore_is_caught(mutant: type[Any], clause: str) -> None:
 @pytest.mark.parametrize(("mutant", "clause"), JOURNALS)
 def test_a_broken_journal_is_caught(mutant: type[Any], clause: str) -> None:
     assert_caught(run_journal_conformance, lambda: InMemory(mutant()), clause)
+
+
+@pytest.mark.parametrize(("mutant", "clause"), RESTORABLE)
+def test_a_broken_restorable_store_is_caught(mutant: type[MemoryStore], clause: str) -> None:
+    def make() -> InMemory:
+        journal = MemoryJournal()
+        return InMemory(mutant(MemoryLedger(), journal), journal=journal)
+
+    with pytest.raises(ClauseBroken, match=rf"^{clause}: "):
+        run_restorable_conformance(make, settings=FINDING)
 
 
 @pytest.mark.parametrize(("mutant", "clause"), LEDGERS)

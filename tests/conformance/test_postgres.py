@@ -14,6 +14,7 @@ from capsule_core.testing.conformance.journal import run_journal_conformance
 from capsule_core.testing.conformance.ledger import run_ledger_store_conformance
 from capsule_core.testing.conformance.pages import run_page_store_conformance
 from capsule_core.testing.conformance.records import run_record_store_conformance
+from capsule_core.testing.conformance.restorable import run_restorable_conformance
 from capsule_core.testing.conformance.suppressions import run_suppressions_conformance
 from tests.conformance.worlds import held_on, on_server
 from tests.postgres import Database
@@ -55,3 +56,7 @@ def test_the_ledger_store_keeps_its_contract(database: Database, tmp_path: Path,
 def test_the_holder_keeps_its_contract(database: Database, tmp_path: Path, fewer: settings) -> None:
     make = on_server(database, tmp_path, "records")
     assert run_holder_conformance(lambda: held_on(make()), settings=fewer) == ()
+
+
+def test_what_a_restore_does_to_a_store_keeps_its_contract(database: Database, tmp_path: Path, fewer: settings) -> None:
+    assert run_restorable_conformance(on_server(database, tmp_path, "records"), settings=fewer) == ()

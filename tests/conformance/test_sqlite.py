@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from capsule_core.testing.conformance.clauses import Capabilities
 from capsule_core.testing.conformance.derived import run_derived_conformance
 from capsule_core.testing.conformance.holder import run_holder_conformance
 from capsule_core.testing.conformance.journal import run_journal_conformance
@@ -14,10 +15,9 @@ from capsule_core.testing.conformance.keystore import run_keystore_conformance
 from capsule_core.testing.conformance.ledger import run_ledger_store_conformance
 from capsule_core.testing.conformance.pages import run_page_store_conformance
 from capsule_core.testing.conformance.records import run_record_store_conformance
+from capsule_core.testing.conformance.restorable import run_restorable_conformance
 from capsule_core.testing.conformance.suppressions import run_suppressions_conformance
 from tests.conformance.worlds import held_on, on_disk, template
-
-NOT_LOSABLE = ("I1: not losable", "I3: not losable")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,9 @@ def test_what_may_not_come_in_again_keeps_its_contract(original: Path, tmp_path:
 
 
 def test_what_records_are_found_by_keeps_its_contract(original: Path, tmp_path: Path, fewer: settings) -> None:
-    assert run_derived_conformance(on_disk(original, tmp_path, "records"), settings=fewer) == NOT_LOSABLE
+    losable = Capabilities(losable=True)
+    make = on_disk(original, tmp_path, "records")
+    assert run_derived_conformance(make, capabilities=losable, settings=fewer) == ()
 
 
 def test_the_page_store_keeps_its_contract(original: Path, tmp_path: Path, fewer: settings) -> None:
@@ -63,3 +65,7 @@ def test_the_ledger_store_keeps_its_contract(original: Path, tmp_path: Path, few
 def test_the_holder_keeps_its_contract(original: Path, tmp_path: Path, fewer: settings) -> None:
     make = on_disk(original, tmp_path, "records")
     assert run_holder_conformance(lambda: held_on(make()), settings=fewer) == ()
+
+
+def test_what_a_restore_does_to_a_store_keeps_its_contract(original: Path, tmp_path: Path, fewer: settings) -> None:
+    assert run_restorable_conformance(on_disk(original, tmp_path, "records"), settings=fewer) == ()

@@ -33,6 +33,7 @@ from capsule_sql.ledgers import SqlLedger
 from capsule_sql.migration import Role
 from capsule_sql.postgres import open_postgres
 from capsule_sql.records import SqlStore
+from capsule_sql.snapshots import STRIPPED
 from tests.postgres import Database as Postgresql
 
 ROOT_KEY = bytes(range(32))
@@ -102,6 +103,10 @@ class OnDisk:
         self._close_files()
         self._open()
 
+    def lose(self) -> None:
+        """Lose what records are found by, as a backup is without it."""
+        self.opened[0].write(forget_every_index)
+
     def files(self) -> Sequence[bytes]:
         return [path.read_bytes() for path in sorted(self.folder.rglob("*")) if path.is_file()]
 
@@ -121,6 +126,11 @@ class OnDisk:
     def _close_files(self) -> None:
         for database in self.opened:
             database.close()
+
+
+def forget_every_index(connection: Any) -> None:
+    for statement in STRIPPED:
+        connection.execute(statement)
 
 
 def on_disk(original: Path, folder: Path, port: str) -> Callable[[], OnDisk]:

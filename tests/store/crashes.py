@@ -22,12 +22,14 @@ import attrs
 import psycopg
 
 from capsule_core.contacts import Email, Person
+from capsule_core.journal import Marked
 from capsule_core.keeping import OBLIGATION
 from capsule_core.ledger import audit
 from capsule_core.names import SubjectKey
 from capsule_core.receipts import verify
 from capsule_core.records import Mark, Reason, Sealed, Shelf, Where
 from capsule_core.remnants import remnant_of
+from capsule_core.restoring import Replayed, is_behind, replay
 from capsule_core.uses import Use
 from capsule_core.witness import bears_witness
 from capsule_sql.database import open_database
@@ -42,7 +44,7 @@ from tests.postgres import ADMIN, APP
 
 ROWS, BATCH = 600, 200
 FILES = {"keys": Role.KEYSTORE, "keys2": Role.KEYSTORE, "log": Role.JOURNAL, "log2": Role.JOURNAL}
-ANN, BO = ("c" + letter * 26 for letter in "ab")
+ANN, BO, CY, DI = ("c" + letter * 26 for letter in "abcd")
 
 
 @attrs.define
@@ -103,6 +105,20 @@ class Place:
             self._run(f"CREATE DATABASE {to.name} TEMPLATE {self.name} STRATEGY wal_log")
         return Place(to, self.socket, to.name)
 
+    def keep_data(self) -> None:
+        """Back the data up, and nothing else."""
+        if self.socket:
+            self._run(f"CREATE DATABASE {self.name}_old TEMPLATE {self.name} STRATEGY wal_log")
+        else:
+            shutil.copy(self.folder / "data", self.folder / "data.old")
+
+    def put_data_back(self) -> None:
+        if self.socket:
+            self._run(f"DROP DATABASE {self.name} WITH (FORCE)")
+            self._run(f"ALTER DATABASE {self.name}_old RENAME TO {self.name}")
+        else:
+            (self.folder / "data.old").replace(self.folder / "data")
+
     def remove(self) -> None:
         shutil.rmtree(self.folder)
         if self.socket:
@@ -129,6 +145,7 @@ def prepare_people(desk: Desk) -> None:
         person("Ann", id=ANN, email="ann@example.org"),
         *(note(ANN) for _ in range(3)),
         person("Bo", id=BO),
+        person("Di", id=DI),
     )
 
 
@@ -255,11 +272,51 @@ def finish_importing(desk: Desk) -> dict[str, Any]:
     }
 
 
+def live_on(desk: Desk) -> None:
+    """Do after the backup what the data will have lost."""
+    erase(desk)
+    desk.mark(BO, Mark.HELD)
+    desk.add(person("Cy", id=CY, email="cy@example.org"))
+    desk.mark(CY, Mark.OBJECTED)
+    desk.eraser._fence(desk.erasure(DI, id="e2"), now=NOON, expects=())
+
+
+def restore(desk: Desk) -> None:
+    replay(desk.store, desk.vault, desk.journal, since=desk.store.position(), now=NOON)
+
+
+def finish_restoring(desk: Desk) -> dict[str, Any]:
+    """Replay as a starting service does, then again from the beginning."""
+    behind = is_behind(desk.store, desk.journal)
+    restore(desk)
+    size = desk.ledger.head().size
+    again = replay(desk.store, desk.vault, desk.journal, since=0, now=NOON)
+    people = desk.store.subjects(ACME, [SubjectKey(each) for each in (ANN, BO, CY, DI)])
+    gone = Where(tenant=ACME, subjects=(SubjectKey(ANN),), shelf=Shelf.ANY)
+    ann = people[0]
+    assert ann is not None
+    return {
+        "was behind": behind,
+        "is behind": is_behind(desk.store, desk.journal),
+        "marks": [each and int(each.marks) for each in people],
+        "rows of the erased": len(desk.store.select(gone, admits=~Mark.NONE, limit=9).records),
+        "keys of the erased": len(desk.vault.remaining(ACME, [ann.slot])),
+        "others": desk.get(BO).content.given_name,
+        "again": again == Replayed() and desk.ledger.head().size == size,
+        "finished": [receipt.statement.ground for receipt in desk.eraser.resume(now=NOON)],
+        "whole": audit(desk.ledger) == desk.ledger.head(),
+        "in the journal": sum(isinstance(entry, Marked) for _, entry in desk.journal.since(0)),
+    }
+
+
 SCENARIOS: dict[str, tuple[Callable[[Desk], None], Callable[[Desk], None], Callable[[Desk], dict[str, Any]]]] = {
     "erasure": (prepare_people, erase, finish_erasing),
     "keeping": (prepare_what_is_kept, erase_in_part, finish_keeping),
     "import": (lambda _: None, import_rows, finish_importing),
+    "restore": (prepare_people, restore, finish_restoring),
 }
+LOST = {"restore": live_on}
+"""What is done after a backup of the data, which is then put back."""
 
 
 def forked(work: Callable[[], Any]) -> int:
@@ -294,6 +351,10 @@ def main(scenario: str, folder: Path, socket: str = "", name: str = "") -> None:
     original = Place(folder / "original", socket, name)
     original.folder.mkdir()
     assert forked(lambda: worked(original, Steps(), prepare)) == 0
+    if scenario in LOST:
+        original.keep_data()
+        assert forked(lambda: worked(original, Steps(), LOST[scenario])) == 0
+        original.put_data_back()
     for last in count(1):
         copy = original.copied(folder / f"{name}copy")
         ended = forked(lambda copy=copy, last=last: worked(copy, Steps(last), work))

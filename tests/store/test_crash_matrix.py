@@ -70,6 +70,21 @@ def test_an_erasure_killed_at_any_step_is_not_begun_or_leads_to_its_one_end(wher
         assert list(dict.fromkeys(each["in the journal"])) == [16, 32], each
 
 
+@pytest.mark.law("L7")
+def test_a_replay_killed_at_any_step_is_led_to_its_end_by_the_next_start(where: list[str]) -> None:
+    told = told_of("restore", where)
+    assert_killed_everywhere(told, at_least=40)
+    assert {True, False} == {each["was behind"] for each in told}
+    for each in told:
+        assert not each["is behind"], each
+        assert each["marks"] == [16 | 32, 1, 8, 16], each
+        assert (each["rows of the erased"], each["keys of the erased"], each["others"]) == (0, 0, "Bo"), each
+        assert each["again"], each
+        assert each["finished"] == ["request"], each
+        assert each["whole"], each
+        assert each["in the journal"] == 6, each
+
+
 @pytest.mark.law("L4", "L6")
 def test_what_is_kept_survives_a_kill_at_any_step_and_goes_when_nothing_keeps_it(where: list[str]) -> None:
     told = told_of("keeping", where)

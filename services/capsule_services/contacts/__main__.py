@@ -34,13 +34,14 @@ def build(host: Host) -> Service:
     sweeper = Sweeper(holding, reporter.wake, host.stopped, host.log)
 
     mender = Mender(holding, host.stopped, host.log)
-    anchorer = opened.anchorer(host)
+    anchorer, compactor = opened.anchorer(host), opened.compactor(host)
 
     def lead() -> None:
         reporter.start()
         sweeper.start()
         mender.start()
         anchorer.start()
+        compactor.start()
 
     ring = ring_of(host)
     return Service(

@@ -146,7 +146,7 @@ class _Reader(sqlite3.Connection):
     def within(self, tenant_no: int) -> None:
         return
 
-    def search(self) -> None:
+    def search(self, tenant_no: int) -> None:
         return
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
@@ -15,10 +16,11 @@ from capsule_core.personal import kind_of
 from capsule_core.tenancy import Credential, Document, Invitation, Roster, Session, TenantAccount, User
 from capsule_services.identity.documents import DOCUMENTS
 from capsule_services.identity.issuer import Issuer
-from capsule_services.identity.keychain import KEYS, Keychain, load_or_create_keys
+from capsule_services.identity.keychain import KEYS, Keychain, changing, fresh_key, load_or_create_keys
 from capsule_services.identity.passwords import Passwords
 from capsule_services.identity.servicer import IdentityServicer
 from capsule_services.identity.sessions.handlers import is_open, prepare
+from capsule_services.identity.signing import SigningKeys
 from capsule_services.runtime.callers import Authenticator, UserCaller
 from capsule_services.runtime.clock import wall_time
 from capsule_services.runtime.holders.servicer import HolderServicer
@@ -75,9 +77,9 @@ def authenticator(holding: Holding, issuer: Issuer) -> Authenticator:
 
 def build(host: Host) -> Service:
     """Put the service together."""
-    opened = open_holding(host, NAME, KINDS)
-    holding = opened.holding
     path = host.settings.data / KEYS
+    opened = open_holding(host, NAME, KINDS, revoked=("session",), revoke=lambda: _withdraw_all(path))
+    holding = opened.holding
     load_or_create_keys(path, wall_time())
     keychain = Keychain(path, _telling(host.log))
     issuer = Issuer(keychain.keys, wall_time)
@@ -91,7 +93,7 @@ def build(host: Host) -> Service:
     )
 
     mender = Mender(holding, host.stopped, host.log)
-    anchorer = opened.anchorer(host)
+    anchorer, compactor = opened.anchorer(host), opened.compactor(host)
 
     def resume() -> None:
         opened.resume()
@@ -102,6 +104,7 @@ def build(host: Host) -> Service:
         sweeper.start()
         mender.start()
         anchorer.start()
+        compactor.start()
 
     return Service(
         served=(*servicers(holding, opened.paging, issuer), holder, served_ledgers(opened)),
@@ -111,6 +114,12 @@ def build(host: Host) -> Service:
         resume=Leading(host.settings.data, resume, lead, host.stopped, host.log, opened.shared).begin,
         close=opened.close,
     )
+
+
+def _withdraw_all(path: Path) -> None:
+    """Believe no token that was made before now."""
+    with changing(path) as (_, write):
+        write(SigningKeys((fresh_key(wall_time()),)))
 
 
 def _telling(log: FilteringBoundLogger) -> Callable[[bool], None]:

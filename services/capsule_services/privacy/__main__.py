@@ -14,6 +14,7 @@ from capsule_services.runtime.holders.client import RemoteHolder
 from capsule_services.runtime.keys import authenticator_of, readings_of_keys, ring_of
 from capsule_services.runtime.leading import Leading
 from capsule_services.runtime.ledgers.servicer import served_ledgers
+from capsule_services.runtime.mender import Mender
 from capsule_services.runtime.opening import open_holding
 from capsule_services.runtime.process import Host, Service, run
 from capsule_services.runtime.server import Served
@@ -41,7 +42,14 @@ def build(host: Host) -> Service:
         key_of=key_of,
         signer=opened.signer,
     )
-    ring = ring_of(host)
+    ring, mender = ring_of(host), Mender(opened.holding, host.stopped, host.log)
+    anchorer, compactor = opened.anchorer(host), opened.compactor(host)
+
+    def lead() -> None:
+        mender.start()
+        anchorer.start()
+        compactor.start()
+
     return Service(
         served=(
             Served(
@@ -54,9 +62,7 @@ def build(host: Host) -> Service:
         authenticator=authenticator_of(ring),
         readings={**opened.readings, **readings_of_keys(ring)},
         looks=opened.watched(host.health),
-        resume=Leading(
-            host.settings.data, opened.resume, opened.anchorer(host).start, host.stopped, host.log, opened.shared
-        ).begin,
+        resume=Leading(host.settings.data, opened.resume, lead, host.stopped, host.log, opened.shared).begin,
         close=opened.close,
     )
 

@@ -3,7 +3,8 @@
 ::
 
     data.db       records, key pages, changes log           (what a backup holds; or schema data of the database)
-    reads.db      the log of reads                          (or schema reads of the database)
+    reads.db      the log of reads                          (likewise; or schema reads of the database)
+    restored.json what a restore left to do                 (gone when it is done)
     keystore.db   page keys, wrapped by root.key            (never in a backup; or in OpenBao, see ``safekeeping``)
     journal.db    what a restored backup must be told       (never in a backup)
     mirror/       second copies of keystore and journal; put the folder on another medium
@@ -22,6 +23,7 @@ from typing import Final
 import attrs
 
 from capsule_core.checkpoints import Signer, log_names
+from capsule_core.compacting import compact
 from capsule_core.erasure import Eraser
 from capsule_core.holder import RecordHolder
 from capsule_core.journal import Journal
@@ -32,6 +34,7 @@ from capsule_core.repository import Repository
 from capsule_core.vault import Vault
 from capsule_services.runtime.anchorer import Anchorer
 from capsule_services.runtime.calls import noting
+from capsule_services.runtime.compactor import Compactor
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.health import Ailment, Health, Look
 from capsule_services.runtime.holding import Holding
@@ -40,9 +43,11 @@ from capsule_services.runtime.openbao.address import Address, address_at
 from capsule_services.runtime.paging import Paging
 from capsule_services.runtime.process import Host
 from capsule_services.runtime.reads import ReadLog
+from capsule_services.runtime.restored import Restored, put_right, restored_in, tell_restored
 from capsule_services.runtime.room import find_room
 from capsule_services.runtime.safekeeping import open_keystore
 from capsule_services.runtime.settings import Settings
+from capsule_sql.bonds import join, join_anew
 from capsule_sql.database import Database, open_database
 from capsule_sql.journals import SqlJournal
 from capsule_sql.ledgers import SqlLedger
@@ -69,8 +74,8 @@ def _nothing() -> None:
 class Opened:
     """A holding, the page tokens of its lists, its signer and journal, how to close it all, and numbers to watch.
 
-    *rehearsals* find out whether its two logs can be written; *mend* finishes what another process left half done;
-    *shared* is whether there may be others.
+    *rehearsals* find out whether its two logs can be written; *mend* finishes what another process left half done, and
+    what a restore left to do; *compact* shortens the journal; *shared* is whether there may be others.
     """
 
     holding: Holding
@@ -81,6 +86,7 @@ class Opened:
     readings: Mapping[str, Reading] = attrs.field(factory=dict)
     rehearsals: Mapping[Ailment, Look] = attrs.field(factory=dict)
     mend: Callable[[], None] = _nothing
+    compact: Callable[[], int] = int
     shared: bool = False
 
     def watched(self, health: Health) -> Mapping[Ailment, Look]:
@@ -92,6 +98,10 @@ class Opened:
         """Lead what a crash interrupted to its end, a crash of this process or of another; before anybody is served."""
         self.mend()
         self.holding.eraser.resume(now=self.holding.now())
+
+    def compactor(self, host: Host) -> Compactor:
+        """Make what shortens the journal while the service runs."""
+        return Compactor(self.compact, host.stopped, host.log)
 
     def anchorer(self, host: Host) -> Anchorer:
         """Make what signs the two logs while the service runs."""
@@ -105,19 +115,33 @@ class Opened:
         self.stack.close()
 
 
-def open_holding(host: Host, service: str, kinds: Sequence[Kind]) -> Opened:
+def open_holding(
+    host: Host,
+    service: str,
+    kinds: Sequence[Kind],
+    *,
+    revoked: Sequence[str] = (),
+    revoke: Callable[[], None] = _nothing,
+) -> Opened:
     """Open the folder of a service, made at first use.
+
+    A restore ends what was good before it: records of the kinds *revoked*, and whatever *revoke* ends.
 
     Raises:
         CapsuleError: a file is of a newer schema, of another deployment, damaged, or cannot be written; nothing is
             changed.
     """
     folder = host.settings.data
+    restored = restored_in(folder)
     with ExitStack() as stack:
         signer = _signer(folder, service)
         keystore = open_keystore(folder, _safe(host.settings, service), stack)
         journal = SqlJournal(*(_file(stack, file, Role.JOURNAL) for file in _journals(folder)))
         data, log = _databases(stack, host)
+        if restored and restored.unreplayed:
+            join_anew(data, journal, new_id=_new_id)
+        else:
+            join(data, journal, place=str(folder), new_id=_new_id)
         store, ledger = SqlStore(data, journal), SqlLedger(data)
         shared = store.shared or host.settings.keystore is not None
         vault = Vault(store, keystore, journal, secrets.token_bytes, shared=shared)
@@ -134,6 +158,13 @@ def open_holding(host: Host, service: str, kinds: Sequence[Kind]) -> Opened:
 
         def mend() -> None:
             keystore.level()
+            told = restored_in(folder)  # once more: another process may have done it meanwhile
+            if told is None and store.is_behind():
+                told = Restored()
+                tell_restored(folder, told)
+            if told is not None:
+                revoke()
+                put_right(folder, told, holding, journal, signer=signer, revoked=revoked, log=host.log)
             store.ship()
 
         return Opened(
@@ -145,6 +176,7 @@ def open_holding(host: Host, service: str, kinds: Sequence[Kind]) -> Opened:
             readings=readings,
             rehearsals={Ailment.STORE: rehearse, Ailment.READS: read_ledger.rehearse},
             mend=mend,
+            compact=lambda: compact(journal, keystore),
             shared=store.shared,
         )
     raise AssertionError  # pragma: no cover
@@ -173,6 +205,10 @@ def _signer(folder: Path, service: str) -> Signer:
     signer = Signer.from_seed(service, load_or_create_root_key(folder / "receipts.key"))
     (folder / "receipts.pub").write_text(signer.verifier.text() + "\n", encoding="ascii")
     return signer
+
+
+def _new_id() -> str:
+    return secrets.token_hex(16)
 
 
 def _journals(folder: Path) -> tuple[Path, Path]:

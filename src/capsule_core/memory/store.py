@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
 import attrs
 
-from capsule_core.errors import IdentifierTaken, RequestInFlight, VersionMismatch
-from capsule_core.journal import Entry, Journal, Marked, SealedPage, Suppressed, Written
+from capsule_core.errors import IndexMissing, RequestInFlight, VersionMismatch
+from capsule_core.journal import Entry, Journal, SealedPage, Suppressed, Written
 from capsule_core.ledger import LedgerStore
+from capsule_core.memory import rules
 from capsule_core.memory.suppressions import SuppressedHashes
-from capsule_core.names import RecordId, SubjectKey, TenantId, micros
+from capsule_core.names import RecordId, SubjectKey, TenantId
 from capsule_core.pages import KeyMoved
 from capsule_core.records import (
     GONE,
@@ -56,6 +57,8 @@ class MemoryStore:
     _answers: dict[tuple[TenantId, bytes], Answer] = attrs.field(factory=dict, init=False)
     _suppressions: SuppressedHashes = attrs.field(factory=SuppressedHashes, init=False)
     _pages: dict[tuple[TenantId, int], SealedPage] = attrs.field(factory=dict, init=False)
+    _unindexed: set[TenantId] = attrs.field(factory=set, init=False)
+    _position: int = attrs.field(default=0, init=False)
     _lock: threading.RLock = attrs.field(factory=threading.RLock, init=False, repr=False)
 
     def read(self, tenant: TenantId, ids: Sequence[RecordId], *, admits: Mark) -> Sequence[Sealed | Refused | None]:
@@ -66,10 +69,12 @@ class MemoryStore:
     def select(self, where: Where, *, admits: Mark, limit: int, after: Cursor | None = None) -> Page:
         """Return up to *limit* records that are meant and admitted, newest first."""
         with self._lock:
+            if where.tokens or any(where.signature):
+                self._search(where.tenant)
             meant = [record for record in self._meant(where) if not self._carried(record) & ~admits]
-        meant.sort(key=_newest_first)
+        meant.sort(key=rules.newest_first)
         if after is not None:
-            meant = [record for record in meant if _newest_first(record) > _newest_first(after)]
+            meant = [record for record in meant if rules.newest_first(record) > rules.newest_first(after)]
         found = tuple(self._shown(record) for record in meant[:limit])
         more = len(meant) > limit
         return Page(found, Cursor(found[-1].at, found[-1].id) if more else None)
@@ -77,17 +82,19 @@ class MemoryStore:
     def write(self, drafts: Sequence[Sealed], *, admits: Mark, act: Act) -> Sequence[Touched]:
         """Create and change records, all or none."""
         with self._lock:
+            self._search(act.tenant)
             for draft in drafts:
                 self._admit(draft, admits)
             self._place(drafts)
             self._expect(act)
-            self._follow(drafts)
+            rules.follow(self._records, drafts)
             self._claim(drafts)
-            touched = [_touched(draft) for draft in drafts]
+            touched = [rules.touched(draft) for draft in drafts]
             self._witness(act, touched)
             for draft in drafts:
                 self._subjects.setdefault((draft.tenant, draft.subject), draft.slot)
                 self._records[draft.tenant, draft.id] = attrs.evolve(draft, trash=None, marks=Mark.NONE)
+            self._journalise(act, touched)
             return touched
 
     def move(self, where: Where, to: Trash | Restore, *, admits: Mark, act: Act) -> Sequence[Touched]:
@@ -97,14 +104,16 @@ class MemoryStore:
                 where, trash = attrs.evolve(where, shelf=Shelf.LIVE), to
             else:
                 where, trash = attrs.evolve(where, shelf=Shelf.TRASHED, batch=to.batch), None
+                self._search(where.tenant)
             meant = [record for record in self._meant(where) if not self._carried(record) & ~admits]
             self._expect(act)
             if trash is None:
                 self._claim(meant)
-            touched = [_touched(record) for record in meant]
+            touched = [rules.touched(record) for record in meant]
             self._witness(act, touched)
             for record in meant:
                 self._records[record.tenant, record.id] = attrs.evolve(record, trash=trash)
+            self._journalise(act, touched)
             return touched
 
     def mark(
@@ -121,18 +130,14 @@ class MemoryStore:
             with self._undone_by_errors():
                 self._expect(act)
                 self._part(act.tenant, parting)
-                distinct = {_reason_key(act.tenant, reason): reason for reason in reasons}.values()
+                distinct = {rules.reason_key(act.tenant, reason): reason for reason in reasons}.values()
                 changed = [reason for reason in distinct if self._changes(act.tenant, reason, lift=lift, admits=admits)]
                 touched = [self._bearer(act.tenant, reason) for reason in changed]
                 self._witness(act, touched)
-            for reason in changed:
-                if lift:
-                    del self._reasons[_reason_key(act.tenant, reason)]
-                else:
-                    self._reasons[_reason_key(act.tenant, reason)] = reason
+            rules.change(self._reasons, act.tenant, changed, lift=lift)
             told: list[Entry] = [Written(record) for record in parting]
-            told += [Marked(tenant=act.tenant, reasons=tuple(changed), lift=lift)] if changed else []
-            self._journal.append(told)
+            told += [rules.marked(act, changed, touched, lift=lift)] if changed else []
+            self._tell(act, told)
             return touched
 
     def destroy(self, where: Where, *, admits: Mark, act: Act) -> Sequence[Touched]:
@@ -140,7 +145,7 @@ class MemoryStore:
         with self._lock:
             meant = [record for record in self._meant(where) if not self._carried(record) & GUARDED & ~admits]
             self._expect(act)
-            touched = [_touched(record) for record in meant]
+            touched = [rules.touched(record) for record in meant]
             self._witness(act, touched)
             for record in meant:
                 del self._records[record.tenant, record.id]
@@ -193,7 +198,8 @@ class MemoryStore:
             return [
                 (tenant, reason)
                 for (tenant, *_), reason in self._reasons.items()
-                if reason.mark is Mark.KEPT and not self._anywhere(tenant, reason.subject) & (GUARDED | Mark.FENCED)
+                if reason.mark is Mark.KEPT
+                and not rules.anywhere(self._reasons, tenant, reason.subject) & (GUARDED | Mark.FENCED)
             ]
 
     def reasons(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Reason]:
@@ -212,11 +218,46 @@ class MemoryStore:
                     )
 
     def indexed(self, tenant: TenantId) -> None:
-        """Say that every record of the tenant was said to ``reindex``; nothing is lost before all is."""
+        """Say that every record of the tenant was said to ``reindex``."""
+        self._unindexed.discard(tenant)
 
     def unindexed(self) -> Sequence[TenantId]:
-        """Name the tenants for which what records are found by is missing: none."""
-        return []
+        """Name the tenants for which what records are found by is missing."""
+        return sorted(self._unindexed)
+
+    def position(self) -> int:
+        """Return where in the journal the newest entry lies that was seen."""
+        return self._position
+
+    def arrive(self, position: int) -> None:
+        """Say that everything in the journal up to *position* is here."""
+        self._position = max(self._position, position)
+
+    def recognise(self, tenant: TenantId, subjects: Mapping[SubjectKey, Slot]) -> None:
+        """Make subjects known."""
+        with self._lock:
+            taken = {slot for (owner, _), slot in self._subjects.items() if owner == tenant}
+            for key, slot in subjects.items():
+                if (tenant, key) not in self._subjects and slot not in taken:
+                    self._subjects[tenant, key] = slot
+                    taken.add(slot)
+
+    def reinstate(self, records: Sequence[Sealed], *, act: Act) -> Sequence[Touched]:
+        """Put records of one tenant back as they were last written."""
+        with self._lock:
+            newer = [attrs.evolve(each, marks=Mark.NONE) for each in records if self._lacks(each)]
+            touched = list(map(rules.touched, newer))
+            self._witness(act, touched)
+            for record in newer:
+                rules.hand_over(self._reasons, self._records.get((record.tenant, record.id), record), record.subject)
+                self._records[record.tenant, record.id] = record
+            self._unindexed |= {record.tenant for record in newer}
+            return touched
+
+    def tenants(self) -> Sequence[TenantId]:
+        """Name the tenants of which something is kept."""
+        with self._lock:
+            return sorted({tenant for tenant, _ in (*self._subjects, *self._pages)})
 
     def suppressed(self, tenant: TenantId, hashes: Sequence[bytes]) -> frozenset[bytes]:
         """Return those of *hashes* that are suppressed."""
@@ -232,7 +273,7 @@ class MemoryStore:
                 told = Suppressed(tenant=act.tenant, hashes=tuple(changed), since=act.at, lift=lift)
                 self._sign(act, act.witness(()))
                 self._suppressions.change(told)
-                self._journal.append([told])
+                self._tell(act, [told])
             return changed
 
     def add(self, page: SealedPage) -> None:
@@ -258,22 +299,27 @@ class MemoryStore:
         with self._lock:
             return max((number for owner, number in self._pages if owner == tenant), default=0)
 
+    def _search(self, tenant: TenantId) -> None:
+        if tenant in self._unindexed:
+            raise IndexMissing
+
+    def _journalise(self, act: Act, touched: Sequence[Touched]) -> None:
+        written = [self._records[act.tenant, each.id] for each in touched if each.id and each.kind in act.journaled]
+        self._tell(act, [Written(record) for record in written])
+
+    def _tell(self, act: Act, entries: Sequence[Entry]) -> None:
+        if entries and not act.replayed:
+            self.arrive(self._journal.append(entries))
+
+    def _lacks(self, record: Sealed) -> bool:
+        gone = self._carried(record) & (Mark.FENCED | Mark.ERASED)
+        return not gone and rules.lacks(self._records, self._subjects, record)
+
     def _meant(self, where: Where) -> list[Sealed]:
         return [record for record in self._records.values() if matches(where, record)]
 
     def _marks(self, tenant: TenantId, subject: SubjectKey, record: RecordId | None = None) -> Mark:
-        marks = Mark.NONE
-        for (owner, *_), reason in self._reasons.items():
-            if owner == tenant and reason.subject == subject and reason.record in {None, record}:
-                marks |= reason.mark
-        return marks
-
-    def _anywhere(self, tenant: TenantId, subject: SubjectKey) -> Mark:
-        marks = Mark.NONE
-        for (owner, *_), reason in self._reasons.items():
-            if owner == tenant and reason.subject == subject:
-                marks |= reason.mark
-        return marks
+        return rules.marks(self._reasons, tenant, subject, record)
 
     @contextmanager
     def _undone_by_errors(self) -> Generator[None]:
@@ -291,10 +337,7 @@ class MemoryStore:
             if held is None or held.version != draft.version:
                 raise VersionMismatch
             self._subjects.setdefault((tenant, draft.subject), draft.slot)
-            for key, reason in list(self._reasons.items()):
-                if (key[0], reason.subject, reason.record) == (tenant, held.subject, held.id):
-                    moved = attrs.evolve(self._reasons.pop(key), subject=draft.subject)
-                    self._reasons[_reason_key(tenant, moved)] = moved
+            rules.hand_over(self._reasons, held, draft.subject)
             bare = attrs.evolve(held, tokens=(), claims=(), signature=b"")
             self._records[tenant, draft.id] = attrs.evolve(
                 bare, subject=draft.subject, slot=draft.slot, blob=draft.blob
@@ -320,13 +363,7 @@ class MemoryStore:
             raise MarksRefused(carried)
 
     def _place(self, drafts: Sequence[Sealed]) -> None:
-        """Refuse a slot that is not the subject's, or is another's: nobody may share a key."""
-        owners = {(tenant, slot): key for (tenant, key), slot in self._subjects.items()}
-        for draft in drafts:
-            known = self._subjects.get((draft.tenant, draft.subject), draft.slot)
-            owner = owners.setdefault((draft.tenant, draft.slot), draft.subject)
-            if known != draft.slot or owner != draft.subject:
-                raise VersionMismatch
+        rules.place(self._subjects, drafts)
 
     def _expect(self, act: Act) -> None:
         self._suppressions.admit(act)
@@ -339,38 +376,14 @@ class MemoryStore:
             if expected.version is not None and record.version != expected.version:
                 raise VersionMismatch
 
-    def _follow(self, drafts: Sequence[Sealed]) -> None:
-        for draft in drafts:
-            held = self._records.get((draft.tenant, draft.id))
-            if draft.version != (held.version + 1 if held else 1) or (held and held.trash):
-                raise VersionMismatch
-        if len({draft.id for draft in drafts}) < len(drafts):
-            raise VersionMismatch
-
     def _claim(self, records: Iterable[Sealed]) -> None:
-        records = list(records)
-        own = {(record.tenant, record.id) for record in records}
-        taken = {
-            (record.tenant, claim)
-            for key, record in self._records.items()
-            if key not in own and record.trash is None
-            for claim in record.claims
-        }
-        for record in records:
-            for claim in record.claims:
-                if (record.tenant, claim) in taken:
-                    raise IdentifierTaken(record.kind, "identifier")
-                taken.add((record.tenant, claim))
+        rules.claim(self._records, records)
 
     def _changes(self, tenant: TenantId, reason: Reason, *, lift: bool, admits: Mark) -> bool:
-        present = _reason_key(tenant, reason) in self._reasons
+        present = rules.reason_key(tenant, reason) in self._reasons
         if lift or present or (tenant, reason.subject) not in self._subjects:
             return lift and present
-        anywhere = self._anywhere(tenant, reason.subject)
-        if reason.mark is Mark.ERASED:
-            return Mark.FENCED in anywhere
-        barring = Mark.FENCED | Mark.ERASED | (GUARDED if reason.mark is Mark.FENCED else Mark.NONE)
-        return not anywhere & barring & ~admits
+        return rules.may_be_put(self._reasons, tenant, reason, admits=admits)
 
     def _bearer(self, tenant: TenantId, reason: Reason) -> Touched:
         slot = self._subjects[tenant, reason.subject]
@@ -385,15 +398,3 @@ class MemoryStore:
             self._ledger.append([leaf])
         if act.answer is not None:
             self._answers[act.tenant, act.answer.key] = act.answer
-
-
-def _touched(record: Sealed) -> Touched:
-    return Touched(id=record.id, kind=record.kind, subject=record.subject, slot=record.slot, version=record.version)
-
-
-def _reason_key(tenant: TenantId, reason: Reason) -> tuple[TenantId, str, Mark, SubjectKey, RecordId | None]:
-    return tenant, reason.id, reason.mark, reason.subject, reason.record
-
-
-def _newest_first(place: Sealed | Cursor) -> tuple[int, tuple[int, ...]]:
-    return -micros(place.at), tuple(-ord(character) for character in place.id)

@@ -99,7 +99,7 @@ _Role: TypeAlias = Annotated[Role, Plain("what the user may do")]
 _Granted: TypeAlias = Annotated[tuple[str, ...], Plain("permissions beyond those of the role")]
 
 
-@kind("tenant", subject="id", server_ids=True)
+@kind("tenant", subject="id", server_ids=True, journaled=True)
 @attrs.frozen(kw_only=True)
 class TenantAccount:
     """One customer's account; the tenant itself is the subject.
@@ -115,7 +115,7 @@ class TenantAccount:
     state: Annotated[TenantState, Plain("where the tenant is in its life")] = TenantState.ACTIVE
 
 
-@kind("roster", subject="tenant", server_ids=True)
+@kind("roster", subject="tenant", server_ids=True, journaled=True)
 @attrs.frozen(kw_only=True)
 class Roster:
     """Who the super administrators of a tenant are; never nobody."""
@@ -125,7 +125,7 @@ class Roster:
     super_administrators: Annotated[tuple[str, ...], Plain("the users who control users")]
 
 
-@kind("user", subject="id", server_ids=True)
+@kind("user", subject="id", server_ids=True, journaled=True)
 @attrs.frozen(kw_only=True)
 class User:
     """A person who signs in to a tenant; *id* is empty until the server has made one.
@@ -143,7 +143,7 @@ class User:
     state: Annotated[UserState, Plain("whether they can sign in")] = UserState.ACTIVE
 
 
-@kind("credential", subject="user", server_ids=True)
+@kind("credential", subject="user", server_ids=True, journaled=True)
 @attrs.frozen(kw_only=True)
 class Credential:
     """What a user proves themselves with, and how often in a row, last when, that failed (RFC 3339)."""
@@ -165,7 +165,7 @@ class Session:
     expires_at: Annotated[str, Plain("when the session ends")]
 
 
-@kind("invitation", subject="user", server_ids=True)
+@kind("invitation", subject="user", server_ids=True, journaled=True)
 @attrs.frozen(kw_only=True)
 class Invitation:
     """Lets one person become the *user* it names, once; *secret* is a keyed hash. A used one holds no name any more.

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Final, Protocol
 
+import attrs
 import hypothesis
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from capsule_core.journal import Anchored, Entry, Journal, Marked, PageResealed, SealedPage, Suppressed, Written
+from capsule_core.journal import (
+    Anchored,
+    Entry,
+    Founded,
+    Journal,
+    Marked,
+    PageResealed,
+    SealedPage,
+    Suppressed,
+    Written,
+)
 from capsule_core.names import RecordId, SubjectKey, TenantId
 from capsule_core.records import Mark, Reason, Sealed, Slot, Trash
 from capsule_core.testing.conformance.clauses import Capabilities, at_once, explore, lacking, require
@@ -45,7 +56,7 @@ def run_journal_conformance(
     capabilities: Capabilities = Capabilities(),  # noqa: B008  frozen
     settings: hypothesis.settings | None = None,
 ) -> tuple[str, ...]:
-    """Check that *make* makes empty journals that keep C1-C3 (docs/reference/ports.md).
+    """Check that *make* makes empty journals that keep C1-C4 (docs/reference/ports.md).
 
     Returns:
         the clauses that went untried because the adapter lacks a capability.
@@ -84,13 +95,20 @@ def _entries() -> st.SearchStrategy[Entry]:
     some = st.lists(reasons, min_size=1, max_size=3).map(tuple)
     moments = st.datetimes(timezones=st.just(UTC))
     hashes = st.lists(st.binary(min_size=16, max_size=16), min_size=1, max_size=3).map(tuple)
+    details: st.SearchStrategy[dict[str, str]] = st.just({}) | st.just({"erasure": "e1", "ground": "request"})
     return st.one_of(
+        st.builds(Founded, st.text(min_size=1, max_size=9)),
         st.builds(PageResealed, pages),
-        st.builds(Marked, tenant=tenants, reasons=some, lift=st.booleans()),
+        st.builds(PageResealed, pages),
+        st.builds(Marked, tenant=tenants, reasons=some, lift=st.booleans(), detail=details).map(_placed),
         st.builds(Suppressed, tenant=tenants, hashes=hashes, since=moments, lift=st.booleans()),
         st.builds(Written, _records()),
         st.builds(Anchored, st.just("contacts"), st.text(max_size=30)),
     )
+
+
+def _placed(told: Marked) -> Marked:
+    return attrs.evolve(told, slots=tuple(Slot(1, place) for place, _ in enumerate(told.reasons)))
 
 
 def _records() -> st.SearchStrategy[Sealed]:
@@ -121,16 +139,31 @@ class _Entries(RuleBasedStateMachine):
         super().__init__()
         self.capabilities = capabilities
         self.under = make()
-        self.model: list[Entry] = []
+        self.model: dict[int, Entry] = {}
+        self.highest = 0
 
     def teardown(self) -> None:
         self.under.close()
 
     @rule(entries=st.lists(_entries(), max_size=5))
     def append(self, entries: list[Entry]) -> None:
-        self.under.store.append(entries)
-        self.model += entries
+        before = max(self.model, default=0)
+        position = self.under.store.append(entries)
+        added = list(self.under.store.since(before))
+        require([entry for _, entry in added] == entries, "C2", "the entries are not those appended, in order")
+        require(position == (added[-1][0] if added else before), "C1", "it is not the position of the last entry")
+        require(not added or added[0][0] > self.highest, "C4", "a position is given out again")
+        self.model.update(added)
+        self.highest = max(self.highest, position)
         self._agree("C2")
+
+    @rule(share=st.integers(50, 100), step=st.integers(1, 3))
+    def drop(self, share: int, step: int) -> None:
+        gone = list(self.model)[len(self.model) * share // 100 :: step]
+        self.under.store.drop(gone)
+        for position in gone:
+            del self.model[position]
+        self._agree("C4")
 
     @rule(share=st.integers(0, 100))
     def go_on(self, share: int) -> None:
@@ -139,12 +172,13 @@ class _Entries(RuleBasedStateMachine):
         position = told[start - 1][0] if start else 0
         require(list(self.under.store.since(position)) == told[start:], "C2", "it does not go on after a position")
 
-    @rule(tenant=st.sampled_from(_TENANTS), number=st.integers(1, 2), key_id=st.sampled_from(_KEY_IDS))
-    def find_page(self, tenant: TenantId, number: int, key_id: bytes) -> None:
-        pages = [entry.page for entry in self.model if isinstance(entry, PageResealed)]
-        same = [page for page in pages if (page.tenant, page.number, page.key_id) == (tenant, number, key_id)]
-        found = self.under.store.newest_page(tenant, number, key_id)
-        require(found == (same[-1] if same else None), "C3", "it is not the last re-sealing under that key")
+    @rule()
+    def find_pages(self) -> None:
+        pages = [entry.page for entry in self.model.values() if isinstance(entry, PageResealed)]
+        newest = {(page.tenant, page.number, page.key_id): page for page in pages}
+        for named in product(_TENANTS, (1, 2), _KEY_IDS):
+            found = self.under.store.newest_page(*named)
+            require(found == newest.get(named), "C3", "it is not the last re-sealing under that key")
 
     @precondition(lambda self: self.capabilities.durable)
     @rule()
@@ -154,7 +188,9 @@ class _Entries(RuleBasedStateMachine):
 
     def _agree(self, clause: str) -> None:
         told = list(self.under.store.since(0))
-        require([entry for _, entry in told] == self.model, clause, "the entries are not those appended, in order")
+        require(
+            told == list(self.model.items()), clause, "the entries are not those appended and left, in their places"
+        )
         positions = [position for position, _ in told]
         require(_grow(positions), "C2", "the positions do not grow")
 

@@ -1,0 +1,271 @@
+"""``capsule backup``: make, list, check and restore backups."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from capsule_core.errors import CapsuleError, ResourceMissing
+from capsule_core.sealing import KEY_BYTES
+from capsule_services.backup.chunks import BackupKey
+from capsule_services.backup.faults import RestoreRefused
+from capsule_services.backup.making import forget, make
+from capsule_services.backup.manifest import MANIFESTS, Manifest, load
+from capsule_services.backup.places import FolderPlace, Place, open_place
+from capsule_services.backup.replacing import put_back, stopped
+from capsule_services.backup.unpacking import check
+from capsule_services.release import release
+from capsule_services.runtime.clock import wall_time
+from capsule_services.runtime.deployment import ORDER
+from capsule_services.runtime.faults import StartRefused
+from capsule_services.runtime.restored import Restored, tell_restored
+from capsule_sql.root_key import load_or_create_root_key
+
+__all__ = ["backup", "create", "list_backups", "restore", "restored", "verify"]
+
+backup = typer.Typer(no_args_is_help=True, help="Back a deployment up, and restore it.")
+
+_REFUSED: Final = 2
+_KEY: Final = "backup.key"
+_SHOWN_AFTER: Final = 1.0
+
+_Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder of the deployment.")]
+_Where = Annotated[str, typer.Argument(metavar="PLACE", help="A folder, or s3://BUCKET/PREFIX.")]
+_Key = Annotated[
+    Path | None, typer.Option("--key", metavar="FILE", help="The backup key; DIR/backup.key if it is not said.")
+]
+_HereKey = Annotated[Path, typer.Option("--key", metavar="FILE", help="The backup key.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+
+
+@backup.callback()
+def _begin() -> None:
+    """Back a deployment up, and restore it."""
+
+
+@backup.command()
+def create(
+    *,
+    data: _Data,
+    to: Annotated[str, typer.Option("--to", metavar="PLACE", help="A folder, or s3://BUCKET/PREFIX.")],
+    key: _Key = None,
+    full: Annotated[bool, typer.Option("--full", help="Write everything again, and lean on no older backup.")] = False,
+    keep: Annotated[
+        int | None, typer.Option("--keep", metavar="DAYS", min=1, help="Let go of backups that are older.")
+    ] = None,
+    json_: _AsJson = False,
+) -> None:
+    """Back a deployment up, running or stopped: what has changed since the last backup is written.
+
+    Neither keys nor journal are in a backup, nor what records are found by. It is encrypted under the backup key, which
+    is made at first use; keep a copy of it in a safe, apart from the backups.
+    """
+    with _saying():
+        place, file = open_place(to), key or data / _KEY
+        made_key = not file.exists()
+        secret = _own_key(file, place)
+        with _bar("backing up") as progress:
+            made = make(data, place, secret, release=release(), now=wall_time(), full=full, progress=progress)
+        before = None if keep is None else wall_time() - timedelta(days=keep)
+        gone = [] if before is None else forget(place, secret, before=before)
+    told = {**_told(made), "let_go": gone}
+    _show(f"Backed up as {made.name}", told, as_json=json_)
+    if made_key:
+        sys.stderr.write(f"capsule: {file} was made; keep a copy in a safe: without it no backup opens\n")
+
+
+@backup.command("list")
+def list_backups(place: _Where, key: _HereKey = Path(_KEY), json_: _AsJson = False) -> None:
+    """List the backups in a place, oldest first; those of another key by their names alone."""
+    with _saying():
+        opened = open_place(place)
+        secret = _read_key(key) if key.exists() else None
+        names = [name.removeprefix(MANIFESTS) for name in opened.names(MANIFESTS)]
+        rows = [_row(opened, name, secret) for name in names]
+    if json_:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    table = Table("backup", "taken at", "size", "written", "services", title=f"{len(rows)} backups")
+    for row in rows:
+        table.add_row(*(str(row.get(column, "")) for column in ("backup", "taken_at", "size", "written", "services")))
+    Console().print(table)
+
+
+@backup.command()
+def verify(
+    place: Annotated[str, typer.Argument(metavar="PLACE[/NAME]", help="A place, or one backup in it.")],
+    key: _HereKey = Path(_KEY),
+    json_: _AsJson = False,
+) -> None:
+    """Read backups whole, and say whether each can be restored.
+
+    Exit code 0: all can. 1: one cannot. 2: the place or the key cannot be read.
+    """
+    with _saying():
+        opened, names, secret = *_named(place), _read_key(key)
+    results: dict[str, str] = {}
+    for name in names:
+        try:
+            with _bar(f"reading {name}") as progress:
+                check(opened, load(opened, name, secret), secret, progress)
+            results[name] = "whole"
+        except CapsuleError as error:
+            results[name] = str(error)
+    _show(f"{len(results)} backups", results, as_json=json_)
+    raise typer.Exit(0 if set(results.values()) <= {"whole"} else 1)
+
+
+@backup.command()
+def restore(
+    *,
+    name: Annotated[str, typer.Argument(metavar="PLACE/NAME", help="The backup.")],
+    data: _Data,
+    key: _Key = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Move the data that is there aside.")] = False,
+    without_journal: Annotated[
+        str, typer.Option(metavar="DIR_NAME", help="Pass the journal over; type the name of the folder to mean it.")
+    ] = "",
+    json_: _AsJson = False,
+) -> None:
+    """Restore a backup to a deployment that is stopped; the journal that is there tells it what happened since.
+
+    When the services start they serve nobody until they have been told: people who were erased since are erased again,
+    holds, restrictions and roles are as they were last. Everybody signs in anew.
+    """
+    with _saying():
+        if without_journal and without_journal != data.resolve().name:
+            what = f"--without-journal must be the name of the folder, {data.resolve().name}"
+            raise RestoreRefused(what, "type it to say that nobody who was erased since is to be erased again")
+        opened, names = _named(name)
+        if len(names) != 1 or not name.endswith(names[0]):
+            raise ResourceMissing(f"backup {name}; capsule backup list PLACE shows which there are")
+        secret = _read_key(key or data / _KEY)
+        found = load(opened, names[0], secret)
+        with _bar("restoring") as progress:
+            aside = put_back(
+                opened,
+                found,
+                secret,
+                data,
+                replace=replace,
+                unreplayed=bool(without_journal),
+                now=wall_time(),
+                progress=progress,
+            )
+    told = {**_told(found), "moved_aside": str(aside or ""), "next": f"capsule up --data {data}"}
+    _show(f"Restored {found.name}", told, as_json=json_)
+
+
+@backup.command()
+def restored(data: _Data) -> None:
+    """Say that data came back in another way, such as a PostgreSQL server that was recovered to a point in time.
+
+    At their next start the services do what they do after a restore, before they serve anybody.
+    """
+    with _saying(), stopped(data):
+        services = [name for name in ORDER if (data / name).is_dir()]
+        if not services:
+            raise RestoreRefused(f"{data} holds no deployment", "name its folder")
+        for service in services:
+            tell_restored(data / service, Restored())
+    typer.echo(f"{', '.join(services)} will replay the journal at their next start: capsule up --data {data}")
+
+
+@contextmanager
+def _saying() -> Generator[None]:
+    """Say in one sentence what stands in the way."""
+    try:
+        yield
+    except (CapsuleError, StartRefused) as error:
+        _refuse(str(error))
+    except OSError as error:
+        _refuse(f"cannot use {error.filename or 'a file'}: {error.strerror}; check its rights and the space left")
+
+
+@contextmanager
+def _bar(what: str) -> Generator[Callable[[int, int], None]]:
+    """Show how far it is, to people, if it takes longer than a second."""
+    began, shown = time.monotonic(), Progress(console=Console(stderr=True), transient=True)
+    task = shown.add_task(what)
+
+    def progress(done: int, total: int) -> None:
+        if not shown.live.is_started and sys.stderr.isatty() and time.monotonic() - began > _SHOWN_AFTER:
+            shown.start()
+        shown.update(task, completed=done, total=total)
+
+    try:
+        yield progress
+    finally:
+        shown.stop()
+
+
+def _named(text: str) -> tuple[Place, list[str]]:
+    """Take ``PLACE/NAME`` as the one backup, if there is one of that name, and ``PLACE`` as all there are."""
+    above, _, last = text.rstrip("/").rpartition("/")
+    if above:
+        place = open_place(above)
+        if f"{MANIFESTS}{last}" in place.names(f"{MANIFESTS}{last}"):
+            return place, [last]
+    place = open_place(text)
+    return place, [name.removeprefix(MANIFESTS) for name in place.names(MANIFESTS)]
+
+
+def _own_key(file: Path, place: Place) -> BackupKey:
+    if isinstance(place, FolderPlace) and file.resolve().is_relative_to(place.folder.resolve()):
+        raise RestoreRefused(f"the backup key {file} would lie among the backups", "name another file with --key")
+    return BackupKey(load_or_create_root_key(file))
+
+
+def _read_key(file: Path) -> BackupKey:
+    try:
+        secret = file.read_bytes()
+    except OSError:
+        raise RestoreRefused(f"the backup key {file} cannot be read", "name it with --key") from None
+    if len(secret) != KEY_BYTES:
+        raise RestoreRefused(f"{file} is no backup key", "name the right one with --key")
+    return BackupKey(secret)
+
+
+def _row(place: Place, name: str, key: BackupKey | None) -> dict[str, Any]:
+    try:
+        return {"backup": name} if key is None else _told(load(place, name, key))
+    except CapsuleError as error:
+        return {"backup": name, "taken_at": str(error)}
+
+
+def _told(made: Manifest) -> dict[str, Any]:
+    services = sorted({name.partition("/")[0] for name in made.files})
+    return {
+        "backup": made.name,
+        "taken_at": made.taken_at,
+        "size": made.size,
+        "written": made.written,
+        "services": ", ".join(services),
+    }
+
+
+def _show(title: str, told: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(told, indent=2))
+        return
+    table = Table("", "", show_header=False, title=title, title_style="bold green")
+    for label, value in told.items():
+        written = ", ".join(value) if isinstance(value, Sequence) and not isinstance(value, str) else f"{value}"
+        table.add_row(label.replace("_", " "), written)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _refuse(sentence: str) -> NoReturn:
+    sys.stderr.write(f"capsule: {sentence}\n")
+    raise typer.Exit(_REFUSED)
