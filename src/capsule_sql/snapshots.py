@@ -62,18 +62,18 @@ class Snapshot:
     _descriptor: int = attrs.field(repr=False, alias="descriptor")
     _blank: Mapping[int, bytes] = attrs.field(repr=False, alias="blank")
 
-    def read(self, at_once: int) -> Iterator[bytes]:
-        """Give all pages in order, *at_once* at a time."""
+    def read(self, at_once: int) -> Iterator[memoryview]:
+        """Give all pages in order, *at_once* at a time, each time in the same memory."""
+        size = self.page_size
+        memory = bytearray(at_once * size)
         for first in range(0, self.pages, at_once):
             count = min(at_once, self.pages - first)
-            data = os.pread(self._descriptor, count * self.page_size, first * self.page_size)
-            numbers = range(first + 1, first + count + 1)
-            if self._blank.keys().isdisjoint(numbers):
-                yield data
-                continue
-            size = self.page_size
-            pages = [data[start : start + size] for start in range(0, len(data), size)]
-            yield b"".join(self._blank.get(no, page) for no, page in zip(numbers, pages, strict=True))
+            part = memoryview(memory)[: count * size]
+            os.preadv(self._descriptor, [part], first * size)
+            for no in range(first + 1, first + count + 1):
+                if no in self._blank:
+                    part[(no - first - 1) * size : (no - first) * size] = self._blank[no]
+            yield part
 
 
 @contextmanager

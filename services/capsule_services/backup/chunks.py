@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import struct
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ __all__ = ["EMPTY", "PACKS", "BackupKey", "Packer", "Reader", "Ref"]
 PACKS: Final = "packs/"
 
 _PACK_BYTES: Final = 8 << 20
+_AT_ONCE: Final = 2
 _REF: Final = struct.Struct(">16s8sII")
 _ID: Final = 16
 _NONCE: Final = 12
@@ -89,23 +91,23 @@ class BackupKey:
 
 
 class Packer:
-    """Lays new chunks into packs; one thread seals packs and puts them away while the next is filled."""
+    """Lays new chunks into packs; other threads seal packs and put them away while the next is filled."""
 
     def __init__(self, place: Place, key: BackupKey, random: Callable[[int], bytes]) -> None:
         self._place, self._random = place, random
         self._name, self._seal = key.naming(), AESGCM(key.derived(b"chunks")).encrypt
         self._pack, self._filled, self._length = random(8), list[tuple[bytes, bytes]](), 0
-        self._putting: Future[None] | None = None
+        self._putting: deque[Future[None]] = deque()
         self._pool: ThreadPoolExecutor
         self.bytes_put = 0
 
     @contextmanager
     def packing(self) -> Iterator[Self]:
         """Put everything away at the end of the block."""
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="packs") as self._pool:
+        with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="packs") as self._pool:
             yield self
             self._put_away()
-            self._wait()
+            self._wait(0)
 
     def add(self, data: bytes, before: Ref) -> Ref:
         """Say where the chunk *data* lies: where it lay *before* if it is the same, or in the pack that is filled."""
@@ -125,16 +127,16 @@ class Packer:
         name, parts = f"{PACKS}{self._pack.hex()}", self._filled
         self.bytes_put += self._length
         self._pack, self._filled, self._length = self._random(8), [], 0
-        self._wait()  # so that no more than two are in memory
-        self._putting = self._pool.submit(self._put, name, parts)
+        self._wait(_AT_ONCE)  # so that no more are in memory
+        self._putting.append(self._pool.submit(self._put, name, parts))
 
     def _put(self, name: str, parts: Sequence[tuple[bytes, bytes]]) -> None:
         self._place.put(name, b"".join(self._seal(each[:_NONCE], data, each) for each, data in parts))
 
-    def _wait(self) -> None:
-        if self._putting is not None:
-            self._putting.result()
-            self._putting = None
+    def _wait(self, most: int) -> None:
+        """Wait until at most so many packs are being put away."""
+        while len(self._putting) > most:
+            self._putting.popleft().result()
 
 
 @attrs.define

@@ -160,18 +160,16 @@ def _stored(snapshot: Snapshot, packer: Packer, before: _Before, name: str, prog
     )
 
 
-def _chunks(data: bytes, size: int, before: Iterator[Ref]) -> Iterator[tuple[bytes, Ref]]:
+def _chunks(data: memoryview, size: int, before: Iterator[Ref]) -> Iterator[tuple[bytes, Ref]]:
     """Cut pages into chunks: a bit for each page that is not blank, and those pages; empty if all are."""
     blank = bytes(size)
     for start in range(0, len(data), PER_CHUNK * size):
         end = min(start + PER_CHUNK * size, len(data))
         # The first byte alone tells of most pages that they are not blank.
-        kept = [at for at in range(start, end, size) if data[at] or data[at : at + size] != blank]
+        kept = [at for at in range(start, end, size) if data[at] or data[at : at + size].tobytes() != blank]
         bits = sum(1 << (at - start) // size for at in kept).to_bytes(PER_CHUNK // 8, "big")
-        if len(kept) * size == end - start:
-            chunk = bits + data[start:end]
-        else:
-            chunk = b"".join((bits, *(data[at : at + size] for at in kept))) if kept else b""
+        parts = [data[start:end]] if len(kept) * size == end - start else [data[at : at + size] for at in kept]
+        chunk = b"".join((bits, *parts)) if kept else b""
         yield chunk, next(before, EMPTY)
 
 
