@@ -24,6 +24,8 @@ from capsule_core.personal import Kind
 from capsule_core.records import Mark, Reason, Sealed, Slot, Trash
 from capsule_core.sealing import Identity, open_blob, open_bytes, seal_blob
 from capsule_core.wrapping import RootKey, Roots, names_under, seal_names, unwrap, wrap
+from capsule_services.backup.chunks import EMPTY, Ref
+from capsule_services.backup.faults import BackupDamaged
 from tests.fuzzing.target import Drawn, Target
 
 __all__ = ["TARGETS"]
@@ -51,6 +53,10 @@ def _blob(data: bytes) -> None:
         except SealBroken:
             continue
         raise AssertionError
+
+
+def _chunks(data: bytes) -> None:
+    assert b"".join(ref.encode() for ref in Ref.decode_all(data)) == data
 
 
 @cache
@@ -221,6 +227,13 @@ TARGETS: Final = (
         parsers=(unwrap,),
         samples=_rows,
         raises=(RootKeyAbsent, SealBroken),
+    ),
+    Target(
+        name="backup-chunks",
+        take=_chunks,
+        parsers=(Ref.decode_all,),
+        samples=lambda: [b"", EMPTY.encode(), Ref(bytes(range(16)), b"12345678", 7, 9).encode() + EMPTY.encode()],
+        raises=(BackupDamaged,),
     ),
     Target(
         name="names-key",

@@ -33,6 +33,7 @@ PARSES = re.compile(
 )
 PARSES_NOT = {
     "capsule_core.checkpoints.canonical": "writes",
+    "capsule_services.backups.verify": "is a command: what it reads, others parse",
     "capsule_services.ledgers.verify": "is a command: what it reads, others parse",
     "capsule_services.runtime.keys.fetched_from": "gives what asks for bytes that the target key-set damages",
     "capsule_sql.rows.words": "splits what was made here",

@@ -52,7 +52,13 @@ class Ref:
 
     @classmethod
     def decode_all(cls, data: bytes) -> list[Self]:
-        """Read many that :meth:`encode` wrote, one after the other."""
+        """Read many that :meth:`encode` wrote, one after the other.
+
+        Raises:
+            BackupDamaged: the last one is cut.
+        """
+        if len(data) % _REF.size:
+            raise BackupDamaged("a list of chunks is cut")
         return [cls(*parts) for parts in _REF.iter_unpack(data)]
 
 
