@@ -94,7 +94,7 @@ class _Batch:
         owners = {name: record.subject for name, record in self.records.items()}
         return [
             attrs.evolve(word, reason=attrs.evolve(word.reason, subject=owners[record]))
-            if (record := word.reason.record) in owners
+            if (record := word.reason.record) is not None and record in owners
             else word
             for word in self.words.values()
         ]

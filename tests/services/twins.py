@@ -33,7 +33,10 @@ _REQUESTS: Final = 40
 _CARD: Final = "BEGIN:VCARD\r\nVERSION:3.0\r\nFN:Ada {0}\r\nN:{0};Ada;;;\r\nEMAIL:{0}@example.org\r\nEND:VCARD\r\n"
 _GROWING: Final = {"leaves", "entries"}
 """What is only ever added to: there the first rows are the twin's, or older."""
-_SHARED: Final = {"alembic_version", "arrivals", "checkpoints", "frontiers", "indexed", "outbox", "seals", "tenants"}
+_SHARED: Final = {
+    *("alembic_version", "arrivals", "checkpoints", "frontiers", "indexed", "journaled"),
+    *("outbox", "seals", "tenants", "unindexed"),
+}
 """What is no tenant's; an entry of the outbox is in the journal by the time that its act has returned."""
 
 

@@ -245,7 +245,9 @@ def test_what_a_crash_left_unshipped_is_shipped_when_the_store_is_opened(tmp_pat
     with closing(open_database(path, Role.DATA)) as database:
         journal = MemoryJournal()
         store = SqlStore(database, journal)
-        assert [entry for _, entry in journal.since(0)] == [Marked(tenant=ACME, reasons=(hold(1),))]
+        assert [entry for _, entry in journal.since(0)] == [
+            Marked(tenant=ACME, reasons=(hold(1),), slots=(draft(1).slot,))
+        ]
         assert [each and each.marks for each in store.subjects(ACME, [SubjectKey("s1")])] == [Mark.HELD]
         assert SqlLedger(database).read(0, 9) == [b"write 2", b"hold 1"]
         SqlStore(database, journal)
@@ -256,10 +258,10 @@ def test_an_entry_the_journal_refused_is_shipped_with_the_next_one(database: Dat
     class Failing(MemoryJournal):
         failing = False
 
-        def append(self, entries) -> None:
+        def append(self, entries) -> int:
             if self.failing:
                 raise Unavailable
-            super().append(entries)
+            return super().append(entries)
 
     journal = Failing()
     store = SqlStore(database, journal)
@@ -269,7 +271,7 @@ def test_an_entry_the_journal_refused_is_shipped_with_the_next_one(database: Dat
         store.mark([hold(1)], act=act())
     journal.failing = False
     store.mark([hold(1)], act=act())
-    assert [entry for _, entry in journal.since(0)] == [Marked(tenant=ACME, reasons=(hold(1),))]
+    assert [entry for _, entry in journal.since(0)] == [Marked(tenant=ACME, reasons=(hold(1),), slots=(draft(1).slot,))]
 
 
 def planned(database: Database, query: Query) -> list[str]:

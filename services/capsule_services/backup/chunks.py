@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import struct
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final, Self
@@ -108,7 +108,7 @@ class Packer:
         self.bytes_put = 0
 
     @contextmanager
-    def packing(self) -> Iterator[Self]:
+    def packing(self) -> Generator[Self]:
         """Put everything away at the end of the block."""
         with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="packs") as self._pool:
             yield self
