@@ -147,7 +147,9 @@ def test_without_the_extra_nothing_of_it_is_imported_and_its_need_is_said(tmp_pa
     command = [sys.executable, "-c", WITHOUT, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert "pip install 'capsule-core[openbao]'" in done.stdout
-    said = "import sys, capsule_services.contacts.__main__; print('urllib3' in sys.modules)"
+    said = (
+        "import sys, capsule_services.contacts.__main__; print('capsule_services.runtime.openbao.wire' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "False\n"
 
