@@ -63,7 +63,8 @@ def test_what_comes_while_the_first_is_worked_on_is_told_so_and_gets_its_answer_
         error = refused(lambda: stub.CreateContact(asked))
         assert (error.code(), reason(error)) == (grpc.StatusCode.ABORTED, "REQUEST_IN_FLIGHT")
         gate.opened.set()
-        assert stub.CreateContact(asked) == first.result(30)
+        answer = first.result(30)
+        assert stub.CreateContact(asked) == answer
         assert len(contacts(stub)) == 1
 
 
