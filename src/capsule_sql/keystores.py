@@ -98,7 +98,14 @@ class SqlKeystore:
         def body(connection: Connection) -> list[_Columns | None]:
             return [connection.execute(select, (owner, page)).fetchone() for page in pages]
 
-        return [row and self._opened(tenant, Row(*row)) for row in self._database.read(body)]
+        found: list[_Columns | None] = []
+        while True:
+            before, found = found, self._database.read(body)
+            try:
+                return [row and self._opened(tenant, Row(*row)) for row in found]
+            except (RootKeyAbsent, SealBroken):
+                if found == before:  # else its root key was replaced since we read it
+                    raise
 
     def replace(self, keys: Sequence[tuple[bytes, PageKey]]) -> None:
         """Destroy the keys whose ids are given and put new ones in their places."""

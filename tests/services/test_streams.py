@@ -207,7 +207,8 @@ def test_a_hundred_records_go_in_a_message_and_an_empty_book_in_one_without_any(
     assert max(map(len, every)) == A_MESSAGE
     contacts = [len({record.name for record in records if record.kind == "person"}) for records in every]
     assert sum(contacts) == 250
-    assert len(every) <= 6
+    parts = 3  # a hundred contacts and what hangs on them each; only the last message of one is not full
+    assert len(every) <= sum(map(len, every)) // A_MESSAGE + parts
     assert [len(message.records) for message in flowing(desk, asked(desk, RECORDS, page_size=1000))] == [
         *map(len, every)
     ]

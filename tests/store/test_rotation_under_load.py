@@ -15,7 +15,7 @@ import pytest
 
 from capsule_core.errors import CapsuleError
 from capsule_core.ledger import audit
-from capsule_core.pages import PLACES
+from capsule_core.pages import PLACES, PageKey
 from capsule_core.records import Mark, Where
 from capsule_core.wrapping import RootKey, Roots, root_id
 from capsule_sql.database import open_database
@@ -84,18 +84,40 @@ def test_a_root_key_is_replaced_while_people_are_written_and_erased_by_the_hundr
 
     def rotate() -> None:
         while not over.is_set():
-            keystore, fresh = works.keystore(), secrets.token_bytes(32)
-            works.roots.append(fresh)
-            keystore.adopt(RootKey(fresh))
-            assert sum(keystore.rewrap()) >= 0
-            keystore.let_go()
-            del works.roots[:-1]
+            _replace(works, works.keystore())
 
     shares = [keeping[number::WRITERS] for number in range(WRITERS)]
     deeds: list[Callable[[], None]] = [erase, rotate, *(lambda mine=mine: write(mine) for mine in shares)]  # type: ignore[misc]
     _together(deeds, failures, over)
     assert failures == []
     _assert_nobody_is_lost(works, desk, {*keeping, *written}, leaving)
+
+
+def test_a_key_read_before_and_opened_after_its_root_key_was_replaced_is_read_again(folder: Path) -> None:
+    with ExitStack() as stack:
+        works = Works(folder, None, stack)
+        other = works.keystore()
+        stale = list(works.roots)
+
+        def load() -> list[bytes]:
+            if other.get(ACME, [1]) and stale != works.roots:  # whoever asks has read a row, and not yet opened it
+                _replace(works, other)
+            return list(works.roots)
+
+        file = stack.enter_context(closing(open_database(folder / "keys", Role.KEYSTORE)))
+        mine = SqlKeystore(file, Roots(load), secrets.token_bytes)
+        key = PageKey(tenant=ACME, page=1, id=b"1" * 16, key=b"k" * 32)
+        mine.put([key])
+        _replace(works, other)
+        assert mine.get(ACME, [1]) == [key]
+
+
+def _replace(works: Works, keystore: SqlKeystore) -> None:
+    works.roots.append(secrets.token_bytes(32))
+    keystore.adopt(RootKey(works.roots[-1]))
+    assert sum(keystore.rewrap()) >= 0
+    keystore.let_go()
+    del works.roots[:-1]
 
 
 def _kept(desk: Desk, start: int) -> list[str]:
