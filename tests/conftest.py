@@ -47,3 +47,8 @@ def database(postgres: Server) -> Iterator[Database]:
         yield made
     finally:
         made.drop()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what says that it takes long, so that no worker ends with it while the others have nothing to do."""
+    items.sort(key=lambda item: -max((mark.args[0] for mark in item.iter_markers("timeout") if mark.args), default=0))

@@ -59,7 +59,7 @@ class Server:
     @classmethod
     def begin(cls) -> Server:
         """Make a server and start it."""
-        folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))  # a socket's path must be short
+        folder = _folder()
         programs, user = binaries(), {}
         if os.geteuid() == 0:
             nobody = pwd.getpwnam("nobody")
@@ -127,7 +127,7 @@ class Server:
 
     def standby(self) -> Server:
         """Make a server that follows this one, and from now on acknowledge nothing that it does not have as well."""
-        folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
+        folder = _folder()
         if self.user:
             os.chown(folder, self.user["user"], self.user["group"])
         follower = Server(folder, self.programs, self.user)
@@ -153,7 +153,7 @@ class Server:
             if not admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", (APP,)).fetchone():
                 provision(self.url(), APP, password=_SERVICE, roles=list(_SCHEMAS))
             name = f"d{next(self._numbers)}"
-            admin.execute(f"CREATE DATABASE {name} TEMPLATE {APP} STRATEGY wal_log")
+            admin.execute(f"CREATE DATABASE {name} TEMPLATE {APP} STRATEGY file_copy")
         return Database(self, name)
 
     def _run(self, command: list[Any], *, check: bool = True) -> int:
@@ -210,6 +210,12 @@ class Database:
     def drop(self) -> None:
         with psycopg.connect(self.server.url(), autocommit=True) as admin:
             admin.execute(f"DROP DATABASE {self.name} WITH (FORCE)")
+
+
+def _folder() -> Path:
+    """Make a folder in memory where that can be had: hundreds of databases are copied; a socket's path must be short."""
+    place = "/dev/shm" if Path("/dev/shm").is_dir() else "/tmp"  # noqa: S108
+    return Path(tempfile.mkdtemp(prefix="pg", dir=place))
 
 
 def _copied(programs: Path, folder: Path) -> Path:

@@ -102,13 +102,13 @@ class Place:
     def copied(self, to: Path) -> Place:
         shutil.copytree(self.folder, to)
         if self.socket:
-            self._run(f"CREATE DATABASE {to.name} TEMPLATE {self.name} STRATEGY wal_log")
+            self._run(f"CREATE DATABASE {to.name} TEMPLATE {self.name} STRATEGY file_copy")
         return Place(to, self.socket, to.name)
 
     def keep_data(self) -> None:
         """Back the data up, and nothing else."""
         if self.socket:
-            self._run(f"CREATE DATABASE {self.name}_old TEMPLATE {self.name} STRATEGY wal_log")
+            self._run(f"CREATE DATABASE {self.name}_old TEMPLATE {self.name} STRATEGY file_copy")
         else:
             shutil.copy(self.folder / "data", self.folder / "data.old")
 

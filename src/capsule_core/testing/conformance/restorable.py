@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 import attrs
 import hypothesis
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from capsule_core.journal import Journal
 from capsule_core.names import RecordId, SubjectKey, TenantId
@@ -83,6 +83,16 @@ class _Restoring(RuleBasedStateMachine):
     @property
     def store(self) -> Store:
         return self.under.store
+
+    @initialize()
+    def walk(self) -> None:
+        """Meet what is rare once: an older version, and somebody who is being erased."""
+        person, manner = _PEOPLE[-1], dict[str, Any](names=[_NAMES[-1]], trashed=False, strays=False)
+        self.recognise(tenant=_THEIRS, subjects={person: Slot(1, 4)})
+        for version in (2, 1):
+            self.reinstate(tenant=_THEIRS, subject=person, version=version, **manner)
+        self.fence(tenant=_THEIRS, subject=person)
+        self.reinstate(tenant=_THEIRS, subject=person, version=3, **manner)
 
     @rule(to=st.integers(0, 20))
     def arrive(self, to: int) -> None:
