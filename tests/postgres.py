@@ -213,7 +213,7 @@ class Database:
 
 
 def _folder() -> Path:
-    """Make a folder in memory where that can be had: hundreds of databases are copied; a socket's path must be short."""
+    """Make a folder in memory, if that can be: databases are copied by the hundred. A socket's path must be short."""
     place = "/dev/shm" if Path("/dev/shm").is_dir() else "/tmp"  # noqa: S108
     return Path(tempfile.mkdtemp(prefix="pg", dir=place))
 

@@ -33,6 +33,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "request": Rule("1", "The person asked for it: everything on them is destroyed that nothing obliges to keep."),
     "purge": Rule("1", "A user with the permission to purge destroyed what was in the trash, and confirmed it."),
     "trash_expired": Rule("1", "What was thrown away is destroyed when it has been in the trash for 30 x 24 hours."),
+    "retention": Rule("1", "What a rule of the tenant's policy says is not to be kept any longer is destroyed."),
     "obligation_ended": Rule("1", "What was kept of somebody erased is destroyed when its last ground has ended."),
     "erased_elsewhere": Rule("1", "Another holder destroyed what it had on the person; what is here goes with it."),
     "removal": Rule("1", "A user who was removed from their tenant is destroyed; what they wrote stays, pseudonymous."),

@@ -133,6 +133,7 @@ class Kind:
     upcasts: Mapping[int, Upcast] = attrs.Factory(dict)
     obliged: bool = False
     journaled: bool = False
+    contacted: str | None = None
 
     @property
     def subject_kind(self) -> str:
@@ -149,6 +150,17 @@ class Kind:
         """The fields found by whole values, and how."""
         declared = ((name, field.search) for name, field in self.fields.items())
         return tuple((name, search) for name, search in declared if isinstance(search, Exact))
+
+    @cached_property
+    def personal(self) -> tuple[str, ...]:
+        """The fields that hold personal data."""
+        return tuple(name for name, field in self.fields.items() if isinstance(field, Personal))
+
+    @cached_property
+    def needed(self) -> tuple[str, ...]:
+        """The personal fields that a record cannot be without."""
+        defaults = {field.name: field.default for field in attrs.fields(self.model)}
+        return tuple(name for name in self.personal if defaults[name] is attrs.NOTHING)
 
     @cached_property
     def texts(self) -> tuple[str, ...]:
@@ -173,13 +185,15 @@ def kind(
     upcasts: Mapping[int, Upcast] | None = None,
     obliged: bool = False,
     journaled: bool = False,
+    contacted: str | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Declare an attrs class to be a kind of record, about the person whom its field *subject* names.
 
     *server_ids* says that ids are made by :func:`names.made_id`; otherwise they are the caller's own and are sealed.
     *upcasts* lead a dictionary of schema n to schema n + 1. A record of an *obliged* kind (an invoice) outlives the
     erasure of its subject, out of ordinary reach, until somebody says that the obligation has ended. Records of a
-    *journaled* kind are not taken back by a restored backup: who may sign in, what was decided.
+    *journaled* kind are not taken back by a restored backup: who may sign in, what was decided. *contacted* names the
+    attribute that says when a record speaks of contact with its subject (RFC 3339), empty if it does not.
 
     Raises:
         UndeclaredField: a field declares neither Personal nor Plain, or *subject* is not a field.
@@ -196,6 +210,7 @@ def kind(
             upcasts=dict(upcasts or {}),
             obliged=obliged,
             journaled=journaled,
+            contacted=contacted,
         )
         setattr(model, _ATTRIBUTE, declared)
         return model

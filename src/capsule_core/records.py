@@ -14,6 +14,7 @@ from typing import Protocol
 
 import attrs
 
+from capsule_core.moments import Event, Events, Moment, Past, is_past
 from capsule_core.names import ActorRef, RecordId, SubjectKey, TenantId
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "Trash",
     "Where",
     "Witness",
+    "events_of",
     "matches",
 ]
 
@@ -194,12 +196,14 @@ Witness = Callable[[Sequence[Touched]], bytes | None]
 class Expected:
     """A record as the caller believes it to be (AIP-154).
 
-    At *version* (None: any), and living or, if *batch* says so, thrown away with that batch.
+    At *version* (None: any), and living or, if *batch* says so, thrown away with that batch; and what happened to it so
+    long ago as *past* says.
     """
 
     id: RecordId
     version: int | None = None
     batch: str | None = None
+    past: Past | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -228,9 +232,9 @@ class Act:
     """Who changes something, when, by which operation and for which use, and what must go with it in one transaction.
 
     *brings* are the keyed hashes of the identifiers that come in with it: if one of them is suppressed, nothing is
-    changed. *detail* is said in its leaf and holds nothing personal. *journaled* names the kinds of records that the
-    journal gets too; it gets nothing of an act that is *replayed* from it. *witness* is put on by whoever calls the
-    store; an act without one changes nothing.
+    changed. *happened* is kept with it as ``stores.Moments`` says. *detail* is said in its leaf and holds nothing
+    personal. *journaled* names the kinds of records that the journal gets too; it gets nothing of an act that is
+    *replayed* from it. *witness* is put on by whoever calls the store; an act without one changes nothing.
     """
 
     tenant: TenantId
@@ -240,6 +244,7 @@ class Act:
     at: datetime
     expects: tuple[Expected, ...] = ()
     brings: tuple[bytes, ...] = ()
+    happened: tuple[Moment, ...] = ()
     detail: Mapping[str, str] = attrs.Factory(dict)
     answer: Answer | None = None
     journaled: frozenset[str] = frozenset()
@@ -252,7 +257,8 @@ class Where:
     """Which records of one tenant are meant: all conditions that are given hold.
 
     *tokens* are all among the record's, *signature* has no bit that the record's lacks (false drops are for the caller
-    to drop), *due* asks for trash whose time is over, *batch* for what was thrown away together.
+    to drop), *due* asks for trash whose time is over, *batch* for what was thrown away together, *past* for what
+    happened long ago.
     """
 
     tenant: TenantId
@@ -265,6 +271,7 @@ class Where:
     signature: bytes = b""
     batch: str | None = None
     due: datetime | None = None
+    past: Past | None = None
 
 
 @attrs.frozen
@@ -283,8 +290,17 @@ class Page:
     after: Cursor | None
 
 
-def matches(where: Where, record: Sealed) -> bool:
-    """Tell whether *record* is among those meant by *where*; what every store's selection is compared to."""
+def events_of(record: Sealed, happened: Events) -> Events:
+    """Say when what happened to a record, and to its subject: *happened*."""
+    own = {Event.CREATED: record.created, Event.UPDATED: record.updated}
+    return {**happened, **own} | ({} if record.trash is None else {Event.TRASHED: record.trash.at})
+
+
+def matches(where: Where, record: Sealed, happened: Events | None = None) -> bool:
+    """Tell whether *record* is among those meant by *where*; what every store's selection is compared to.
+
+    *happened* is what did to its subject.
+    """
     trash = record.trash
     return (
         record.tenant == where.tenant
@@ -297,6 +313,7 @@ def matches(where: Where, record: Sealed) -> bool:
         and _covers(record.signature, where.signature)
         and (where.batch is None or (trash is not None and trash.batch == where.batch))
         and (where.due is None or (trash is not None and trash.until <= where.due))
+        and (where.past is None or is_past(where.past, events_of(record, happened or {})))
     )
 
 
@@ -335,6 +352,7 @@ class RecordStore(Protocol):
     C14. ``mark`` first hands the records *parting* over to the subjects they name now, sealed anew at the version they
         have; their reasons go with them, and they are found by nothing any more. VersionMismatch, and nothing is
         changed, if one is not there at that version, or lies in another's slot.
+    C15. ``count`` tells how many records ``select`` would return in all.
     """
 
     def read(self, tenant: TenantId, ids: Sequence[RecordId], *, admits: Mark) -> Sequence[Sealed | Refused | None]:
@@ -343,6 +361,10 @@ class RecordStore(Protocol):
 
     def select(self, where: Where, *, admits: Mark, limit: int, after: Cursor | None = None) -> Page:
         """Return up to *limit* records that are meant and admitted, newest first."""
+        ...
+
+    def count(self, where: Where, *, admits: Mark) -> int:
+        """Count the records that are meant and admitted."""
         ...
 
     def write(self, drafts: Sequence[Sealed], *, admits: Mark, act: Act) -> Sequence[Touched]:

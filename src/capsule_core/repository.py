@@ -19,7 +19,7 @@ from capsule_core.blind import surrogate
 from capsule_core.codec import Reading
 from capsule_core.errors import CapsuleError, ResourceMissing, VersionMismatch
 from capsule_core.index import found_by_words, index, query_signature
-from capsule_core.intake import refuse_cards
+from capsule_core.intake import contacts, refuse_cards
 from capsule_core.kept import Kept, Listing, Opened, from_plain, kept_as, to_plain
 from capsule_core.names import RecordId, SubjectKey, SubjectRef, TenantId
 from capsule_core.opening import opened
@@ -191,6 +191,7 @@ class Repository:
         act = attrs.evolve(act, brings=tuple(brought))
         while True:
             sealed = self._sealed(drafts, act)
+            act = attrs.evolve(act, happened=contacts(self.kinds, sealed, [draft.content for draft in drafts]))
             kept = [kept_as(record, draft.content) for record, draft in zip(sealed, drafts, strict=True)]
             try:
                 self.store.write(sealed, admits=admits(Use(act.use)), act=self._complete(act, request, answered=kept))

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from capsule_core.moments import Events, Moment
 from capsule_core.names import SubjectKey, TenantId
 from capsule_core.records import Act, Answer, FoundBy, Reason, RecordStore, Sealed, Slot, Touched
 
-__all__ = ["Answers", "Backlog", "Derived", "Restorable", "Store", "Suppressions"]
+__all__ = ["Answers", "Backlog", "Derived", "Moments", "Restorable", "Store", "Suppressions"]
 
 
 class Answers(Protocol):
@@ -120,6 +121,28 @@ class Restorable(Protocol):
         ...
 
 
+class Moments(Protocol):
+    """Keeps when what happened to people last, for what is to go some time after (``moments``).
+
+    M1. ``happened`` gives, for each subject in order, when each event happened last, as far as it was said; nothing for
+        one that is unknown.
+    M2. ``happen`` keeps a moment unless a later one is kept; one that says None takes the event back. It keeps nothing
+        of a subject that is unknown there or GONE.
+    M3. What an act says ``happened`` is kept with it, in one transaction, if the act touched something, and of subjects
+        that it made known too; it is what ``happen`` would keep.
+    M4. Who became known by ``write`` counts as opened and contacted when that was. Of a subject that carries ERASED
+        nothing is kept any more.
+    """
+
+    def happened(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Events]:
+        """Tell when what happened to the subjects."""
+        ...
+
+    def happen(self, tenant: TenantId, moments: Sequence[Moment]) -> None:
+        """Keep when what happened."""
+        ...
+
+
 class Suppressions(Protocol):
     """Remembers which identifiers may not come in, as keyed hashes of at least 16 bytes, and refuses them.
 
@@ -143,5 +166,5 @@ class Suppressions(Protocol):
         ...
 
 
-class Store(RecordStore, Answers, Backlog, Derived, Suppressions, Restorable, Protocol):
+class Store(RecordStore, Answers, Backlog, Derived, Moments, Suppressions, Restorable, Protocol):
     """All that one store of records does."""

@@ -18,6 +18,8 @@ __all__ = ["Marking", "all_reasons", "released", "unfinished"]
 
 _OVER: Final = Mark.FENCED | Mark.ERASED
 _FENCED: Final = int(Mark.FENCED)
+_ERASED: Final = int(Mark.ERASED)
+_NOTHING_HAPPENED: Final = ", opened = 0, contacted = 0, ended = NULL, withdrawn = NULL"
 _Key = tuple[int, str, int, str]
 
 
@@ -94,7 +96,8 @@ class Marking:
         for no in {no for no, _ in bearers}:
             alike[unions[no, ""], anywhere[no]].append(no)
         for carried, people in alike.items():
-            update = f"UPDATE subjects SET marks = ?, anywhere = ? WHERE no {EACH}"
+            nothing = _NOTHING_HAPPENED if carried[0] & _ERASED else ""
+            update = f"UPDATE subjects SET marks = ?, anywhere = ?{nothing} WHERE no {EACH}"
             self._connection.execute(update, (*carried, listed(people)))
         update = "UPDATE records SET marks = ? WHERE tenant_no = ? AND id = ? AND subject_no = ?"
         records = [(unions[no, record], self._tenant, record, no) for no, record in bearers if record]

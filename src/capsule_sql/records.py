@@ -11,6 +11,7 @@ import attrs
 
 from capsule_core.errors import RequestInFlight, VersionMismatch
 from capsule_core.journal import Journal, Marked, SealedPage, Suppressed, Written
+from capsule_core.moments import Events, Moment
 from capsule_core.names import RecordId, SubjectKey, TenantId, micros
 from capsule_core.records import (
     GUARDED,
@@ -31,13 +32,13 @@ from capsule_core.records import (
     Trash,
     Where,
 )
-from capsule_sql import answers, indexing, keypages, ledgers, marking, reinstating, suppressions
+from capsule_sql import ageing, answers, indexing, keypages, ledgers, marking, reinstating, suppressions
 from capsule_sql.failures import JournalAhead
 from capsule_sql.moving import Meant
 from capsule_sql.outbox import Outbox, bond, post
 from capsule_sql.parting import part
 from capsule_sql.rows import marks, sealed, seen, touched_by
-from capsule_sql.selections import listing, reading
+from capsule_sql.selections import counting, listing, reading
 from capsule_sql.statements import EACH, TENANT, Connection, Transactions, listed
 from capsule_sql.tenants import each_tenant, numbered
 from capsule_sql.writing import Drafts
@@ -97,13 +98,20 @@ class SqlStore:
         found = tuple(sealed(where.tenant, row) for row in rows[:limit])
         return Page(found, Cursor(found[-1].at, found[-1].id) if len(rows) > limit else None)
 
+    def count(self, where: Where, *, admits: Mark) -> int:
+        """Count the records that are meant and admitted."""
+        query = counting(where, admits=admits)
+        search = bool(where.tokens or any(where.signature))
+        ((found,),) = self._database.rows(query.text, query.values, tenant=where.tenant, search=search)
+        return int(found)
+
     def write(self, drafts: Sequence[Sealed], *, admits: Mark, act: Act) -> Sequence[Touched]:
         """Create and change records, all or none."""
 
         def body(connection: Connection) -> Sequence[Touched]:
             number = numbered(connection, act.tenant)
             connection.search(number)
-            writing = Drafts(connection, number, drafts)
+            writing = Drafts(connection, number, drafts, act.at)
             writing.admit(admits)
             _expect(connection, act)
             writing.follow()
@@ -111,6 +119,7 @@ class SqlStore:
             for draft in drafts:
                 if draft.kind in act.journaled:
                     post(connection, Written(draft))
+            ageing.happen(connection, number, act.happened)
             return _witnessed(connection, act, [touched_by(draft) for draft in drafts])
 
         return self._acted(body, act)
@@ -131,6 +140,8 @@ class SqlStore:
                 found.take_back()
             for record in found.sealed(act.journaled):
                 post(connection, Written(record))
+            if found.touched:
+                ageing.happen(connection, numbered(connection, act.tenant), act.happened)
             return _witnessed(connection, act, found.touched)
 
         return self._acted(body, act)
@@ -228,6 +239,14 @@ class SqlStore:
     def reasons(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Reason]:
         """Return every reason that the subjects and their records carry."""
         return marking.all_reasons(self._database, tenant, subjects)
+
+    def happened(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Events]:
+        """Tell when what happened to the subjects."""
+        return ageing.happened(self._database, tenant, subjects)
+
+    def happen(self, tenant: TenantId, moments: Sequence[Moment]) -> None:
+        """Keep when what happened."""
+        self._database.write(lambda each: ageing.happen(each, numbered(each, tenant), moments), tenant=tenant)
 
     def reindex(self, tenant: TenantId, found_by: Sequence[FoundBy]) -> None:
         """Say anew what records are found by."""
@@ -336,6 +355,7 @@ def _expect(connection: Connection, act: Act) -> None:
             version, batch = found.get(expected.id, (0, None))
             if not version or batch != expected.batch or expected.version not in {None, version}:
                 raise VersionMismatch
+        ageing.expect(connection, act.tenant, act.expects)
 
 
 def _witnessed(connection: Connection, act: Act, touched: Sequence[Touched]) -> Sequence[Touched]:

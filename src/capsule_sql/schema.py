@@ -61,6 +61,10 @@ def _reference(column: str) -> Any:
     return Field(sa_type=_Long, foreign_key=column)
 
 
+def _zero() -> Any:
+    return Field(default=0, sa_type=_Long, sa_column_kwargs={"server_default": text("0")})
+
+
 def _optional() -> Any:
     return Field(default=None, sa_type=_Long)
 
@@ -78,7 +82,10 @@ _KEPT: Final = text("(marks & 96) = 64")  # in part, and not yet erased
 
 
 class SubjectRow(_Row, table=True):
-    """A subject: *marks* are those of itself, *anywhere* also those of its records."""
+    """A subject: *marks* are those of itself, *anywhere* also those of its records; the rest says when what happened.
+
+    Who was never opened or contacted counts as having been when they became known; 0 stands for not even that.
+    """
 
     __tablename__ = "subjects"
     __table_args__ = (
@@ -86,6 +93,8 @@ class SubjectRow(_Row, table=True):
         UniqueConstraint("tenant_no", "page", "place"),
         Index("ix_subjects_fenced", "no", sqlite_where=_FENCED, postgresql_where=_FENCED),
         Index("ix_subjects_kept", "no", sqlite_where=_KEPT, postgresql_where=_KEPT),
+        Index(None, "tenant_no", "contacted"),
+        Index(None, "tenant_no", "opened"),
     )
     no: int = _number()
     tenant_no: int = _reference("tenants.no")
@@ -94,6 +103,10 @@ class SubjectRow(_Row, table=True):
     place: int
     marks: int
     anywhere: int
+    opened: int = _zero()
+    contacted: int = _zero()
+    ended: int | None = _optional()
+    withdrawn: int | None = _optional()
 
 
 class PageRow(_Row, table=True):
@@ -122,6 +135,8 @@ class RecordRow(_Row, table=True):
         Index(None, "tenant_no", "subject_no"),
         Index(None, "tenant_no", "root"),
         Index("ix_records_live", "tenant_no", "kind", "at", "id", sqlite_where=_LIVE, postgresql_where=_LIVE),
+        Index("ix_records_created", "tenant_no", "kind", "created", sqlite_where=_LIVE, postgresql_where=_LIVE),
+        Index("ix_records_updated", "tenant_no", "kind", "updated", sqlite_where=_LIVE, postgresql_where=_LIVE),
         Index("ix_records_due", "tenant_no", "until", sqlite_where=_TRASHED, postgresql_where=_TRASHED),
         Index("ix_records_batch", "tenant_no", "batch", sqlite_where=_TRASHED, postgresql_where=_TRASHED),
     )

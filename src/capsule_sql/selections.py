@@ -12,10 +12,11 @@ import attrs
 
 from capsule_core.names import RecordId, TenantId, micros
 from capsule_core.records import Cursor, Mark, Shelf, Where
+from capsule_sql.ageing import passed
 from capsule_sql.rows import SEALED, TOUCHED, words
 from capsule_sql.statements import EACH, TENANT, listed
 
-__all__ = ["Query", "listing", "lock_bearers", "reading", "touching"]
+__all__ = ["Query", "counting", "listing", "lock_bearers", "reading", "touching"]
 
 _SHELVES: Final = {Shelf.LIVE: "r.trashed IS NULL", Shelf.TRASHED: "r.trashed IS NOT NULL"}
 # Without statistics PostgreSQL takes the living for few, and would go through all of them for each record it looks up.
@@ -60,6 +61,8 @@ def reading(tenant: TenantId, ids: Sequence[RecordId]) -> Query:
 def listing(where: Where, *, admits: Mark, limit: int, after: Cursor | None) -> Query:
     """Ask for up to *limit* of what is meant and admitted, newest first; only what is listed is fetched whole."""
     at = "f.at" if where.tokens else "r.at"  # the index of tokens is in the order of time too
+    if where.past is not None:
+        at = "r.at + 0"  # what is long past is found by when it was, and then sorted
     parts = [_meant(f"r.no, {at} AS at, r.id AS id", each, refused=int(~admits)) for each in _by_kind(where)]
     for part in parts:
         if after is not None:
@@ -84,6 +87,11 @@ def _by_kind(where: Where) -> list[Where]:
 
 def _names_few(where: Where) -> bool:
     return any(each is not None for each in (where.ids, where.roots, where.subjects, where.batch, where.due))
+
+
+def counting(where: Where, *, admits: Mark) -> Query:
+    """Ask how many records are meant and admitted."""
+    return _meant("count(*)", where, refused=int(~admits))
 
 
 def touching(where: Where, *, refused: Mark, bearers: Sequence[int] | None = None) -> Query:
@@ -142,6 +150,9 @@ def _narrow(query: Query, where: Where, *, led: bool) -> None:
         query.demand("r.trashed IS NOT NULL AND r.batch = ?", where.batch)
     if where.due is not None:
         query.demand("r.trashed IS NOT NULL AND r.until <= ?", micros(where.due))
+    if where.past is not None:
+        condition, values = passed(where.past)
+        query.demand(condition, *values)
     if where.kinds is not None:
         # The index by kind and time is for whole lists; where something names fewer records, that must lead.
         column = "r.kind || ''" if led else "r.kind"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import attrs
@@ -46,6 +47,7 @@ class Drafts:
     _connection: Connection
     _tenant: int
     _drafts: Sequence[Sealed]
+    _at: datetime
     _people: dict[str, _Person] = attrs.field(init=False)
     _held: dict[str, _Held] = attrs.field(init=False)
     _own: dict[str, int] = attrs.field(factory=dict, init=False)
@@ -145,7 +147,8 @@ class Drafts:
         numbers = fresh_numbers(self._connection, "subjects", self._tenant, len(slots))
         people = list(zip(numbers, sorted(slots.items()), strict=True))
         self._people |= {key: _Person(no, slot, 0, 0) for no, (key, slot) in people}
-        rows = [(no, self._tenant, key, slot.page, slot.index, 0, 0) for no, (key, slot) in people]
+        at = micros(self._at)
+        rows = [(no, self._tenant, key, slot.page, slot.index, 0, 0, at, at) for no, (key, slot) in people]
         try:
             self._connection.executemany(_INSERT_PEOPLE, rows)
         except sqlite3.IntegrityError:
@@ -196,9 +199,8 @@ class Drafts:
 
 _LOCK_PEOPLE: Final = f"""SELECT key, no, page, place, marks, anywhere FROM subjects WHERE tenant_no = ? AND key {EACH}
     /*pg ORDER BY no FOR NO KEY UPDATE */"""
-_INSERT_PEOPLE: Final = (
-    "INSERT INTO subjects (no, tenant_no, key, page, place, marks, anywhere) VALUES (?, ?, ?, ?, ?, ?, ?)"
-)
+_PERSON: Final = "no, tenant_no, key, page, place, marks, anywhere, opened, contacted"
+_INSERT_PEOPLE: Final = f"INSERT INTO subjects ({_PERSON}) VALUES ({', '.join('?' * 9)})"
 _COLUMNS: Final = "subject_no, kind, id, root, version, at, created, updated, marks, sealed"
 _INSERT: Final = f"INSERT INTO records (no, tenant_no, {_COLUMNS}) VALUES ({', '.join('?' * 12)})"
 _UPDATE: Final = f"UPDATE records SET ({_COLUMNS}) = ({', '.join('?' * 10)}) WHERE no = ?"

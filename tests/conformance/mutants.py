@@ -15,6 +15,7 @@ from capsule_core.ledger import MemoryLedger
 from capsule_core.memory import MemoryKeystore, MemoryStore
 from capsule_core.memory.suppressions import SuppressedHashes
 from capsule_core.merkle import Frontier
+from capsule_core.moments import Moment
 from capsule_core.names import RecordId, SubjectKey, TenantId
 from capsule_core.pages import PageKey
 from capsule_core.records import Act, Mark, Page, Restore, Sealed, Slot, Touched, Where
@@ -31,10 +32,9 @@ class LosesOneUpdate(MemoryStore):
 
 
 class LeaksAnotherTenant(MemoryStore):
-    def _meant(self, where: Where) -> list[Sealed]:
-        return super()._meant(where) + super()._meant(
-            attrs.evolve(where, tenant="zeta" if where.tenant == "acme" else "acme")
-        )
+    def _meant(self, where: Where, *, refused: Mark) -> list[Sealed]:
+        other = attrs.evolve(where, tenant="zeta" if where.tenant == "acme" else "acme")
+        return super()._meant(where, refused=refused) + super()._meant(other, refused=refused)
 
 
 class ReadsAnotherTenant(MemoryStore):
@@ -135,8 +135,8 @@ class KeepsClaimsOfTheDestroyed(MemoryStore):
             self._records[ghost.tenant, ghost.id] = ghost
         return touched
 
-    def _meant(self, where: Where) -> list[Sealed]:
-        return [record for record in super()._meant(where) if not record.id.startswith("ghost")]
+    def _meant(self, where: Where, *, refused: Mark) -> list[Sealed]:
+        return [record for record in super()._meant(where, refused=refused) if not record.id.startswith("ghost")]
 
 
 class ClaimsTwice(MemoryStore):
@@ -226,6 +226,36 @@ class ListsAPageTwice(MemoryStore):
     def select(self, where: Where, *, admits: Mark, limit: int, after: Any = None) -> Page:
         page = super().select(where, admits=admits, limit=limit, after=after)
         return attrs.evolve(page, records=page.records[:-1] + page.records[-2:-1]) if len(page.records) > 1 else page
+
+
+class CountsTheRefused(MemoryStore):
+    def count(self, where: Where, *, admits: Mark) -> int:
+        return super().count(where, admits=~Mark.NONE)
+
+
+class FindsNothingPast(MemoryStore):
+    def _meant(self, where: Where, *, refused: Mark) -> list[Sealed]:
+        return super()._meant(attrs.evolve(where, past=None), refused=refused)
+
+
+class GoesBackInTime(MemoryStore):
+    def happen(self, tenant: TenantId, moments: Sequence[Moment]) -> None:
+        super().happen(tenant, [attrs.evolve(each, at=None) for each in moments])
+        super().happen(tenant, moments)
+
+
+class HappensWithoutTheAct(MemoryStore):
+    def move(self, where: Where, to: Any, *, admits: Mark, act: Act) -> Sequence[Touched]:
+        self.happen(act.tenant, act.happened)
+        return super().move(where, to, admits=admits, act=act)
+
+
+class RemembersTheErased(MemoryStore):
+    def mark(self, reasons: Any, **more: Any) -> Sequence[Touched]:
+        before = {each.subject: dict(self._happened.to(more["act"].tenant, each.subject)) for each in reasons}
+        touched = super().mark(reasons, **more)
+        self._happened._kept.update({(more["act"].tenant, key): events for key, events in before.items() if events})
+        return touched
 
 
 class ForgetsAnErasureAtRestart(MemoryStore):
@@ -406,7 +436,7 @@ class PutsBackTheErased(MemoryStore):
 class TellsTheJournalAgain(MemoryStore):
     def reinstate(self, records: Sequence[Sealed], *, act: Act) -> Sequence[Touched]:
         touched = super().reinstate(records, act=act)
-        self._journalise(attrs.evolve(act, journaled=frozenset({"note"})), touched)
+        self._finish(attrs.evolve(act, journaled=frozenset({"note"})), touched)
         return touched
 
 

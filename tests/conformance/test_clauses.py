@@ -15,7 +15,7 @@ from capsule_core.journal import Journal
 from capsule_core.ledger import LedgerStore
 from capsule_core.pages import Keystore, PageStore
 from capsule_core.records import RecordStore
-from capsule_core.stores import Answers, Backlog, Derived, Restorable, Suppressions
+from capsule_core.stores import Answers, Backlog, Derived, Moments, Restorable, Suppressions
 from capsule_core.testing.conformance import (
     _model,
     _records,
@@ -24,6 +24,7 @@ from capsule_core.testing.conformance import (
     journal,
     keystore,
     ledger,
+    moments,
     pages,
     records,
     restorable,
@@ -31,12 +32,13 @@ from capsule_core.testing.conformance import (
 )
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "ports.md"
-CLAUSE = re.compile(r"^ *([ABCHIPRS]\d+)[. ] *(.*?)(?=^ *[ABCHIPRS]\d+[. ]|\Z)", re.MULTILINE | re.DOTALL)
+CLAUSE = re.compile(r"^ *([ABCHIMPRS]\d+)[. ] *(.*?)(?=^ *[ABCHIMPRS]\d+[. ]|\Z)", re.MULTILINE | re.DOTALL)
 PORTS = [
     RecordStore,
     Answers,
     Backlog,
     Derived,
+    Moments,
     Suppressions,
     Restorable,
     PageStore,
@@ -48,6 +50,7 @@ PORTS = [
 SUITES = [
     ([records, _records, _model], [RecordStore, Answers, Backlog]),
     ([derived], [Derived]),
+    ([moments], [Moments]),
     ([suppressions], [Suppressions]),
     ([restorable], [Restorable]),
     ([pages], [PageStore]),
@@ -92,7 +95,7 @@ def in_suite(modules: list[ModuleType]) -> set[str]:
             for node in ast.walk(tree)
             if isinstance(node, ast.Constant)
             and isinstance(node.value, str)
-            and re.fullmatch(r"[ABCHIPRS]\d+", node.value)
+            and re.fullmatch(r"[ABCHIMPRS]\d+", node.value)
             and id(node) not in untried
         }
     return found

@@ -17,6 +17,7 @@ from capsule_core.testing.conformance.holder import run_holder_conformance
 from capsule_core.testing.conformance.journal import run_journal_conformance
 from capsule_core.testing.conformance.keystore import run_keystore_conformance
 from capsule_core.testing.conformance.ledger import run_ledger_store_conformance
+from capsule_core.testing.conformance.moments import run_moments_conformance
 from capsule_core.testing.conformance.pages import run_page_store_conformance
 from capsule_core.testing.conformance.records import run_record_store_conformance
 from capsule_core.testing.conformance.restorable import run_restorable_conformance
@@ -57,6 +58,7 @@ STORES = [
     (mutants.FencesTheHeld, "C8"),
     (mutants.GivesASlotTwice, "C11"),
     (mutants.ListsAPageTwice, "C10"),
+    (mutants.CountsTheRefused, "C15"),
     (mutants.ForgetsAnErasureAtRestart, "B2"),
     (mutants.ForgetsAnswersEarly, "A3"),
     (mutants.NeverForgetsAnswers, "A3"),
@@ -71,6 +73,12 @@ SUPPRESSIONS = [
     (mutants.SuppressesBeforeItsLeaf, "S3"),
     (mutants.SuppressesForItself, "S4"),
     (mutants.LiftsWithTheDestroyed, "S5"),
+]
+MOMENTS = [
+    (mutants.FindsNothingPast, "M1"),
+    (mutants.GoesBackInTime, "M2"),
+    (mutants.HappensWithoutTheAct, "M3"),
+    (mutants.RemembersTheErased, "M4"),
 ]
 PAGES = [(mutants.AddsAPageOverAnother, "P1"), (mutants.TakesAnOlderPage, "P2"), (mutants.GivesANumberTwice, "P3")]
 KEYSTORES = [(mutants.KeepsTheOldKey, "C2"), (mutants.ClosesNobody, "C4"), (mutants.LeavesTheOldKeyInAFile, "C3")]
@@ -121,6 +129,11 @@ def test_a_store_that_lets_the_suppressed_in_is_caught(mutant: type[MemoryStore]
         return InMemory(mutant(ledger, journal), ledger, journal)
 
     assert_caught(run_suppressions_conformance, make, clause)
+
+
+@pytest.mark.parametrize(("mutant", "clause"), MOMENTS)
+def test_a_store_that_forgets_when_what_happened_is_caught(mutant: type[MemoryStore], clause: str) -> None:
+    assert_caught(run_moments_conformance, lambda: InMemory(mutant(MemoryLedger(), MemoryJournal())), clause)
 
 
 @pytest.mark.parametrize(("mutant", "clause"), PAGES)

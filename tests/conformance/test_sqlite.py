@@ -13,6 +13,7 @@ from capsule_core.testing.conformance.holder import run_holder_conformance
 from capsule_core.testing.conformance.journal import run_journal_conformance
 from capsule_core.testing.conformance.keystore import run_keystore_conformance
 from capsule_core.testing.conformance.ledger import run_ledger_store_conformance
+from capsule_core.testing.conformance.moments import run_moments_conformance
 from capsule_core.testing.conformance.pages import run_page_store_conformance
 from capsule_core.testing.conformance.records import run_record_store_conformance
 from capsule_core.testing.conformance.restorable import run_restorable_conformance
@@ -69,3 +70,7 @@ def test_the_holder_keeps_its_contract(original: Path, tmp_path: Path, fewer: se
 
 def test_what_a_restore_does_to_a_store_keeps_its_contract(original: Path, tmp_path: Path, fewer: settings) -> None:
     assert run_restorable_conformance(on_disk(original, tmp_path, "records"), settings=fewer) == ()
+
+
+def test_when_what_happened_keeps_its_contract(original: Path, tmp_path: Path, fewer: settings) -> None:
+    assert run_moments_conformance(on_disk(original, tmp_path, "records"), settings=fewer) == ()

@@ -24,7 +24,7 @@ MEDIA_TYPES: Final = ("image/jpeg", "image/png", "image/gif", "image/webp")
 _COMMUNICATION: Final = Personal(Category.COMMUNICATION, purpose=PURPOSE)
 
 
-@kind("entry", subject="contact", server_ids=True)
+@kind("entry", subject="contact", server_ids=True, contacted="contacted_at")
 @attrs.frozen(kw_only=True)
 class Entry:
     """One thing that happened with a contact; *author* is the user who wrote it down.
@@ -44,6 +44,11 @@ class Entry:
 
     def __attrs_post_init__(self) -> None:
         check(self)
+
+    @property
+    def contacted_at(self) -> str:
+        """When there was contact, in UTC (RFC 3339); empty for a note, which nobody but its author has seen."""
+        return "" if self.channel == "note" else self.occurred_at
 
 
 @kind("photo", subject="contact", server_ids=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import attrs
 
 from capsule_core.errors import IdentifierTaken, VersionMismatch
 from capsule_core.journal import Marked
+from capsule_core.moments import Events, is_past
 from capsule_core.names import RecordId, SubjectKey, TenantId, micros
-from capsule_core.records import GUARDED, Act, Cursor, Mark, Reason, Sealed, Slot, Touched
+from capsule_core.records import GUARDED, Act, Answer, Cursor, Expected, Mark, Reason, Sealed, Slot, Touched, events_of
 
 __all__ = [
     "ReasonKey",
@@ -17,15 +18,19 @@ __all__ = [
     "Records",
     "Subjects",
     "anywhere",
+    "bearers",
     "change",
     "claim",
+    "empty",
+    "fits",
     "follow",
     "hand_over",
     "lacks",
     "marked",
     "marks",
-    "may_be_put",
+    "may_change",
     "newest_first",
+    "of_mark",
     "place",
     "reason_key",
     "touched",
@@ -47,6 +52,13 @@ def reason_key(tenant: TenantId, reason: Reason) -> ReasonKey:
     return tenant, reason.id, reason.mark, reason.subject, reason.record
 
 
+def bearers(subjects: Subjects, tenant: TenantId, reasons: Iterable[Reason]) -> list[Touched]:
+    """Say who gets reasons, or loses them."""
+    return [
+        Touched(id=each.record, kind="", subject=each.subject, slot=subjects[tenant, each.subject]) for each in reasons
+    ]
+
+
 def newest_first(place: Sealed | Cursor) -> tuple[int, tuple[int, ...]]:
     """Order records as lists do."""
     return -micros(place.at), tuple(-ord(character) for character in place.id)
@@ -64,6 +76,15 @@ def place(subjects: Subjects, drafts: Sequence[Sealed]) -> None:
         owner = owners.setdefault((draft.tenant, draft.slot), draft.subject)
         if known != draft.slot or owner != draft.subject:
             raise VersionMismatch
+
+
+def fits(expected: Expected, record: Sealed, happened: Events) -> bool:
+    """Tell whether a record is as it is expected to be; *happened* is what did to its subject."""
+    return (
+        expected.batch == (record.trash.batch if record.trash is not None else None)
+        and expected.version in {None, record.version}
+        and (expected.past is None or is_past(expected.past, events_of(record, happened)))
+    )
 
 
 def follow(records: Records, drafts: Sequence[Sealed]) -> None:
@@ -138,8 +159,27 @@ def anywhere(reasons: Reasons, tenant: TenantId, subject: SubjectKey) -> Mark:
     return found
 
 
-def may_be_put(reasons: Reasons, tenant: TenantId, reason: Reason, *, admits: Mark) -> bool:
-    """Tell whether the marks that are there let a reason be put."""
+def of_mark(reasons: Reasons, mark: Mark, *, unless: Mark) -> list[tuple[TenantId, Reason]]:
+    """Return the reasons for *mark* of those who carry none of *unless*, themselves or on a record."""
+    return [
+        (tenant, reason)
+        for (tenant, *_), reason in reasons.items()
+        if reason.mark is mark and not anywhere(reasons, tenant, reason.subject) & unless
+    ]
+
+
+def empty(answers: dict[tuple[TenantId, bytes], Answer], tenant: TenantId, subjects: Collection[SubjectKey]) -> None:
+    """Leave of what was answered about subjects no body."""
+    for key, answer in answers.items():
+        if answer.tenant == tenant and answer.subject in subjects:
+            answers[key] = attrs.evolve(answer, body=None)
+
+
+def may_change(reasons: Reasons, tenant: TenantId, reason: Reason, *, lift: bool, admits: Mark) -> bool:
+    """Tell whether a reason is there to be lifted; or is not, and the marks that are there let it be put."""
+    present = reason_key(tenant, reason) in reasons
+    if lift or present:
+        return lift and present
     there = anywhere(reasons, tenant, reason.subject)
     if reason.mark is Mark.ERASED:
         return Mark.FENCED in there

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -13,7 +13,9 @@ from capsule_core.errors import IndexMissing, RequestInFlight, VersionMismatch
 from capsule_core.journal import Entry, Journal, SealedPage, Suppressed, Written
 from capsule_core.ledger import LedgerStore
 from capsule_core.memory import rules
+from capsule_core.memory.moments import HappenedInMemory
 from capsule_core.memory.suppressions import SuppressedHashes
+from capsule_core.moments import Events, Moment
 from capsule_core.names import RecordId, SubjectKey, TenantId
 from capsule_core.pages import KeyMoved
 from capsule_core.records import (
@@ -58,6 +60,7 @@ class MemoryStore:
     _suppressions: SuppressedHashes = attrs.field(factory=SuppressedHashes, init=False)
     _pages: dict[tuple[TenantId, int], SealedPage] = attrs.field(factory=dict, init=False)
     _unindexed: set[TenantId] = attrs.field(factory=set, init=False)
+    _happened: HappenedInMemory = attrs.field(factory=HappenedInMemory, init=False)
     _position: int = attrs.field(default=0, init=False)
     _lock: threading.RLock = attrs.field(factory=threading.RLock, init=False, repr=False)
 
@@ -71,13 +74,18 @@ class MemoryStore:
         with self._lock:
             if where.tokens or any(where.signature):
                 self._search(where.tenant)
-            meant = [record for record in self._meant(where) if not self._carried(record) & ~admits]
+            meant = self._meant(where, refused=~admits)
         meant.sort(key=rules.newest_first)
         if after is not None:
             meant = [record for record in meant if rules.newest_first(record) > rules.newest_first(after)]
         found = tuple(self._shown(record) for record in meant[:limit])
         more = len(meant) > limit
         return Page(found, Cursor(found[-1].at, found[-1].id) if more else None)
+
+    def count(self, where: Where, *, admits: Mark) -> int:
+        """Count the records that are meant and admitted."""
+        with self._lock:
+            return len(self._meant(where, refused=~admits))
 
     def write(self, drafts: Sequence[Sealed], *, admits: Mark, act: Act) -> Sequence[Touched]:
         """Create and change records, all or none."""
@@ -92,9 +100,11 @@ class MemoryStore:
             touched = [rules.touched(draft) for draft in drafts]
             self._witness(act, touched)
             for draft in drafts:
-                self._subjects.setdefault((draft.tenant, draft.subject), draft.slot)
+                if (draft.tenant, draft.subject) not in self._subjects:
+                    self._subjects[draft.tenant, draft.subject] = draft.slot
+                    self._happened.meet(draft.tenant, draft.subject, act.at)
                 self._records[draft.tenant, draft.id] = attrs.evolve(draft, trash=None, marks=Mark.NONE)
-            self._journalise(act, touched)
+            self._finish(act, touched)
             return touched
 
     def move(self, where: Where, to: Trash | Restore, *, admits: Mark, act: Act) -> Sequence[Touched]:
@@ -105,7 +115,7 @@ class MemoryStore:
             else:
                 where, trash = attrs.evolve(where, shelf=Shelf.TRASHED, batch=to.batch), None
                 self._search(where.tenant)
-            meant = [record for record in self._meant(where) if not self._carried(record) & ~admits]
+            meant = self._meant(where, refused=~admits)
             self._expect(act)
             if trash is None:
                 self._claim(meant)
@@ -113,7 +123,7 @@ class MemoryStore:
             self._witness(act, touched)
             for record in meant:
                 self._records[record.tenant, record.id] = attrs.evolve(record, trash=trash)
-            self._journalise(act, touched)
+            self._finish(act, touched)
             return touched
 
     def mark(
@@ -130,11 +140,16 @@ class MemoryStore:
             with self._undone_by_errors():
                 self._expect(act)
                 self._part(act.tenant, parting)
-                distinct = {rules.reason_key(act.tenant, reason): reason for reason in reasons}.values()
-                changed = [reason for reason in distinct if self._changes(act.tenant, reason, lift=lift, admits=admits)]
-                touched = [self._bearer(act.tenant, reason) for reason in changed]
+                changed = [
+                    reason
+                    for reason in {rules.reason_key(act.tenant, each): each for each in reasons}.values()
+                    if (act.tenant, reason.subject) in self._subjects
+                    and rules.may_change(self._reasons, act.tenant, reason, lift=lift, admits=admits)
+                ]
+                touched = rules.bearers(self._subjects, act.tenant, changed)
                 self._witness(act, touched)
             rules.change(self._reasons, act.tenant, changed, lift=lift)
+            self._happened.forget(act.tenant, [each.subject for each in changed if each.mark is Mark.ERASED])
             told: list[Entry] = [Written(record) for record in parting]
             told += [rules.marked(act, changed, touched, lift=lift)] if changed else []
             self._tell(act, told)
@@ -143,27 +158,21 @@ class MemoryStore:
     def destroy(self, where: Where, *, admits: Mark, act: Act) -> Sequence[Touched]:
         """Delete what is meant for good."""
         with self._lock:
-            meant = [record for record in self._meant(where) if not self._carried(record) & GUARDED & ~admits]
+            meant = self._meant(where, refused=GUARDED & ~admits)
             self._expect(act)
             touched = [rules.touched(record) for record in meant]
             self._witness(act, touched)
             for record in meant:
                 del self._records[record.tenant, record.id]
             emptied = {record.subject for record in meant} | set(where.subjects or ())
-            for key, answer in self._answers.items():
-                if answer.tenant == where.tenant and answer.subject in emptied:
-                    self._answers[key] = attrs.evolve(answer, body=None)
+            rules.empty(self._answers, where.tenant, emptied)
             return touched
 
     def subjects(self, tenant: TenantId, keys: Sequence[SubjectKey]) -> Sequence[Subject | None]:
         """Return what is known of the subjects, in order."""
         with self._lock:
-            return [
-                Subject(key=key, slot=slot, marks=self._marks(tenant, key))
-                if (slot := self._subjects.get((tenant, key))) is not None
-                else None
-                for key in keys
-            ]
+            found = [(key, self._subjects.get((tenant, key)), self._marks(tenant, key)) for key in keys]
+            return [None if slot is None else Subject(key=key, slot=slot, marks=marks) for key, slot, marks in found]
 
     def answered(self, tenant: TenantId, key: bytes) -> Answer | None:
         """Return the answer kept under *key*."""
@@ -186,26 +195,29 @@ class MemoryStore:
     def unfinished(self) -> Sequence[tuple[TenantId, Reason]]:
         """Return the fences of subjects that are not erased yet."""
         with self._lock:
-            return [
-                (tenant, reason)
-                for (tenant, *_), reason in self._reasons.items()
-                if reason.mark is Mark.FENCED and not self._marks(tenant, reason.subject) & Mark.ERASED
-            ]
+            return rules.of_mark(self._reasons, Mark.FENCED, unless=Mark.ERASED)
 
     def released(self) -> Sequence[tuple[TenantId, Reason]]:
         """Return why subjects were kept of which nothing has to be kept any more."""
         with self._lock:
-            return [
-                (tenant, reason)
-                for (tenant, *_), reason in self._reasons.items()
-                if reason.mark is Mark.KEPT
-                and not rules.anywhere(self._reasons, tenant, reason.subject) & (GUARDED | Mark.FENCED)
-            ]
+            return rules.of_mark(self._reasons, Mark.KEPT, unless=GUARDED | Mark.FENCED)
 
     def reasons(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Reason]:
         """Return every reason that the subjects and their records carry."""
         with self._lock:
             return [r for (owner, *_), r in self._reasons.items() if owner == tenant and r.subject in subjects]
+
+    def happened(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Events]:
+        """Tell when what happened to the subjects."""
+        with self._lock:
+            return [dict(self._happened.to(tenant, subject)) for subject in subjects]
+
+    def happen(self, tenant: TenantId, moments: Sequence[Moment]) -> None:
+        """Keep when what happened."""
+        with self._lock:
+            self._happened.keep(
+                tenant, [m for m in moments if not self._marks(tenant, m.subject) & GONE], self._subjects
+            )
 
     def reindex(self, tenant: TenantId, found_by: Sequence[FoundBy]) -> None:
         """Say anew what records are found by."""
@@ -303,7 +315,8 @@ class MemoryStore:
         if tenant in self._unindexed:
             raise IndexMissing
 
-    def _journalise(self, act: Act, touched: Sequence[Touched]) -> None:
+    def _finish(self, act: Act, touched: Sequence[Touched]) -> None:
+        self.happen(act.tenant, act.happened if touched else ())
         written = [self._records[act.tenant, each.id] for each in touched if each.id and each.kind in act.journaled]
         self._tell(act, [Written(record) for record in written])
 
@@ -315,11 +328,12 @@ class MemoryStore:
         gone = self._carried(record) & (Mark.FENCED | Mark.ERASED)
         return not gone and rules.lacks(self._records, self._subjects, record)
 
-    def _meant(self, where: Where) -> list[Sealed]:
-        return [record for record in self._records.values() if matches(where, record)]
+    def _meant(self, where: Where, *, refused: Mark) -> list[Sealed]:
+        found = (r for r in self._records.values() if matches(where, r, self._happened.to(r.tenant, r.subject)))
+        return [record for record in found if not self._carried(record) & refused]
 
-    def _marks(self, tenant: TenantId, subject: SubjectKey, record: RecordId | None = None) -> Mark:
-        return rules.marks(self._reasons, tenant, subject, record)
+    def _marks(self, tenant: TenantId, subject: SubjectKey) -> Mark:
+        return rules.marks(self._reasons, tenant, subject)
 
     @contextmanager
     def _undone_by_errors(self) -> Generator[None]:
@@ -344,7 +358,7 @@ class MemoryStore:
             )
 
     def _carried(self, record: Sealed) -> Mark:
-        return self._marks(record.tenant, record.subject, record.id)
+        return rules.marks(self._reasons, record.tenant, record.subject, record.id)
 
     def _shown(self, record: Sealed) -> Sealed:
         return attrs.evolve(record, marks=self._carried(record), tokens=(), claims=(), signature=b"")
@@ -362,32 +376,20 @@ class MemoryStore:
         if carried & (~admits | GONE):
             raise MarksRefused(carried)
 
-    def _place(self, drafts: Sequence[Sealed]) -> None:
-        rules.place(self._subjects, drafts)
-
     def _expect(self, act: Act) -> None:
         self._suppressions.admit(act)
         if act.answer is not None and (act.tenant, act.answer.key) in self._answers:
             raise RequestInFlight
         for expected in act.expects:
             record = self._records.get((act.tenant, expected.id))
-            if record is None or expected.batch != (record.trash.batch if record.trash is not None else None):
-                raise VersionMismatch
-            if expected.version is not None and record.version != expected.version:
+            if record is None or not rules.fits(expected, record, self._happened.to(act.tenant, record.subject)):
                 raise VersionMismatch
 
-    def _claim(self, records: Iterable[Sealed]) -> None:
+    def _place(self, drafts: Sequence[Sealed]) -> None:
+        rules.place(self._subjects, drafts)
+
+    def _claim(self, records: Sequence[Sealed]) -> None:
         rules.claim(self._records, records)
-
-    def _changes(self, tenant: TenantId, reason: Reason, *, lift: bool, admits: Mark) -> bool:
-        present = rules.reason_key(tenant, reason) in self._reasons
-        if lift or present or (tenant, reason.subject) not in self._subjects:
-            return lift and present
-        return rules.may_be_put(self._reasons, tenant, reason, admits=admits)
-
-    def _bearer(self, tenant: TenantId, reason: Reason) -> Touched:
-        slot = self._subjects[tenant, reason.subject]
-        return Touched(id=reason.record, kind="", subject=reason.subject, slot=slot)
 
     def _witness(self, act: Act, touched: Sequence[Touched]) -> None:
         """Write the act's leaf and answer; nothing after it can fail, so that all is one."""

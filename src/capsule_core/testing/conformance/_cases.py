@@ -9,6 +9,7 @@ from typing import Any, Final
 import attrs
 from hypothesis import strategies as st
 
+from capsule_core.moments import Before, Event, Past
 from capsule_core.names import ActorRef, RecordId, SubjectKey, TenantId
 from capsule_core.records import GUARDED, Act, Expected, Mark, Reason, Sealed, Shelf, Slot, Trash, Where
 
@@ -120,10 +121,17 @@ def selections() -> st.SearchStrategy[Mapping[str, Any]]:
         st.tuples(st.just("signature"), st.sampled_from(_SIGNATURES)),
         st.tuples(st.just("batch"), st.sampled_from(BATCHES)),
         st.tuples(st.just("due"), st.sampled_from(MOMENTS)),
+        st.tuples(st.just("past"), _pasts()),
     ]
     conditions: st.SearchStrategy[dict[str, Any]] = st.lists(st.one_of(some), max_size=2).map(dict)
     shelves = st.sampled_from(Shelf)
     return st.tuples(conditions, shelves).map(lambda pair: {**pair[0], "shelf": pair[1]})
+
+
+def _pasts() -> st.SearchStrategy[Past]:
+    own = st.sampled_from((Event.CREATED, Event.UPDATED, Event.TRASHED))
+    before = st.builds(Before, own, st.none() | st.sampled_from(MOMENTS), st.booleans())
+    return st.lists(st.lists(before, max_size=2).map(tuple), max_size=2).map(tuple).map(Past)
 
 
 def meaning(tenant: TenantId, selection: Mapping[str, Any]) -> Where:

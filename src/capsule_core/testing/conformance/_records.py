@@ -222,6 +222,7 @@ class RecordsMachine(RuleBasedStateMachine):
         wanted = self.model.meant(where, refused=~admits)
         require(by_id(found) == by_id(wanted), "C10", "a selection is not what is meant and admitted")
         require(len(found) == len(wanted), "C10", "a record came twice")
+        require(self.under.store.count(where, admits=admits) == len(wanted), "C15", "another number is counted")
         times = [record.at for record in found]
         require(times == sorted(times, reverse=True), "C10", "a selection is not newest first")
 

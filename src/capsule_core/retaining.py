@@ -1,0 +1,229 @@
+"""Carry out a tenant's policy: what is due by it goes into the trash, is emptied, destroyed, or waits for an answer.
+
+Found by the store's index, decided by the pure function, done by the same trash and eraser as everything else. What
+changed between the finding and the doing stays: each act expects what was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, Final
+
+import attrs
+
+from capsule_core import statements
+from capsule_core.erasure import Eraser
+from capsule_core.errors import SubjectErased, SubjectHeld, VersionMismatch
+from capsule_core.moments import Past
+from capsule_core.names import ActorRef, RecordId, TenantId
+from capsule_core.personal import Kind
+from capsule_core.policies import document, scope_of
+from capsule_core.receipts import Receipt
+from capsule_core.records import GUARDED, Act, Expected, Mark, Sealed, Shelf, Where, events_of
+from capsule_core.repository import Draft, Repository
+from capsule_core.retention import Ask, Decision, Destroy, Effect, Facts, Policy, Scope, decide, past
+from capsule_core.story import Erasure
+from capsule_core.trash import thrown
+from capsule_core.uses import Use
+from capsule_core.witness import bears_witness
+
+__all__ = ["CLOCK", "GROUND", "Retained", "Retaining", "decided", "governed"]
+
+CLOCK: Final = ActorRef("clock", "retention")
+GROUND: Final = "retention"
+_AT_ONCE: Final = 200
+_ADMITTED: Final = ~(GUARDED | Mark.FENCED | Mark.ERASED | Mark.KEPT)
+
+
+@attrs.frozen(kw_only=True)
+class Retained:
+    """What one run over a tenant did: how many records went how, and which wait for an answer."""
+
+    trashed: int = 0
+    depersonalised: int = 0
+    destroyed: int = 0
+    asking: tuple[RecordId, ...] = ()
+    receipts: tuple[Receipt, ...] = ()
+
+
+def governed(kinds: Mapping[str, Kind]) -> dict[str, Kind]:
+    """Return the kinds that a policy speaks of: not what was decided about people, which the journal keeps."""
+    return {name: declared for name, declared in kinds.items() if not declared.journaled}
+
+
+def decided(
+    repository: Repository,
+    tenant: TenantId,
+    scope: Scope,
+    policy: Policy,
+    *,
+    now: datetime,
+    shelf: Shelf = Shelf.LIVE,
+) -> Iterator[list[tuple[Sealed, Decision]]]:
+    """Find the records of *scope* that are due at *now*, page by page, each with what is decided on it."""
+    store, after = repository.store, None
+    by = past(policy, scope, now, trashed=shelf is Shelf.TRASHED)
+    where = Where(tenant=tenant, shelf=shelf, kinds=(scope.kind,), past=by)
+    while all(by.groups):
+        page = store.select(where, admits=_ADMITTED, limit=_AT_ONCE, after=after)
+        happened = store.happened(tenant, [record.subject for record in page.records])
+        facts = (
+            Facts(scope=scope, events=events_of(record, each))
+            for record, each in zip(page.records, happened, strict=True)
+        )
+        yield [(record, decide(fact, policy, now)) for record, fact in zip(page.records, facts, strict=True)]
+        after = page.after
+        if after is None:
+            return
+
+
+@attrs.define(eq=False)
+class Retaining:
+    """Carries out policies in one store; *new_id* makes an id from a letter."""
+
+    _repository: Repository
+    _eraser: Eraser
+    _new_id: Callable[[str], str]
+
+    def run(self, tenant: TenantId, policy: Policy, *, now: datetime) -> Retained:
+        """Do what *policy* has due at *now*: never early, never what is guarded."""
+        done = Retained()
+        for declared in governed(self._repository.kinds).values():
+            for page in decided(self._repository, tenant, scope_of(declared), policy, now=now):
+                done = _sum(done, self._carry_out(tenant, declared, page, policy, now=now))
+            for field in sorted({rule.field for rule in policy.rules if rule.field and declared.name in rule.kinds}):
+                done = _sum(done, self._empty_field(tenant, declared, field, policy, now=now))
+        return done
+
+    def _carry_out(
+        self, tenant: TenantId, kind: Kind, page: Sequence[tuple[Sealed, Decision]], policy: Policy, *, now: datetime
+    ) -> Retained:
+        groups: dict[Effect, list[Sealed]] = {}
+        for record, decision in page:
+            if isinstance(decision, Destroy):
+                groups.setdefault(decision.effect, []).append(record)
+        by = past(policy, scope_of(kind), now)
+        receipts: list[Receipt] = []
+        destroyed = groups.get(Effect.DESTROY, [])
+        if kind.is_root:
+            receipts = self._erase(tenant, destroyed, policy, by, now=now)
+            gone = sum(sum(part.records.values()) for r in receipts for part in r.statement.destructions)
+        else:
+            gone = self._destroy(tenant, destroyed, by, now=now)
+        return Retained(
+            trashed=self._trash(tenant, groups.get(Effect.TRASH, []), by, now=now),
+            depersonalised=self._empty(kind, groups.get(Effect.DEPERSONALISE, []), _emptiable(kind), now=now),
+            destroyed=gone,
+            asking=tuple(record.id for record, decision in page if isinstance(decision, Ask)),
+            receipts=tuple(receipts),
+        )
+
+    def _trash(self, tenant: TenantId, records: Sequence[Sealed], by: Past, *, now: datetime) -> int:
+        """Throw records away with all that hangs on them; if one of them changed meanwhile, without that one."""
+        if not records:
+            return 0
+        roots = tuple(record.id for record in records if record.root == record.id)
+        others = tuple(record.id for record in records if record.root != record.id)
+        act = self._act(tenant, "retention.trash", records, by, now)
+        trash, moved = thrown(self._new_id("b"), now=now), 0
+        try:
+            for where in (Where(tenant=tenant, roots=roots), Where(tenant=tenant, ids=others)):
+                if where.roots or where.ids:
+                    expects = tuple(each for each in act.expects if each.id in (where.roots or where.ids or ()))
+                    due = attrs.evolve(act, expects=expects)
+                    moved += len(self._repository.store.move(where, trash, admits=_ADMITTED, act=due))
+        except VersionMismatch:
+            return moved + sum(self._trash(tenant, half, by, now=now) for half in _halves(records))
+        return moved
+
+    def _destroy(self, tenant: TenantId, records: Sequence[Sealed], by: Past, *, now: datetime) -> int:
+        if not records:
+            return 0
+        where = Where(tenant=tenant, ids=tuple(record.id for record in records), past=by)
+        act = attrs.evolve(self._act(tenant, "retention.destroy", records, by, now), expects=())
+        return len(self._repository.store.destroy(where, admits=_ADMITTED & ~GUARDED, act=act))
+
+    def _erase(
+        self, tenant: TenantId, records: Sequence[Sealed], policy: Policy, by: Past, *, now: datetime
+    ) -> list[Receipt]:
+        """Erase all of these people at once; if one of them may not be, halve the group until that one is left out."""
+        if not records:
+            return []
+        wanted = Erasure(
+            tenant=tenant,
+            id=self._new_id("e"),
+            subjects=tuple(dict.fromkeys(record.subject for record in records)),
+            ground=GROUND,
+            by=CLOCK,
+            requested=now,
+            policy=_cited(policy),
+        )
+        try:
+            return [self._eraser.erase(wanted, now=now, expects=_expected(records, by))]
+        except (VersionMismatch, SubjectHeld, SubjectErased):
+            halves = _halves(records)
+            return [receipt for half in halves for receipt in self._erase(tenant, half, policy, by, now=now)]
+
+    def _empty(self, kind: Kind, records: Sequence[Sealed], fields: Sequence[str], *, now: datetime) -> int:
+        """Leave of each record what is not personal; one that changed meanwhile stays as it is until the next run."""
+        emptied, defaults = 0, {field.name: field.default for field in attrs.fields(kind.model)}
+        for kept in self._repository.open(records):
+            changes = {name: _default(defaults[name]) for name in fields}
+            content = attrs.evolve(kept.content, **changes)
+            if content == kept.content:
+                continue
+            draft = Draft(content, root=kept.root, at=kept.at, over=kept)
+            act = Act(tenant=kept.tenant, actor=CLOCK, verb="retention.empty", use=Use.STORE.value, at=now)
+            try:
+                self._repository.add([draft], act=act)
+            except (VersionMismatch, SubjectErased):
+                continue
+            emptied += 1
+        return emptied
+
+    def _empty_field(self, tenant: TenantId, kind: Kind, field: str, policy: Policy, *, now: datetime) -> Retained:
+        done = Retained()
+        for page in decided(self._repository, tenant, scope_of(kind, field), policy, now=now):
+            due = [record for record, decision in page if isinstance(decision, Destroy)]
+            asking = tuple(record.id for record, decision in page if isinstance(decision, Ask))
+            done = _sum(done, Retained(depersonalised=self._empty(kind, due, [field], now=now), asking=asking))
+        return done
+
+    def _act(self, tenant: TenantId, verb: str, records: Sequence[Sealed], by: Past, now: datetime) -> Act:
+        act = Act(tenant=tenant, actor=CLOCK, verb=verb, use=Use.ERASE.value, at=now, expects=_expected(records, by))
+        return attrs.evolve(act, witness=bears_witness(self._repository.vault, act))
+
+
+def _halves(records: Sequence[Sealed]) -> list[Sequence[Sealed]]:
+    """Part what cannot be done at once; a single record is left out."""
+    middle = len(records) // 2
+    return [records[:middle], records[middle:]] if middle else []
+
+
+def _expected(records: Sequence[Sealed], by: Past) -> tuple[Expected, ...]:
+    return tuple(Expected(id=record.id, version=record.version, past=by) for record in records)
+
+
+def _cited(policy: Policy) -> statements.Policy:
+    text = document(policy)
+    return statements.Policy(name="tenant", version="1", digest=sha256(text.encode()).hexdigest())
+
+
+def _emptiable(kind: Kind) -> list[str]:
+    return [name for name in kind.personal if name not in kind.needed]
+
+
+def _default(declared: Any) -> Any:
+    return declared.factory() if isinstance(declared, attrs.Factory) else declared  # type: ignore[arg-type]
+
+
+def _sum(one: Retained, other: Retained) -> Retained:
+    return Retained(
+        trashed=one.trashed + other.trashed,
+        depersonalised=one.depersonalised + other.depersonalised,
+        destroyed=one.destroyed + other.destroyed,
+        asking=one.asking + other.asking,
+        receipts=one.receipts + other.receipts,
+    )
