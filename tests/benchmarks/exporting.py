@@ -13,8 +13,8 @@ from pathlib import Path
 
 from capsule_api.contacts.v1 import contacts_pb2
 from capsule_core.repository import A_MESSAGE
-from capsule_services.contacts.exchange.convert import form_of
-from capsule_services.contacts.exchange.handlers import export_contacts
+from capsule_services.contacts.exchange.convert import form_of, records_to
+from capsule_services.contacts.exchange.handlers import BESIDE, export_contacts, parts
 from capsule_services.runtime.paging import Window
 from tests.benchmarks import peers
 from tests.benchmarks.measuring import Goal, Result, Scale, Spent, interleaved, ratio, spent
@@ -38,6 +38,7 @@ def exporting(scale: Scale, folder: Path) -> Iterator[Result]:
             "raw csv": lambda _: spent(lambda: _csv(plain)),
             "csv": lambda _: spent(lambda: _written(rig, "CSV")),
             "vcard": lambda _: spent(lambda: _written(rig, "VCARD")),
+            "records": lambda _: spent(lambda: _streamed(rig)),
         }
         taken = interleaved(sides, scale.rounds)
         growth = (_most_memory() - before) / 1024
@@ -75,6 +76,14 @@ def exporting(scale: Scale, folder: Path) -> Iterator[Result]:
         why="not installed",
     )
     yield Result(
+        name="export records",
+        against=f"records as they are, decrypted and logged, {A_MESSAGE} in a message",
+        unit="/s",
+        figure=rate["records"],
+        goal=Goal(100_000),
+        ours=f"{rate['records']:,.0f} /s",
+    )
+    yield Result(
         name="export",
         against="memory that exporting adds to the process",
         unit="MiB",
@@ -87,6 +96,11 @@ def _written(rig: Rig, name: str) -> int:
     form = form_of(contacts_pb2.ExportContactsRequest.Format.Value(name))
     assert form
     return sum(len(piece.data) for piece in export_contacts(rig.holding, CALL, form, Window(A_MESSAGE, None)))
+
+
+def _streamed(rig: Rig) -> int:
+    found = parts(rig.holding, CALL, BESIDE, Window(A_MESSAGE, None))
+    return sum(len(message.records) for part in found for message in records_to(CALL.within(), part, "token"))
 
 
 def _json(plain: sqlite3.Connection) -> int:
