@@ -194,12 +194,14 @@ Witness = Callable[[Sequence[Touched]], bytes | None]
 class Expected:
     """A record as the caller believes it to be (AIP-154).
 
-    At *version* (None: any), and living or, if *batch* says so, thrown away with that batch.
+    At *version* (None: any), and living or, if *batch* says so, thrown away with that batch; *guards* are the ids of
+    all reasons that guard it itself (None: any).
     """
 
     id: RecordId
     version: int | None = None
     batch: str | None = None
+    guards: frozenset[str] | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -335,6 +337,11 @@ class RecordStore(Protocol):
     C14. ``mark`` first hands the records *parting* over to the subjects they name now, sealed anew at the version they
         have; their reasons go with them, and they are found by nothing any more. VersionMismatch, and nothing is
         changed, if one is not there at that version, or lies in another's slot.
+    C15. What guards EVERYBODY (``protection``) guards each subject and record of the tenant too, those to come
+        included, and what guards a person guards their remnant: in C8, C9 and B4. Once ``mark`` has said so, nothing
+        of them is fenced or destroyed, whenever that began. EVERYBODY itself is never FENCED, whatever is admitted.
+    C16. ``mark`` writes the records *beside* in the same act and before any reason is put, as ``write`` would that
+        admits all but GONE; Touched names them first.
     """
 
     def read(self, tenant: TenantId, ids: Sequence[RecordId], *, admits: Mark) -> Sequence[Sealed | Refused | None]:
@@ -361,8 +368,9 @@ class RecordStore(Protocol):
         lift: bool = False,
         admits: Mark = Mark.NONE,
         parting: Sequence[Sealed] = (),
+        beside: Sequence[Sealed] = (),
     ) -> Sequence[Touched]:
-        """Put reasons on subjects and records, or lift them; *parting* records change hands before."""
+        """Put reasons or lift them; before, records *beside* are written, and *parting* ones change hands."""
         ...
 
     def destroy(self, where: Where, *, admits: Mark, act: Act) -> Sequence[Touched]:

@@ -18,6 +18,7 @@ from capsule_core.records import RecordStore
 from capsule_core.stores import Answers, Backlog, Derived, Restorable, Suppressions
 from capsule_core.testing.conformance import (
     _model,
+    _protecting,
     _records,
     derived,
     holder,
@@ -46,7 +47,7 @@ PORTS = [
     Holder,
 ]
 SUITES = [
-    ([records, _records, _model], [RecordStore, Answers, Backlog]),
+    ([records, _records, _protecting, _model], [RecordStore, Answers, Backlog]),
     ([derived], [Derived]),
     ([suppressions], [Suppressions]),
     ([restorable], [Restorable]),

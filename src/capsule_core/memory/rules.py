@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import attrs
 
 from capsule_core.errors import IdentifierTaken, VersionMismatch
 from capsule_core.journal import Marked
 from capsule_core.names import RecordId, SubjectKey, TenantId, micros
-from capsule_core.records import GUARDED, Act, Cursor, Mark, Reason, Sealed, Slot, Touched
+from capsule_core.protection import EVERYBODY, protectors
+from capsule_core.records import GUARDED, Act, Answer, Cursor, Mark, Reason, Sealed, Slot, Touched
 
 __all__ = [
+    "Answers",
     "ReasonKey",
     "Reasons",
     "Records",
@@ -19,22 +21,31 @@ __all__ = [
     "anywhere",
     "change",
     "claim",
+    "emptied",
+    "expect",
     "follow",
+    "guarded",
+    "guards",
     "hand_over",
     "lacks",
     "marked",
     "marks",
     "may_be_put",
     "newest_first",
+    "parted",
     "place",
     "reason_key",
+    "released",
     "touched",
+    "unfinished",
+    "unknown",
 ]
 
 ReasonKey = tuple[TenantId, str, Mark, SubjectKey, RecordId | None]
 Records = Mapping[tuple[TenantId, RecordId], Sealed]
 Subjects = Mapping[tuple[TenantId, SubjectKey], Slot]
 Reasons = dict[ReasonKey, Reason]
+Answers = Mapping[tuple[TenantId, bytes], Answer]
 
 
 def touched(record: Sealed) -> Touched:
@@ -63,6 +74,22 @@ def place(subjects: Subjects, drafts: Sequence[Sealed]) -> None:
         known = subjects.get((draft.tenant, draft.subject), draft.slot)
         owner = owners.setdefault((draft.tenant, draft.slot), draft.subject)
         if known != draft.slot or owner != draft.subject:
+            raise VersionMismatch
+
+
+def expect(records: Records, reasons: Reasons, act: Act) -> None:
+    """Let pass an act that finds records as it expects them.
+
+    Raises:
+        VersionMismatch: it does not.
+    """
+    for expected in act.expects:
+        record = records.get((act.tenant, expected.id))
+        if record is None or expected.batch != (record.trash.batch if record.trash is not None else None):
+            raise VersionMismatch
+        if expected.version not in {None, record.version}:
+            raise VersionMismatch
+        if expected.guards not in {None, guards(reasons, record)}:
             raise VersionMismatch
 
 
@@ -120,6 +147,31 @@ def hand_over(reasons: Reasons, held: Sealed, subject: SubjectKey) -> None:
             reasons[reason_key(held.tenant, moved)] = moved
 
 
+def parted(held: Sealed, draft: Sealed) -> Sealed:
+    """Return a record as it is once it was handed over: found by nothing any more."""
+    bare = attrs.evolve(held, tokens=(), claims=(), signature=b"")
+    return attrs.evolve(bare, subject=draft.subject, slot=draft.slot, blob=draft.blob)
+
+
+def unknown(
+    subjects: Subjects, tenant: TenantId, given: Mapping[SubjectKey, Slot]
+) -> dict[tuple[TenantId, SubjectKey], Slot]:
+    """Return those of the *given* subjects that are not known, and whose slot is nobody's."""
+    taken = {slot for (owner, _), slot in subjects.items() if owner == tenant}
+    fresh: dict[tuple[TenantId, SubjectKey], Slot] = {}
+    for key, slot in given.items():
+        if (tenant, key) not in subjects and slot not in taken:
+            fresh[tenant, key] = slot
+            taken.add(slot)
+    return fresh
+
+
+def emptied(answers: Answers, tenant: TenantId, subjects: Collection[SubjectKey]) -> Answers:
+    """Return what was answered about *subjects*, without what it said."""
+    about = {key: answer for key, answer in answers.items() if answer.tenant == tenant and answer.subject in subjects}
+    return {key: attrs.evolve(answer, body=None) for key, answer in about.items()}
+
+
 def marks(reasons: Reasons, tenant: TenantId, subject: SubjectKey, record: RecordId | None = None) -> Mark:
     """Return the marks that a subject carries, and one of its records with it."""
     found = Mark.NONE
@@ -138,13 +190,47 @@ def anywhere(reasons: Reasons, tenant: TenantId, subject: SubjectKey) -> Mark:
     return found
 
 
+def guarded(reasons: Reasons, tenant: TenantId, subject: SubjectKey) -> Mark:
+    """Return what guards a subject because somebody else carries it."""
+    found = Mark.NONE
+    for other in protectors(subject):
+        found |= marks(reasons, tenant, other)
+    return found & GUARDED
+
+
+def guards(reasons: Reasons, record: Sealed) -> frozenset[str]:
+    """Return the ids of the reasons that guard a record itself."""
+    bearer = (record.tenant, record.subject, record.id)
+    mine = (reason for key, reason in reasons.items() if (key[0], *key[3:]) == bearer)
+    return frozenset(reason.id for reason in mine if reason.mark & GUARDED)
+
+
+def unfinished(reasons: Reasons) -> list[tuple[TenantId, Reason]]:
+    """Return the fences of subjects that are not erased."""
+    fences = [(key[0], reason) for key, reason in reasons.items() if reason.mark is Mark.FENCED]
+    return [each for each in fences if not marks(reasons, each[0], each[1].subject) & Mark.ERASED]
+
+
+def released(reasons: Reasons) -> list[tuple[TenantId, Reason]]:
+    """Return why subjects were kept that nothing guards and nobody fenced."""
+    kept = [(key[0], reason) for key, reason in reasons.items() if reason.mark is Mark.KEPT]
+    return [
+        (tenant, reason)
+        for tenant, reason in kept
+        if not anywhere(reasons, tenant, reason.subject) & (GUARDED | Mark.FENCED)
+        and not guarded(reasons, tenant, reason.subject)
+    ]
+
+
 def may_be_put(reasons: Reasons, tenant: TenantId, reason: Reason, *, admits: Mark) -> bool:
     """Tell whether the marks that are there let a reason be put."""
     there = anywhere(reasons, tenant, reason.subject)
     if reason.mark is Mark.ERASED:
         return Mark.FENCED in there
-    barring = Mark.FENCED | Mark.ERASED | (GUARDED if reason.mark is Mark.FENCED else Mark.NONE)
-    return not there & barring & ~admits
+    if reason.mark is not Mark.FENCED:
+        return not there & (Mark.FENCED | Mark.ERASED) & ~admits
+    there |= guarded(reasons, tenant, reason.subject)
+    return reason.subject != EVERYBODY and not there & (Mark.FENCED | Mark.ERASED | GUARDED) & ~admits
 
 
 def change(reasons: Reasons, tenant: TenantId, changed: Sequence[Reason], *, lift: bool) -> None:

@@ -76,24 +76,18 @@ class MemoryStore:
         if after is not None:
             meant = [record for record in meant if rules.newest_first(record) > rules.newest_first(after)]
         found = tuple(self._shown(record) for record in meant[:limit])
-        more = len(meant) > limit
-        return Page(found, Cursor(found[-1].at, found[-1].id) if more else None)
+        return Page(found, Cursor(found[-1].at, found[-1].id) if len(meant) > limit else None)
 
     def write(self, drafts: Sequence[Sealed], *, admits: Mark, act: Act) -> Sequence[Touched]:
         """Create and change records, all or none."""
         with self._lock:
             self._search(act.tenant)
-            for draft in drafts:
-                self._admit(draft, admits)
-            self._place(drafts)
+            self._let_in(drafts, admits)
             self._expect(act)
-            rules.follow(self._records, drafts)
-            self._claim(drafts)
+            self._follow(drafts)
             touched = [rules.touched(draft) for draft in drafts]
             self._witness(act, touched)
-            for draft in drafts:
-                self._subjects.setdefault((draft.tenant, draft.subject), draft.slot)
-                self._records[draft.tenant, draft.id] = attrs.evolve(draft, trash=None, marks=Mark.NONE)
+            self._write(drafts)
             self._journalise(act, touched)
             return touched
 
@@ -124,35 +118,37 @@ class MemoryStore:
         lift: bool = False,
         admits: Mark = Mark.NONE,
         parting: Sequence[Sealed] = (),
+        beside: Sequence[Sealed] = (),
     ) -> Sequence[Touched]:
-        """Put reasons on subjects and records, or lift them; *parting* records change hands before."""
+        """Put reasons or lift them; before, records *beside* are written, and *parting* ones change hands."""
         with self._lock:
             with self._undone_by_errors():
                 self._expect(act)
+                self._add(act.tenant, beside)
                 self._part(act.tenant, parting)
                 distinct = {rules.reason_key(act.tenant, reason): reason for reason in reasons}.values()
                 changed = [reason for reason in distinct if self._changes(act.tenant, reason, lift=lift, admits=admits)]
-                touched = [self._bearer(act.tenant, reason) for reason in changed]
+                bearers = [self._bearer(act.tenant, reason) for reason in changed]
+                touched = [*map(rules.touched, beside), *bearers]
                 self._witness(act, touched)
             rules.change(self._reasons, act.tenant, changed, lift=lift)
-            told: list[Entry] = [Written(record) for record in parting]
-            told += [rules.marked(act, changed, touched, lift=lift)] if changed else []
+            told: list[Entry] = [Written(record) for record in beside if record.kind in act.journaled]
+            told += [Written(record) for record in parting]
+            told += [rules.marked(act, changed, bearers, lift=lift)] if changed else []
             self._tell(act, told)
             return touched
 
     def destroy(self, where: Where, *, admits: Mark, act: Act) -> Sequence[Touched]:
         """Delete what is meant for good."""
         with self._lock:
-            meant = [record for record in self._meant(where) if not self._carried(record) & GUARDED & ~admits]
+            meant = [record for record in self._meant(where) if not self._protected(record) & ~admits]
             self._expect(act)
             touched = [rules.touched(record) for record in meant]
             self._witness(act, touched)
             for record in meant:
                 del self._records[record.tenant, record.id]
             emptied = {record.subject for record in meant} | set(where.subjects or ())
-            for key, answer in self._answers.items():
-                if answer.tenant == where.tenant and answer.subject in emptied:
-                    self._answers[key] = attrs.evolve(answer, body=None)
+            self._answers |= rules.emptied(self._answers, where.tenant, emptied)
             return touched
 
     def subjects(self, tenant: TenantId, keys: Sequence[SubjectKey]) -> Sequence[Subject | None]:
@@ -186,21 +182,12 @@ class MemoryStore:
     def unfinished(self) -> Sequence[tuple[TenantId, Reason]]:
         """Return the fences of subjects that are not erased yet."""
         with self._lock:
-            return [
-                (tenant, reason)
-                for (tenant, *_), reason in self._reasons.items()
-                if reason.mark is Mark.FENCED and not self._marks(tenant, reason.subject) & Mark.ERASED
-            ]
+            return rules.unfinished(self._reasons)
 
     def released(self) -> Sequence[tuple[TenantId, Reason]]:
         """Return why subjects were kept of which nothing has to be kept any more."""
         with self._lock:
-            return [
-                (tenant, reason)
-                for (tenant, *_), reason in self._reasons.items()
-                if reason.mark is Mark.KEPT
-                and not rules.anywhere(self._reasons, tenant, reason.subject) & (GUARDED | Mark.FENCED)
-            ]
+            return rules.released(self._reasons)
 
     def reasons(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Reason]:
         """Return every reason that the subjects and their records carry."""
@@ -236,11 +223,7 @@ class MemoryStore:
     def recognise(self, tenant: TenantId, subjects: Mapping[SubjectKey, Slot]) -> None:
         """Make subjects known."""
         with self._lock:
-            taken = {slot for (owner, _), slot in self._subjects.items() if owner == tenant}
-            for key, slot in subjects.items():
-                if (tenant, key) not in self._subjects and slot not in taken:
-                    self._subjects[tenant, key] = slot
-                    taken.add(slot)
+            self._subjects |= rules.unknown(self._subjects, tenant, subjects)
 
     def reinstate(self, records: Sequence[Sealed], *, act: Act) -> Sequence[Touched]:
         """Put records of one tenant back as they were last written."""
@@ -330,6 +313,27 @@ class MemoryStore:
             self._records, self._subjects, self._reasons = before
             raise
 
+    def _let_in(self, drafts: Sequence[Sealed], admits: Mark) -> None:
+        for draft in drafts:
+            self._admit(draft, admits)
+        self._place(drafts)
+
+    def _follow(self, drafts: Sequence[Sealed]) -> None:
+        rules.follow(self._records, drafts)
+        self._claim(drafts)
+
+    def _write(self, drafts: Sequence[Sealed]) -> None:
+        for draft in drafts:
+            self._subjects.setdefault((draft.tenant, draft.subject), draft.slot)
+            self._records[draft.tenant, draft.id] = attrs.evolve(draft, trash=None, marks=Mark.NONE)
+
+    def _add(self, tenant: TenantId, beside: Sequence[Sealed]) -> None:
+        if beside:
+            self._search(tenant)
+            self._let_in(beside, ~GONE)
+            self._follow(beside)
+            self._write(beside)
+
     def _part(self, tenant: TenantId, parting: Sequence[Sealed]) -> None:
         self._place(parting)
         for draft in parting:
@@ -338,13 +342,13 @@ class MemoryStore:
                 raise VersionMismatch
             self._subjects.setdefault((tenant, draft.subject), draft.slot)
             rules.hand_over(self._reasons, held, draft.subject)
-            bare = attrs.evolve(held, tokens=(), claims=(), signature=b"")
-            self._records[tenant, draft.id] = attrs.evolve(
-                bare, subject=draft.subject, slot=draft.slot, blob=draft.blob
-            )
+            self._records[tenant, draft.id] = rules.parted(held, draft)
 
     def _carried(self, record: Sealed) -> Mark:
         return self._marks(record.tenant, record.subject, record.id)
+
+    def _protected(self, record: Sealed) -> Mark:
+        return (self._carried(record) & GUARDED) | rules.guarded(self._reasons, record.tenant, record.subject)
 
     def _shown(self, record: Sealed) -> Sealed:
         return attrs.evolve(record, marks=self._carried(record), tokens=(), claims=(), signature=b"")
@@ -369,12 +373,7 @@ class MemoryStore:
         self._suppressions.admit(act)
         if act.answer is not None and (act.tenant, act.answer.key) in self._answers:
             raise RequestInFlight
-        for expected in act.expects:
-            record = self._records.get((act.tenant, expected.id))
-            if record is None or expected.batch != (record.trash.batch if record.trash is not None else None):
-                raise VersionMismatch
-            if expected.version is not None and record.version != expected.version:
-                raise VersionMismatch
+        rules.expect(self._records, self._reasons, act)
 
     def _claim(self, records: Iterable[Sealed]) -> None:
         rules.claim(self._records, records)
