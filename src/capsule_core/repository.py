@@ -17,8 +17,9 @@ from capsule_core import answers, codec
 from capsule_core.answers import Request
 from capsule_core.blind import surrogate
 from capsule_core.codec import Reading
+from capsule_core.drafting import Place, sealed
 from capsule_core.errors import CapsuleError, ResourceMissing, VersionMismatch
-from capsule_core.index import found_by_words, index, query_signature
+from capsule_core.index import found_by_words, query_signature
 from capsule_core.intake import refuse_cards
 from capsule_core.kept import Kept, Listing, Opened, from_plain, kept_as, to_plain
 from capsule_core.names import RecordId, SubjectKey, SubjectRef, TenantId
@@ -32,6 +33,7 @@ from capsule_core.records import (
     Expected,
     Mark,
     MarksRefused,
+    Reason,
     Refused,
     Restore,
     Sealed,
@@ -40,13 +42,12 @@ from capsule_core.records import (
     Where,
 )
 from capsule_core.remnants import remnant_of
-from capsule_core.sealing import Identity, seal_blob
 from capsule_core.stores import Store
 from capsule_core.suppression import Identifiers, refusal_of
 from capsule_core.trash import thrown
 from capsule_core.uses import Use, admits, refusal
 from capsule_core.vault import Vault
-from capsule_core.witness import bears_witness
+from capsule_core.witness import bears_witness, wholly
 
 __all__ = ["A_MESSAGE", "Draft", "Repository"]
 
@@ -150,7 +151,9 @@ class Repository:
         while True:
             page = self.store.select(where, admits=admits(use), limit=limit - len(found), after=after)
             after = page.after
-            opened = (kept for kept in self.open(page.records) if not words or self._holds(kept, words))
+            opened = self.open(page.records)
+            if words:
+                opened = [kept for kept in opened if found_by_words(self.kinds[kept.kind], kept.content, words)]
             found.extend(kept for kept in opened if keeping is None or keeping(kept))
             if after is None or len(found) == limit:
                 return Listing(tuple(found), after)
@@ -174,12 +177,20 @@ class Repository:
                 return
             limit = min(2 * limit, A_MESSAGE) if sum(map(len, page.contents)) < _MUCH else max(limit // 4, 1)
 
-    def add(self, drafts: Sequence[Draft], *, act: Act, request: Request | None = None) -> list[Kept[Any]]:
-        """Keep new and changed contents, all or none.
+    def add(
+        self,
+        drafts: Sequence[Draft],
+        *,
+        act: Act,
+        request: Request | None = None,
+        reasons: Sequence[Reason] = (),
+        lift: bool = False,
+    ) -> list[Kept[Any]]:
+        """Keep new and changed contents, and put *reasons* beside them or lift them: all of it or nothing.
 
         Raises:
             SubjectErased, SubjectRestricted: a subject may not be touched for the act's use.
-            VersionMismatch: somebody else was faster.
+            VersionMismatch: somebody else was faster, or a reason cannot be put, or is not there to be lifted.
             IdentifierTaken: an identifier that is claimed belongs to another record.
             IdentifierSuppressed: one that comes in new is of somebody who was erased at their request.
             CardNumberFound: a text holds a card number.
@@ -190,19 +201,19 @@ class Repository:
             brought |= self.identifiers.brought(act.tenant, draft.content, draft.over and draft.over.content)
         act = attrs.evolve(act, brings=tuple(brought))
         while True:
-            sealed = self._sealed(drafts, act)
-            kept = [kept_as(record, draft.content) for record, draft in zip(sealed, drafts, strict=True)]
+            made = self._sealed(drafts, act)
+            kept = [kept_as(record, draft.content) for record, draft in zip(made, drafts, strict=True)]
             try:
-                self.store.write(sealed, admits=admits(Use(act.use)), act=self._complete(act, request, answered=kept))
+                self._keep(made, reasons, self._complete(act, request, answered=kept), lift=lift)
             except MarksRefused as refused:
                 raise refusal(refused.marks, Use(act.use)) from None
             except Barred as barred:
                 raise refusal_of(barred, brought) from None
             except VersionMismatch:
-                if self._slots_moved(act.tenant, sealed):
+                if self._slots_moved(act.tenant, made):
                     continue  # another writer met one of the new subjects first: seal again under its key
                 raise
-            self.used(act.tenant, [record.slot for record in sealed])
+            self.used(act.tenant, [record.slot for record in made])
             return kept
 
     def change(self, kept: Kept[Any], content: Any, *, act: Act, request: Request | None = None) -> Kept[Any]:
@@ -294,6 +305,13 @@ class Repository:
             self.used(records[0].tenant, [record.slot for record in records])
         return contents
 
+    def _keep(self, drafts: Sequence[Sealed], reasons: Sequence[Reason], act: Act, *, lift: bool) -> None:
+        if not reasons:
+            self.store.write(drafts, admits=admits(Use(act.use)), act=act)
+            return
+        act = attrs.evolve(act, witness=wholly(act.witness, len(drafts) + len(reasons)))
+        self.store.mark(reasons, lift=lift, beside=drafts, act=act)
+
     def _sealed(self, drafts: Sequence[Draft], act: Act) -> list[Sealed]:
         subjects = [self._subject_of(act.tenant, draft.content) for draft in drafts]
         slots = self._slots(act, subjects)
@@ -306,26 +324,19 @@ class Repository:
     def _seal(self, draft: Draft, subject: SubjectKey, slot: Slot, key: bytes, act: Act) -> Sealed:
         kind = self._kind(draft.content)
         name = self.record_key(act.tenant, kind, draft.content.id)
-        found_by = index(kind, draft.content, keys=self.vault.tenant(act.tenant), region=self.region)
-        version = 1 if draft.over is None else draft.over.version + 1
-        identity = Identity(act.tenant, subject, kind.name, name, version)
-        contents = codec.encode(draft.content)
-        return Sealed(
+        place = Place(
             tenant=act.tenant,
-            kind=kind.name,
             id=name,
             root=draft.root or name,
             subject=subject,
             slot=slot,
-            version=version,
+            key=key,
+            version=1 if draft.over is None else draft.over.version + 1,
             at=draft.at or act.at,
             created=act.at if draft.over is None else draft.over.created,
             updated=act.at,
-            blob=seal_blob(contents, key=key, identity=identity, schema=kind.schema, nonce=self.vault.nonce()),
-            tokens=found_by.tokens,
-            claims=found_by.claims,
-            signature=found_by.signature,
         )
+        return sealed(draft.content, kind, place, vault=self.vault, region=self.region)
 
     def _slots(self, act: Act, subjects: Sequence[SubjectKey]) -> dict[SubjectKey, Slot]:
         """Find where the subjects' keys lie; new subjects get places of their own."""
@@ -383,9 +394,6 @@ class Repository:
         kind = self._kind(content)
         person = self.subject_key(SubjectRef(tenant, kind.subject_kind, getattr(content, kind.subject)))
         return remnant_of(person) if kind.obliged else person
-
-    def _holds(self, kept: Kept[Any], text: str) -> bool:
-        return found_by_words(self.kinds[kept.kind], kept.content, text)
 
 
 def _admitted(record: Sealed | Refused | None, use: Use) -> Sealed | None:

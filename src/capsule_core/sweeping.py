@@ -12,6 +12,7 @@ from capsule_core.erasure import Eraser
 from capsule_core.errors import SubjectErased, SubjectHeld, VersionMismatch
 from capsule_core.names import ActorRef, TenantId
 from capsule_core.personal import Kind
+from capsule_core.protection import EVERYBODY, guarding
 from capsule_core.receipts import Receipt
 from capsule_core.records import GUARDED, Act, Expected, Mark, Sealed, Shelf, Where
 from capsule_core.stores import Store
@@ -54,6 +55,8 @@ class Sweep:
         A trashed person is erased with everything there is of them; a trashed record of a living person is cleared.
         """
         receipts: list[Receipt] = []
+        if guarding(self._store, tenant, [EVERYBODY]):
+            return Swept(records=0, subjects=0, guarded=self._left(tenant, now=now), receipts=())
         for due in self._pages_due(tenant, now=now, admits=_ADMITTED):
             receipts.extend(self._erase(tenant, due, now=now, new_erasure=new_erasure))
         receipts.extend(self._release(tenant, now=now, new_erasure=new_erasure))
@@ -62,9 +65,12 @@ class Sweep:
         return Swept(
             records=destroyed + cleared,
             subjects=sum(len(receipt.statement.subjects) for receipt in receipts),
-            guarded=sum(len(due) for due in self._pages_due(tenant, now=now, admits=~Mark.NONE)),
+            guarded=self._left(tenant, now=now),
             receipts=tuple(receipts),
         )
+
+    def _left(self, tenant: TenantId, *, now: datetime) -> int:
+        return sum(len(due) for due in self._pages_due(tenant, now=now, admits=~Mark.NONE))
 
     def _pages_due(self, tenant: TenantId, *, now: datetime, admits: Mark) -> Iterator[Sequence[Sealed]]:
         """Find people whose own record is due in the trash."""
