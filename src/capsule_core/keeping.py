@@ -40,7 +40,7 @@ from capsule_core.stores import Store
 from capsule_core.story import Erasure
 from capsule_core.vault import Vault
 
-__all__ = ["OBLIGATION", "Keeping", "keeping", "remainders"]
+__all__ = ["OBLIGATION", "Keeping", "keeping", "obligations", "remainders"]
 
 OBLIGATION: Final = "obligation"
 """The id of the reason for which records of an obliged kind are kept until somebody says that it has ended."""
@@ -100,6 +100,11 @@ class _Guarded:
         return Expected(id=record.id, version=record.version, batch=batch, guards=self.reasons)
 
 
+def obligations(store: Store, tenant: TenantId, person: SubjectKey) -> list[Reason]:
+    """Return the reasons for which records of obliged kinds are kept of somebody: lift them when that has ended."""
+    return [each for each in store.reasons(tenant, [remnant_of(person)]) if each.id == OBLIGATION]
+
+
 def remainders(told: str) -> tuple[Remainder, ...]:
     """Read what :attr:`Keeping.told` wrote, as a receipt states it."""
     parts = [part.split(":") for part in told.split(",") if part]
@@ -138,12 +143,12 @@ def keeping(
     counts = Counter(each.told for each in guarded)
     counts.update((record.kind, "obligation") for record in left)
     vault.secure(tenant, [record.slot for record in parting])
-    obliged = {record.subject for record in left}
-    reasons = [
-        Reason(id=erasure.id, mark=Mark.KEPT, subject=key, since=now)
-        for key in sorted(obliged | {record.subject for record in parting})
+    halves = {record.subject for record in (*left, *parting)}
+    reasons = [Reason(id=erasure.id, mark=Mark.KEPT, subject=key, since=now) for key in sorted(halves)]
+    # Each record has its own: what is kept of them on other grounds goes when these end, however long this one lasts.
+    reasons += [
+        Reason(id=OBLIGATION, mark=Mark.OBLIGED, subject=record.subject, since=now, record=record.id) for record in left
     ]
-    reasons += [Reason(id=OBLIGATION, mark=Mark.OBLIGED, subject=key, since=now) for key in sorted(obliged)]
     expects = tuple(each.expected for each in guarded if each.reduced is not None)
     return Keeping(parting=tuple(parting), reasons=tuple(reasons), counts=counts, expects=expects)
 

@@ -27,7 +27,7 @@ from capsule_core.grounds import policy_of
 from capsule_core.holds import Ground, Hold
 from capsule_core.index import query_token
 from capsule_core.journal import Journal, MemoryJournal
-from capsule_core.keeping import OBLIGATION
+from capsule_core.keeping import obligations
 from capsule_core.kept import Kept, Listing
 from capsule_core.ledger import LedgerStore, MemoryLedger
 from capsule_core.memory import MemoryKeystore, MemoryStore
@@ -36,8 +36,8 @@ from capsule_core.pages import Keystore, PageStore
 from capsule_core.personal import Exact, Form, kind_of
 from capsule_core.readmission import readmit
 from capsule_core.receipts import Receipt
-from capsule_core.records import Act, Cursor, Mark, Reason, Where
-from capsule_core.remnants import remnant_of, with_remnants
+from capsule_core.records import Act, Cursor, Reason, Where
+from capsule_core.remnants import with_remnants
 from capsule_core.repository import Draft, Repository
 from capsule_core.statements import Policy
 from capsule_core.stores import Store
@@ -277,11 +277,11 @@ class Privacy:
 
     def discharge(self, who: SubjectRef, *, by: ActorRef, now: datetime) -> None:
         """Say that nothing obliges any more to keep records of *who*: what was kept goes with the next sweep."""
-        remnant = remnant_of(self.repository.subject_key(who))
-        reason = Reason(id=OBLIGATION, mark=Mark.OBLIGED, subject=remnant, since=now)
+        store = self.repository.store
+        ended = obligations(store, who.tenant, self.repository.subject_key(who))
         act = _act(who.tenant, "discharge", by, now, Use.ADMINISTER)
         act = attrs.evolve(act, witness=bears_witness(self.repository.vault, act))
-        self.repository.store.mark([reason], lift=True, act=act)
+        store.mark(ended, lift=True, act=act)
 
     def reasons(self, who: SubjectRef) -> Sequence[Reason]:
         """Return every reason that *who* and their records carry: holds, restrictions, objections, an erasure."""

@@ -39,8 +39,8 @@ class Backlog(Protocol):
     B1. ``due`` names each tenant that has trash whose time is over, once, and no other.
     B2. ``unfinished`` gives the fences, of every tenant, of subjects that are not erased, and nothing else.
     B3. ``reasons`` gives each reason that was put on the subjects or their records and not lifted, and nobody else's.
-    B4. ``released`` gives each KEPT, of every tenant, of a subject that nothing guards any more and that is not fenced,
-        and nothing else.
+    B4. ``released`` gives each KEPT, of every tenant, of a subject that is not fenced and that nothing guards any more,
+        or one of whose records nothing guards any more, and nothing else.
     """
 
     def due(self, now: datetime) -> Sequence[TenantId]:
@@ -52,7 +52,7 @@ class Backlog(Protocol):
         ...
 
     def released(self) -> Sequence[tuple[TenantId, Reason]]:
-        """Return why subjects were kept of which nothing has to be kept any more."""
+        """Return why subjects were kept of which something has not to be kept any more."""
         ...
 
     def reasons(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Reason]:

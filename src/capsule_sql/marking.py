@@ -21,6 +21,8 @@ __all__ = ["Marking", "all_reasons", "expect_guards", "released", "unfinished"]
 
 _OVER: Final = Mark.FENCED | Mark.ERASED
 _FENCED: Final = int(Mark.FENCED)
+_FREE: Final = """(s.anywhere & 16) = 0 AND (s.marks & 7) = 0 AND ((s.anywhere & 7) = 0 OR EXISTS (
+    SELECT 1 FROM records r WHERE r.tenant_no = s.tenant_no AND r.subject_no = s.no AND (r.marks & 7) = 0))"""
 _GUARDS: Final = f"""SELECT r.id, m.id FROM records r
     CROSS JOIN reasons m ON m.subject_no = r.subject_no AND m.record = r.id
     WHERE r.tenant_no = {TENANT} AND r.id {EACH} AND (m.mark & ?) <> 0"""
@@ -141,10 +143,8 @@ def unfinished(connection: Connection) -> list[tuple[TenantId, Reason]]:
 
 
 def released(connection: Connection) -> list[tuple[TenantId, Reason]]:
-    """Return why subjects were kept, in all tenants, that nothing guards any more."""
-    barred = int(GUARDED | Mark.FENCED)
-    condition = f"(s.marks & 96) = 64 AND (s.anywhere & {barred}) = 0 AND m.mark = 64 AND {UNGUARDED}"
-    return _everywhere(connection, condition)
+    """Return why subjects were kept, in all tenants, that nothing guards any more, or not all of their records."""
+    return _everywhere(connection, f"(s.marks & 96) = 64 AND m.mark = 64 AND {_FREE} AND {UNGUARDED}")
 
 
 def _everywhere(connection: Connection, condition: str) -> list[tuple[TenantId, Reason]]:

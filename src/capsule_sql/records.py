@@ -229,7 +229,7 @@ class SqlStore:
         return self._database.read(marking.unfinished)
 
     def released(self) -> Sequence[tuple[TenantId, Reason]]:
-        """Return why subjects were kept of which nothing has to be kept any more."""
+        """Return why subjects were kept of which something has not to be kept any more."""
         return self._database.read(marking.released)
 
     def reasons(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Reason]:

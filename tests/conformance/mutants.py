@@ -483,7 +483,15 @@ class DestroysWhomEverybodyHolds(MemoryStore):
 
 class ReleasesWhomEverybodyHolds(MemoryStore):
     def released(self) -> Sequence[tuple[TenantId, Reason]]:
-        return rules.released({key: each for key, each in self._reasons.items() if key[3] != EVERYBODY})
+        heard = {key: each for key, each in self._reasons.items() if key[3] != EVERYBODY}
+        return rules.released(heard, self._records)
+
+
+class ReleasesAllOrNothing(MemoryStore):
+    """Waits with one record until nothing guards the other either."""
+
+    def released(self) -> Sequence[tuple[TenantId, Reason]]:
+        return rules.released(self._reasons, {})
 
 
 class FencesEverybody(MemoryStore):

@@ -53,6 +53,7 @@ STORES = [
     (mutants.FencesWhomEverybodyHolds, "C15"),
     (mutants.DestroysWhomEverybodyHolds, "C15"),
     (mutants.ReleasesWhomEverybodyHolds, "B4"),
+    (mutants.ReleasesAllOrNothing, "B4"),
     (mutants.FencesEverybody, "C15"),
     (mutants.MarksWithoutWhatStandsBeside, "C16"),
     (mutants.WritesBesideWhatChanged, "C16"),

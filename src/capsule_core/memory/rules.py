@@ -211,15 +211,19 @@ def unfinished(reasons: Reasons) -> list[tuple[TenantId, Reason]]:
     return [each for each in fences if not marks(reasons, each[0], each[1].subject) & Mark.ERASED]
 
 
-def released(reasons: Reasons) -> list[tuple[TenantId, Reason]]:
-    """Return why subjects were kept that nothing guards and nobody fenced."""
+def released(reasons: Reasons, records: Records) -> list[tuple[TenantId, Reason]]:
+    """Return why subjects were kept that nobody fenced, and that nothing guards, or not all of their records."""
     kept = [(key[0], reason) for key, reason in reasons.items() if reason.mark is Mark.KEPT]
-    return [
-        (tenant, reason)
-        for tenant, reason in kept
-        if not anywhere(reasons, tenant, reason.subject) & (GUARDED | Mark.FENCED)
-        and not guarded(reasons, tenant, reason.subject)
-    ]
+    return [each for each in kept if _is_released(reasons, records, each[0], each[1].subject)]
+
+
+def _is_released(reasons: Reasons, records: Records, tenant: TenantId, subject: SubjectKey) -> bool:
+    there = anywhere(reasons, tenant, subject)
+    own = marks(reasons, tenant, subject) | guarded(reasons, tenant, subject)
+    if there & Mark.FENCED or own & GUARDED:
+        return False
+    of_them = [record for record in records.values() if (record.tenant, record.subject) == (tenant, subject)]
+    return not there & GUARDED or any(not guards(reasons, record) for record in of_them)
 
 
 def may_be_put(reasons: Reasons, tenant: TenantId, reason: Reason, *, admits: Mark) -> bool:

@@ -185,9 +185,9 @@ class MemoryStore:
             return rules.unfinished(self._reasons)
 
     def released(self) -> Sequence[tuple[TenantId, Reason]]:
-        """Return why subjects were kept of which nothing has to be kept any more."""
+        """Return why subjects were kept of which something has not to be kept any more."""
         with self._lock:
-            return rules.released(self._reasons)
+            return rules.released(self._reasons, self._records)
 
     def reasons(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Reason]:
         """Return every reason that the subjects and their records carry."""

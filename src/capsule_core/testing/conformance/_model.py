@@ -115,13 +115,15 @@ class Model:
         ]
 
     def released(self) -> list[tuple[TenantId, Reason]]:
-        return [
-            (tenant, reason)
-            for (tenant, *_), reason in self.reasons.items()
-            if reason.mark is Mark.KEPT
-            and not self.anywhere(tenant, reason.subject) & (GUARDED | Mark.FENCED)
-            and not self.guarded(tenant, reason.subject)
-        ]
+        kept = [(key[0], reason) for key, reason in self.reasons.items() if reason.mark is Mark.KEPT]
+        return [each for each in kept if self._is_released(each[0], each[1].subject)]
+
+    def _is_released(self, tenant: TenantId, subject: SubjectKey) -> bool:
+        if self.guarded(tenant, subject) or self.anywhere(tenant, subject) & Mark.FENCED:
+            return False
+        of_them = [each for each in self.records.values() if (each.tenant, each.subject) == (tenant, subject)]
+        free = any(not self.carried(record) & GUARDED for record in of_them)
+        return free or not self.anywhere(tenant, subject) & GUARDED
 
     def against_parting(self, tenant: TenantId, drafts: Sequence[Sealed]) -> Iterator[Obstacle]:
         slots = {key: slot for (owner, key), slot in self.slots.items() if owner == tenant}

@@ -101,6 +101,7 @@ class Walk:
             ([_SECOND], True, _PLAIN),
             ([_SECOND], False, cases.Manner(breaks=True)),
             ([_SECOND], False, _PLAIN),
+            ([_THIRD], False, _PLAIN),
         ):
             self.machine.part(tenant=_OTHER, ids=ids, subject=_KEPT, reasons=[kept], strays=strays, manner=manner)
             self.machine.look_back(now=cases.START)
