@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -34,10 +34,13 @@ class Custody:
 
     _repository: Repository
 
-    def place(self, hold: Hold, *, act: Act, request: Request | None = None) -> Kept[Hold]:
+    def place(
+        self, hold: Hold, *, act: Act, request: Request | None = None, kinds: Collection[str] | None = None
+    ) -> Kept[Hold]:
         """Let *hold* stand: when this returns, nothing that it covers is destroyed any more.
 
-        A hold on a person covers what is kept of them too. Its *subject* may be left empty if it names a record.
+        A hold on a person covers what is kept of them too. Its *subject* may be left empty if it names a record; the
+        record must be of one of *kinds*, if they are given.
 
         Raises:
             ResourceMissing: it covers a person or record that is not there, whoever else's it may be.
@@ -50,7 +53,7 @@ class Custody:
         act = attrs.evolve(act, detail={**act.detail, **_told(hold)})
 
         def placed() -> Kept[Hold]:
-            covered, reasons, expects = self._covered(act.tenant, hold, now=act.at)
+            covered, reasons, expects = self._covered(act.tenant, hold, kinds, now=act.at)
             expecting = attrs.evolve(act, expects=(*act.expects, *expects))
             return self._repository.add([Draft(covered)], act=expecting, request=request, reasons=reasons)[0]
 
@@ -112,7 +115,7 @@ class Custody:
         return self._repository.select(where, use=use, limit=limit, after=after, keeping=meant)
 
     def _covered(
-        self, tenant: TenantId, hold: Hold, *, now: datetime
+        self, tenant: TenantId, hold: Hold, kinds: Collection[str] | None, *, now: datetime
     ) -> tuple[Hold, Sequence[Reason], tuple[Expected, ...]]:
         """Find what *hold* covers as things are: the hold that says so, its reasons, and what it counts on."""
 
@@ -124,7 +127,7 @@ class Custody:
         if hold.extent is Extent.SUBJECT:
             person = person_of(SubjectKey(hold.subject))
             return attrs.evolve(hold, subject=person), [reason(each) for each in self._halves(tenant, person)], ()
-        record = self._record(tenant, hold)
+        record = self._record(tenant, hold, kinds)
         batch = record.trash.batch if record.trash else None
         covered = attrs.evolve(hold, subject=person_of(record.subject))
         return covered, [reason(record.subject, record.id)], (Expected(id=record.id, batch=batch),)
@@ -135,15 +138,15 @@ class Custody:
         left = [each.key for each in known if not each.marks & _OVER]
         if known and not left:
             raise SubjectErased
-        if not left:
+        if not left or person == EVERYBODY:
             raise ResourceMissing("subject")
         return left
 
-    def _record(self, tenant: TenantId, hold: Hold) -> Sealed:
+    def _record(self, tenant: TenantId, hold: Hold, kinds: Collection[str] | None) -> Sealed:
         found = self._repository.store.read(tenant, [RecordId(hold.record)], admits=_EVERY)[0]
         if found is None or isinstance(found, Refused) or found.subject == EVERYBODY:
             raise ResourceMissing("record")
-        if hold.subject and hold.subject != person_of(found.subject):
+        if hold.subject not in {"", person_of(found.subject)} or (kinds is not None and found.kind not in kinds):
             raise ResourceMissing("record")
         if found.marks & _OVER:
             raise SubjectErased

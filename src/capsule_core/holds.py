@@ -92,8 +92,6 @@ class Hold:
             raise InvalidField("field", "is one of a record: name the record too")
         if not _NAME.fullmatch(self.field):
             raise InvalidField("field", "must be the name of a field in ASCII letters, digits and underscores")
-        if self.subject == EVERYBODY:
-            raise InvalidField("subject", "stands for the whole tenant: leave it empty")
 
     @property
     def extent(self) -> Extent:
