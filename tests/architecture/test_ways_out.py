@@ -44,7 +44,7 @@ DESTROYS_NOTHING = {
 }
 
 WITHOUT_ASKING = {
-    "capsule_core.restoring.revoke: destroy": "sign-ins end with a restore, held or not: who may come in is no evidence",
+    "capsule_core.restoring.revoke: destroy": "sign-ins end with a restore, whoever is held",
 }
 """Every exception, and why it is one."""
 
