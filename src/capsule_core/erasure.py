@@ -24,6 +24,7 @@ from capsule_core.grounds import read_policy
 from capsule_core.keeping import keeping, remainders
 from capsule_core.ledger import LedgerStore
 from capsule_core.names import ActorRef, SubjectKey, TenantId
+from capsule_core.protection import guarding
 from capsule_core.receipts import Receipt
 from capsule_core.records import GUARDED, Expected, Mark, Reason, Sealed, Shelf, Subject, Where
 from capsule_core.remnants import is_remnant, person_of, with_remnants
@@ -79,7 +80,8 @@ class Eraser:
         """
         known = self._known(erasure)
         found = [f"{subject.key} {int(subject.marks)}" for subject in known]
-        guarded = {subject.key for subject in known if subject.marks & GUARDED & ~erasure.admits}
+        others = guarding(self._store, erasure.tenant, [subject.key for subject in known])
+        guarded = {subject.key for subject in known if (subject.marks | others) & GUARDED & ~erasure.admits}
         records, kept = Counter[str](), Counter[str]()
         for record in self._held(erasure.tenant, with_remnants(erasure.subjects)):
             found.append(f"{record.id} {record.version} {record.trash is not None} {int(record.marks)}")
@@ -138,7 +140,8 @@ class Eraser:
         left = [subject.key for subject in known if not subject.marks & Mark.ERASED and subject.key not in mine]
         if known and not left and not mine:
             raise SubjectErased
-        kept = keeping(self._store, self._vault, erasure, erasure.subjects, now=now)
+        kept = keeping(self._store, self._vault, self._identifiers.kinds, erasure, erasure.subjects, now=now)
+        expects = (*expects, *kept.expects)
         reasons = [*self._reasons(attrs.evolve(erasure, subjects=tuple(left)), Mark.FENCED, now), *kept.reasons]
         if not known and not reasons:
             raise ResourceMissing("subject")

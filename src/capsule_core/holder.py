@@ -1,6 +1,6 @@
 """Whatever keeps data on people: asked and told the same things, in this process or across the wire.
 
-Whoever implements ``records.RecordStore`` gets a holder for free: :class:`RecordHolder`.
+Whoever implements ``stores.RecordStore`` gets a holder for free: :class:`RecordHolder`.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@
     plan = p.erase.plan(SubjectRef("acme", "customer", "c-42"), by=agent, now=now)
     receipt = p.erase.run(plan, now=now)
     verify(receipt, p.public_key)
+    p.holds.place(ticket, ground=Ground.LEGAL_CLAIMS, authority="county court, 12 C 34/26", by=agent, now=now)
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from typing import Any, Protocol, TypeVar
 import attrs
 
 from capsule_core.checkpoints import Signer
+from capsule_core.custody import Custody
 from capsule_core.erasure import Eraser, Plan
 from capsule_core.errors import InvalidField
 from capsule_core.grounds import policy_of
+from capsule_core.holds import Ground, Hold
 from capsule_core.index import query_token
 from capsule_core.journal import Journal, MemoryJournal
-from capsule_core.keeping import OBLIGATION
+from capsule_core.keeping import obligations
 from capsule_core.kept import Kept, Listing
 from capsule_core.ledger import LedgerStore, MemoryLedger
 from capsule_core.memory import MemoryKeystore, MemoryStore
@@ -33,8 +36,8 @@ from capsule_core.pages import Keystore, PageStore
 from capsule_core.personal import Exact, Form, kind_of
 from capsule_core.readmission import readmit
 from capsule_core.receipts import Receipt
-from capsule_core.records import Act, Cursor, Mark, Reason, Where
-from capsule_core.remnants import remnant_of, with_remnants
+from capsule_core.records import Act, Cursor, Reason, Where
+from capsule_core.remnants import with_remnants
 from capsule_core.repository import Draft, Repository
 from capsule_core.statements import Policy
 from capsule_core.stores import Store
@@ -44,7 +47,7 @@ from capsule_core.uses import Use
 from capsule_core.vault import Vault
 from capsule_core.witness import bears_witness
 
-__all__ = ["Erasing", "Privacy", "StoreWithPages"]
+__all__ = ["Erasing", "Holding", "Privacy", "StoreWithPages"]
 
 T = TypeVar("T")
 
@@ -97,11 +100,55 @@ class Erasing:
 
 
 @attrs.define(eq=False)
+class Holding:
+    """Places, lists and releases holds."""
+
+    _repository: Repository
+    _random: Callable[[int], bytes]
+
+    def place(
+        self,
+        on: TenantId | SubjectRef | Kept[Any],
+        *,
+        ground: Ground,
+        authority: str,
+        by: ActorRef,
+        now: datetime,
+        reason: str = "",
+        field: str = "",
+    ) -> Kept[Hold]:
+        """Hold all of a tenant, a person, a record, or one *field* of a record; errors as :meth:`Custody.place`."""
+        tenant = on if isinstance(on, str) else on.tenant
+        hold = Hold(
+            id=made_id("h", now=now, randomness=self._random(10)),
+            subject=self._repository.subject_key(on) if isinstance(on, SubjectRef) else "",
+            record=on.id if isinstance(on, Kept) else "",
+            field=field,
+            ground=ground,
+            authority=authority,
+            reason=reason,
+            placed_at=now.isoformat(),
+            placed_by=f"{by.kind}/{by.id}",
+        )
+        return Custody(self._repository).place(hold, act=_act(tenant, "hold", by, now, Use.ADMINISTER))
+
+    def release(self, hold: Kept[Hold], *, by: ActorRef, now: datetime) -> Kept[Hold]:
+        """End a hold: what was waiting goes with the next sweep."""
+        return Custody(self._repository).release(hold.id, act=_act(hold.tenant, "release", by, now, Use.ADMINISTER))
+
+    def standing(self, tenant: str, *, past: bool = False, limit: int = 50, after: Cursor | None = None) -> Listing:
+        """List the holds that stand, newest first; *past* ones too if asked for."""
+        custody = Custody(self._repository)
+        return custody.listing(tenant_id(tenant), use=Use.ADMINISTER, limit=limit, after=after, past=past)
+
+
+@attrs.define(eq=False)
 class Privacy:
     """Keeps values of declared kinds, and every promise about them."""
 
     repository: Repository
     erase: Erasing
+    holds: Holding
     public_key: str
     _eraser: Eraser
     _random: Callable[[int], bytes]
@@ -141,10 +188,10 @@ class Privacy:
     ) -> Privacy:
         """Put it together over adapters of the ports; *store* keeps records and, beside them, the sealed key pages."""
         vault = Vault(store, keystore, journal, random)
-        repository = Repository(store, vault, [kind_of(model) for model in kinds], region)
+        repository = Repository(store, vault, [kind_of(model) for model in (*kinds, Hold)], region)
         eraser = Eraser(store, vault, ledger, signer, signer.name, repository.identifiers)
-        erasing = Erasing(repository, eraser, random)
-        return cls(repository, erasing, signer.verifier.text(), eraser, random)
+        erasing, holding = Erasing(repository, eraser, random), Holding(repository, random)
+        return cls(repository, erasing, holding, signer.verifier.text(), eraser, random)
 
     def save(self, tenant: str, content: T, *, by: ActorRef, now: datetime, use: Use = Use.EDIT) -> Kept[T]:
         """Keep *content*, over what was kept under its id before.
@@ -230,11 +277,11 @@ class Privacy:
 
     def discharge(self, who: SubjectRef, *, by: ActorRef, now: datetime) -> None:
         """Say that nothing obliges any more to keep records of *who*: what was kept goes with the next sweep."""
-        remnant = remnant_of(self.repository.subject_key(who))
-        reason = Reason(id=OBLIGATION, mark=Mark.OBLIGED, subject=remnant, since=now)
+        store = self.repository.store
+        ended = obligations(store, who.tenant, self.repository.subject_key(who))
         act = _act(who.tenant, "discharge", by, now, Use.ADMINISTER)
         act = attrs.evolve(act, witness=bears_witness(self.repository.vault, act))
-        self.repository.store.mark([reason], lift=True, act=act)
+        store.mark(ended, lift=True, act=act)
 
     def reasons(self, who: SubjectRef) -> Sequence[Reason]:
         """Return every reason that *who* and their records carry: holds, restrictions, objections, an erasure."""

@@ -1,8 +1,8 @@
 """The record store: sealed records, whose they are, and what may be done to them.
 
-A store sees operational columns and one sealed blob a record; it never opens one. Every change needs an :class:`Act`,
-so that none is without a leaf in the ledger. Ports are set-wise within one tenant: many at once, one is the special
-case.
+A store (``stores.RecordStore``) sees operational columns and one sealed blob a record; it never opens one. Every change
+needs an :class:`Act`, so that none is without a leaf in the ledger. Ports are set-wise within one tenant: many at once,
+one is the special case.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
 
 import attrs
 
@@ -30,7 +29,6 @@ __all__ = [
     "MarksRefused",
     "Page",
     "Reason",
-    "RecordStore",
     "Refused",
     "Restore",
     "Sealed",
@@ -196,14 +194,15 @@ Witness = Callable[[Sequence[Touched]], bytes | None]
 class Expected:
     """A record as the caller believes it to be (AIP-154).
 
-    At *version* (None: any), and living or, if *batch* says so, thrown away with that batch; and what happened to it so
-    long ago as *past* says.
+    At *version* (None: any), and living or, if *batch* says so, thrown away with that batch; *guards* are the ids of
+    all reasons that guard it itself (None: any), *past* says what happened to it how long ago.
     """
 
     id: RecordId
     version: int | None = None
     batch: str | None = None
     past: Past | None = None
+    guards: frozenset[str] | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -320,77 +319,3 @@ def matches(where: Where, record: Sealed, happened: Events | None = None) -> boo
 def _covers(signature: bytes, wanted: bytes) -> bool:
     bits = int.from_bytes(wanted, "big")
     return int.from_bytes(signature, "big") & bits == bits
-
-
-class RecordStore(Protocol):
-    """Keeps sealed records of many tenants.
-
-    C1. A call sees and changes records of its tenant only; a foreign id and an unknown id give the same answer.
-    C2. What a call returned as done is durable; a call that raised has changed nothing.
-    C3. ``write`` takes version 1 only for a record that is not there, version n + 1 only over version n that is not in
-        the trash; else VersionMismatch. So does an expectation of the act that does not hold.
-    C4. A record or subject carrying a mark that is not admitted is not returned by ``select``, is ``Refused`` by
-        ``read``, and makes ``write`` raise MarksRefused, nothing changed; ``move`` leaves it where it is.
-    C5. Deciding C3, C4 and the act's expectations, changing, the act's leaf and its answer are one transaction; there
-        is one leaf for each act that touched something, and neither leaf nor answer for one that did not. Its place in
-        the log is given at the latest when the ledger's ``head`` is asked for next. A witness never writes to a store.
-    C6. ``move`` to the trash takes live records only and frees their claims; ``Restore`` takes back exactly its batch,
-        the same bytes, and their claims: IdentifierTaken, and nothing is restored, if a live record has one by now.
-    C7. A claim is held by one live record of a tenant; a second ``write`` of it raises IdentifierTaken.
-    C8. ``mark`` keeps each reason on its own: a mark is carried until its last reason is lifted. FENCED is not put on a
-        subject that is guarded (held, obliged, restricted) or has a guarded record, unless the act admits it. Nothing
-        but ERASED is put on a fenced subject, and ERASED on no other. Unknown subjects get no marks. Touched says who
-        got it.
-    C9. ``destroy`` leaves out what is guarded and not admitted, and leaves nothing of the rest: no record, token,
-        signature or answer body.
-    C10. ``select`` returns exactly what ``matches`` says and C4 admits, newest first, each record once over all pages.
-    C11. A subject, once known, stays known: its slot never changes. ``write`` raises VersionMismatch for a draft whose
-        slot is not its subject's, or belongs to another.
-    C12. An act whose answer has a key that is kept already raises RequestInFlight and changes nothing.
-    C13. ``write`` raises MarksRefused for a draft if its subject or that one's partner (``remnants``) is GONE, whatever
-        is admitted.
-    C14. ``mark`` first hands the records *parting* over to the subjects they name now, sealed anew at the version they
-        have; their reasons go with them, and they are found by nothing any more. VersionMismatch, and nothing is
-        changed, if one is not there at that version, or lies in another's slot.
-    C15. ``count`` tells how many records ``select`` would return in all.
-    """
-
-    def read(self, tenant: TenantId, ids: Sequence[RecordId], *, admits: Mark) -> Sequence[Sealed | Refused | None]:
-        """Return the records named, without what they are found by, in order; None for one that is not there."""
-        ...
-
-    def select(self, where: Where, *, admits: Mark, limit: int, after: Cursor | None = None) -> Page:
-        """Return up to *limit* records that are meant and admitted, newest first."""
-        ...
-
-    def count(self, where: Where, *, admits: Mark) -> int:
-        """Count the records that are meant and admitted."""
-        ...
-
-    def write(self, drafts: Sequence[Sealed], *, admits: Mark, act: Act) -> Sequence[Touched]:
-        """Create and change records, all or none."""
-        ...
-
-    def move(self, where: Where, to: Trash | Restore, *, admits: Mark, act: Act) -> Sequence[Touched]:
-        """Throw away or take back what is meant."""
-        ...
-
-    def mark(
-        self,
-        reasons: Sequence[Reason],
-        *,
-        act: Act,
-        lift: bool = False,
-        admits: Mark = Mark.NONE,
-        parting: Sequence[Sealed] = (),
-    ) -> Sequence[Touched]:
-        """Put reasons on subjects and records, or lift them; *parting* records change hands before."""
-        ...
-
-    def destroy(self, where: Where, *, admits: Mark, act: Act) -> Sequence[Touched]:
-        """Delete what is meant for good."""
-        ...
-
-    def subjects(self, tenant: TenantId, keys: Sequence[SubjectKey]) -> Sequence[Subject | None]:
-        """Return what is known of the subjects, in order."""
-        ...

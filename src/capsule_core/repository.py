@@ -17,8 +17,9 @@ from capsule_core import answers, codec
 from capsule_core.answers import Request
 from capsule_core.blind import surrogate
 from capsule_core.codec import Reading
-from capsule_core.errors import CapsuleError, ResourceMissing, VersionMismatch
-from capsule_core.index import found_by_words, index, query_signature
+from capsule_core.drafting import Place, have_moved, sealed, slots_of, untouched
+from capsule_core.errors import ResourceMissing, VersionMismatch
+from capsule_core.index import found_by_words, query_signature
 from capsule_core.intake import contacts, refuse_cards
 from capsule_core.kept import Kept, Listing, Opened, from_plain, kept_as, to_plain
 from capsule_core.names import RecordId, SubjectKey, SubjectRef, TenantId
@@ -30,8 +31,8 @@ from capsule_core.records import (
     Barred,
     Cursor,
     Expected,
-    Mark,
     MarksRefused,
+    Reason,
     Refused,
     Restore,
     Sealed,
@@ -40,13 +41,12 @@ from capsule_core.records import (
     Where,
 )
 from capsule_core.remnants import remnant_of
-from capsule_core.sealing import Identity, seal_blob
 from capsule_core.stores import Store
 from capsule_core.suppression import Identifiers, refusal_of
 from capsule_core.trash import thrown
 from capsule_core.uses import Use, admits, refusal
 from capsule_core.vault import Vault
-from capsule_core.witness import bears_witness
+from capsule_core.witness import bears_witness, wholly
 
 __all__ = ["A_MESSAGE", "Draft", "Repository"]
 
@@ -150,7 +150,9 @@ class Repository:
         while True:
             page = self.store.select(where, admits=admits(use), limit=limit - len(found), after=after)
             after = page.after
-            opened = (kept for kept in self.open(page.records) if not words or self._holds(kept, words))
+            opened = self.open(page.records)
+            if words:
+                opened = [kept for kept in opened if found_by_words(self.kinds[kept.kind], kept.content, words)]
             found.extend(kept for kept in opened if keeping is None or keeping(kept))
             if after is None or len(found) == limit:
                 return Listing(tuple(found), after)
@@ -174,12 +176,20 @@ class Repository:
                 return
             limit = min(2 * limit, A_MESSAGE) if sum(map(len, page.contents)) < _MUCH else max(limit // 4, 1)
 
-    def add(self, drafts: Sequence[Draft], *, act: Act, request: Request | None = None) -> list[Kept[Any]]:
-        """Keep new and changed contents, all or none.
+    def add(
+        self,
+        drafts: Sequence[Draft],
+        *,
+        act: Act,
+        request: Request | None = None,
+        reasons: Sequence[Reason] = (),
+        lift: bool = False,
+    ) -> list[Kept[Any]]:
+        """Keep new and changed contents, and put *reasons* beside them or lift them: all of it or nothing.
 
         Raises:
             SubjectErased, SubjectRestricted: a subject may not be touched for the act's use.
-            VersionMismatch: somebody else was faster.
+            VersionMismatch: somebody else was faster, or a reason cannot be put, or is not there to be lifted.
             IdentifierTaken: an identifier that is claimed belongs to another record.
             IdentifierSuppressed: one that comes in new is of somebody who was erased at their request.
             CardNumberFound: a text holds a card number.
@@ -190,20 +200,20 @@ class Repository:
             brought |= self.identifiers.brought(act.tenant, draft.content, draft.over and draft.over.content)
         act = attrs.evolve(act, brings=tuple(brought))
         while True:
-            sealed = self._sealed(drafts, act)
-            act = attrs.evolve(act, happened=contacts(self.kinds, sealed, [draft.content for draft in drafts]))
-            kept = [kept_as(record, draft.content) for record, draft in zip(sealed, drafts, strict=True)]
+            made = self._sealed(drafts, act)
+            act = attrs.evolve(act, happened=contacts(self.kinds, made, [draft.content for draft in drafts]))
+            kept = [kept_as(record, draft.content) for record, draft in zip(made, drafts, strict=True)]
             try:
-                self.store.write(sealed, admits=admits(Use(act.use)), act=self._complete(act, request, answered=kept))
+                self._keep(made, reasons, self._complete(act, request, answered=kept), lift=lift)
             except MarksRefused as refused:
                 raise refusal(refused.marks, Use(act.use)) from None
             except Barred as barred:
                 raise refusal_of(barred, brought) from None
             except VersionMismatch:
-                if self._slots_moved(act.tenant, sealed):
+                if have_moved(self.store, act.tenant, made):
                     continue  # another writer met one of the new subjects first: seal again under its key
                 raise
-            self.used(act.tenant, [record.slot for record in sealed])
+            self.used(act.tenant, [record.slot for record in made])
             return kept
 
     def change(self, kept: Kept[Any], content: Any, *, act: Act, request: Request | None = None) -> Kept[Any]:
@@ -228,6 +238,21 @@ class Repository:
         act = attrs.evolve(act, expects=expects)
         self._move(kept, self.below(kept), trash, act=act, request=request, answered=thrown_away)
         return thrown_away
+
+    def throw_away(self, records: Sequence[Sealed], batch: str, *, act: Act) -> int:
+        """Throw records away together, each with all that hangs on it; return how many that were in all.
+
+        Raises:
+            VersionMismatch: one of them is not as it was expected to be; some may have been thrown away.
+        """
+        moved, trash = 0, thrown(batch, now=act.at)
+        roots = tuple(record.id for record in records if record.root == record.id)
+        others = tuple(record.id for record in records if record.root != record.id)
+        for where in (Where(tenant=act.tenant, roots=roots), Where(tenant=act.tenant, ids=others)):
+            if ids := where.roots or where.ids:
+                due = attrs.evolve(act, expects=tuple(each for each in act.expects if each.id in ids))
+                moved += len(self.store.move(where, trash, admits=admits(Use(act.use)), act=self._witnessed(due)))
+        return moved
 
     def restore(self, kept: Kept[Any], *, act: Act, request: Request | None = None) -> Kept[Any]:
         """Take *kept* back, with exactly what was thrown away together with it.
@@ -295,9 +320,16 @@ class Repository:
             self.used(records[0].tenant, [record.slot for record in records])
         return contents
 
+    def _keep(self, drafts: Sequence[Sealed], reasons: Sequence[Reason], act: Act, *, lift: bool) -> None:
+        if not reasons:
+            self.store.write(drafts, admits=admits(Use(act.use)), act=act)
+            return
+        act = attrs.evolve(act, witness=wholly(act.witness, len(drafts) + len(reasons)))
+        self.store.mark(reasons, lift=lift, beside=drafts, act=act)
+
     def _sealed(self, drafts: Sequence[Draft], act: Act) -> list[Sealed]:
         subjects = [self._subject_of(act.tenant, draft.content) for draft in drafts]
-        slots = self._slots(act, subjects)
+        slots = slots_of(self.store, self.vault, act, subjects)
         keys = self.vault.keys(act.tenant, [slots[subject] for subject in subjects])
         return [
             self._seal(draft, subject, slots[subject], key, act)
@@ -307,44 +339,19 @@ class Repository:
     def _seal(self, draft: Draft, subject: SubjectKey, slot: Slot, key: bytes, act: Act) -> Sealed:
         kind = self._kind(draft.content)
         name = self.record_key(act.tenant, kind, draft.content.id)
-        found_by = index(kind, draft.content, keys=self.vault.tenant(act.tenant), region=self.region)
-        version = 1 if draft.over is None else draft.over.version + 1
-        identity = Identity(act.tenant, subject, kind.name, name, version)
-        contents = codec.encode(draft.content)
-        return Sealed(
+        place = Place(
             tenant=act.tenant,
-            kind=kind.name,
             id=name,
             root=draft.root or name,
             subject=subject,
             slot=slot,
-            version=version,
+            key=key,
+            version=1 if draft.over is None else draft.over.version + 1,
             at=draft.at or act.at,
             created=act.at if draft.over is None else draft.over.created,
             updated=act.at,
-            blob=seal_blob(contents, key=key, identity=identity, schema=kind.schema, nonce=self.vault.nonce()),
-            tokens=found_by.tokens,
-            claims=found_by.claims,
-            signature=found_by.signature,
         )
-
-    def _slots(self, act: Act, subjects: Sequence[SubjectKey]) -> dict[SubjectKey, Slot]:
-        """Find where the subjects' keys lie; new subjects get places of their own."""
-        distinct = list(dict.fromkeys(subjects))
-        slots: dict[SubjectKey, Slot] = {}
-        use = Use(act.use)
-        for key, subject in zip(distinct, self.store.subjects(act.tenant, distinct), strict=True):
-            if subject is not None:
-                if subject.marks & ~admits(use):
-                    raise refusal(subject.marks & ~admits(use), use)
-                slots[key] = subject.slot
-        fresh = [key for key in distinct if key not in slots]
-        slots.update(zip(fresh, self.vault.issue(act.tenant, len(fresh)), strict=True))
-        return slots
-
-    def _slots_moved(self, tenant: TenantId, sealed: Sequence[Sealed]) -> bool:
-        known = self.store.subjects(tenant, [record.subject for record in sealed])
-        return any(s is not None and s.slot != r.slot for s, r in zip(known, sealed, strict=True))
+        return sealed(draft.content, kind, place, vault=self.vault, region=self.region)
 
     def _move(
         self,
@@ -358,17 +365,15 @@ class Repository:
     ) -> None:
         act = self._complete(act, request, answered=[answered])
         if not self.store.move(where, to, admits=admits(Use(act.use)), act=act):
-            raise self._refused(kept, Use(act.use))
-
-    def _refused(self, kept: Kept[Any], use: Use) -> CapsuleError:
-        subject = self.store.subjects(kept.tenant, [kept.subject])[0]
-        marks = Mark.NONE if subject is None else subject.marks & ~admits(use)
-        return refusal(marks, use) if marks else VersionMismatch()
+            raise untouched(self.store, kept.tenant, kept.subject, Use(act.use))
 
     def _complete(self, act: Act, request: Request | None, *, answered: Sequence[Kept[Any]]) -> Act:
         """Put on the act its witness and, if it was asked for under a request id, its answer."""
         answer = None if request is None else self._answer(act.tenant, request, answered)
-        return attrs.evolve(act, answer=answer, journaled=self._journaled, witness=bears_witness(self.vault, act))
+        return attrs.evolve(self._witnessed(act), answer=answer)
+
+    def _witnessed(self, act: Act) -> Act:
+        return attrs.evolve(act, journaled=self._journaled, witness=bears_witness(self.vault, act))
 
     def _answer(self, tenant: TenantId, request: Request, answered: Sequence[Kept[Any]]) -> Answer:
         body, owner = json.dumps([to_plain(kept) for kept in answered]).encode(), answered[0]
@@ -384,9 +389,6 @@ class Repository:
         kind = self._kind(content)
         person = self.subject_key(SubjectRef(tenant, kind.subject_kind, getattr(content, kind.subject)))
         return remnant_of(person) if kind.obliged else person
-
-    def _holds(self, kept: Kept[Any], text: str) -> bool:
-        return found_by_words(self.kinds[kept.kind], kept.content, text)
 
 
 def _admitted(record: Sealed | Refused | None, use: Use) -> Sealed | None:

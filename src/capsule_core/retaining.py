@@ -20,12 +20,12 @@ from capsule_core.moments import Past
 from capsule_core.names import ActorRef, RecordId, TenantId
 from capsule_core.personal import Kind
 from capsule_core.policies import document, scope_of
+from capsule_core.protection import EVERYBODY, guarding
 from capsule_core.receipts import Receipt
 from capsule_core.records import GUARDED, Act, Expected, Mark, Sealed, Shelf, Where, events_of
 from capsule_core.repository import Draft, Repository
 from capsule_core.retention import Ask, Decision, Destroy, Effect, Facts, Policy, Scope, decide, past
 from capsule_core.story import Erasure
-from capsule_core.trash import thrown
 from capsule_core.uses import Use
 from capsule_core.witness import bears_witness
 
@@ -90,6 +90,8 @@ class Retaining:
     def run(self, tenant: TenantId, policy: Policy, *, now: datetime) -> Retained:
         """Do what *policy* has due at *now*: never early, never what is guarded."""
         done = Retained()
+        if guarding(self._repository.store, tenant, [EVERYBODY]):
+            return done
         for declared in governed(self._repository.kinds).values():
             for page in decided(self._repository, tenant, scope_of(declared), policy, now=now):
                 done = _sum(done, self._carry_out(tenant, declared, page, policy, now=now))
@@ -124,19 +126,11 @@ class Retaining:
         """Throw records away with all that hangs on them; if one of them changed meanwhile, without that one."""
         if not records:
             return 0
-        roots = tuple(record.id for record in records if record.root == record.id)
-        others = tuple(record.id for record in records if record.root != record.id)
         act = self._act(tenant, "retention.trash", records, by, now)
-        trash, moved = thrown(self._new_id("b"), now=now), 0
         try:
-            for where in (Where(tenant=tenant, roots=roots), Where(tenant=tenant, ids=others)):
-                if where.roots or where.ids:
-                    expects = tuple(each for each in act.expects if each.id in (where.roots or where.ids or ()))
-                    due = attrs.evolve(act, expects=expects)
-                    moved += len(self._repository.store.move(where, trash, admits=_ADMITTED, act=due))
+            return self._repository.throw_away(records, self._new_id("b"), act=attrs.evolve(act, use=Use.STORE.value))
         except VersionMismatch:
-            return moved + sum(self._trash(tenant, half, by, now=now) for half in _halves(records))
-        return moved
+            return sum(self._trash(tenant, half, by, now=now) for half in _halves(records))
 
     def _destroy(self, tenant: TenantId, records: Sequence[Sealed], by: Past, *, now: datetime) -> int:
         if not records:

@@ -38,9 +38,11 @@ _STANDARD: Final = _RESTRICTED | {
     "history.write",
     "users.read",
 }
-_ADMINISTRATOR: Final = _STANDARD | {"contacts.import", "erasures.read"}
+_ADMINISTRATOR: Final = _STANDARD | {"contacts.import", "contacts.read_holds", "erasures.read"}
 _SUPER_ADMINISTRATOR: Final = _ADMINISTRATOR | {
     "contacts.purge",
+    "contacts.hold",
+    "contacts.release_hold",
     "contacts.lift_suppression",
     "users.manage",
     "users.lift_suppression",

@@ -1,4 +1,4 @@
-"""The small ports beside the record store: answers, backlog, index, suppressions, restoring; and all of them as one."""
+"""The ports of a store: records, answers, backlog, index, moments, suppressions, restoring; and all of them as one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,106 @@ from datetime import datetime
 from typing import Protocol
 
 from capsule_core.moments import Events, Moment
-from capsule_core.names import SubjectKey, TenantId
-from capsule_core.records import Act, Answer, FoundBy, Reason, RecordStore, Sealed, Slot, Touched
+from capsule_core.names import RecordId, SubjectKey, TenantId
+from capsule_core.records import (
+    Act,
+    Answer,
+    Cursor,
+    FoundBy,
+    Mark,
+    Page,
+    Reason,
+    Refused,
+    Restore,
+    Sealed,
+    Slot,
+    Subject,
+    Touched,
+    Trash,
+    Where,
+)
 
-__all__ = ["Answers", "Backlog", "Derived", "Moments", "Restorable", "Store", "Suppressions"]
+__all__ = ["Answers", "Backlog", "Derived", "Moments", "RecordStore", "Restorable", "Store", "Suppressions"]
+
+
+class RecordStore(Protocol):
+    """Keeps sealed records of many tenants.
+
+    C1. A call sees and changes records of its tenant only; a foreign id and an unknown id give the same answer.
+    C2. What a call returned as done is durable; a call that raised has changed nothing.
+    C3. ``write`` takes version 1 only for a record that is not there, version n + 1 only over version n that is not in
+        the trash; else VersionMismatch. So does an expectation of the act that does not hold.
+    C4. A record or subject carrying a mark that is not admitted is not returned by ``select``, is ``Refused`` by
+        ``read``, and makes ``write`` raise MarksRefused, nothing changed; ``move`` leaves it where it is.
+    C5. Deciding C3, C4 and the act's expectations, changing, the act's leaf and its answer are one transaction; there
+        is one leaf for each act that touched something, and neither leaf nor answer for one that did not. Its place in
+        the log is given at the latest when the ledger's ``head`` is asked for next. A witness never writes to a store.
+    C6. ``move`` to the trash takes live records only and frees their claims; ``Restore`` takes back exactly its batch,
+        the same bytes, and their claims: IdentifierTaken, and nothing is restored, if a live record has one by now.
+    C7. A claim is held by one live record of a tenant; a second ``write`` of it raises IdentifierTaken.
+    C8. ``mark`` keeps each reason on its own: a mark is carried until its last reason is lifted. FENCED is not put on a
+        subject that is guarded (held, obliged, restricted) or has a guarded record, unless the act admits it. Nothing
+        but ERASED is put on a fenced subject, and ERASED on no other. Unknown subjects get no marks. Touched says who
+        got it.
+    C9. ``destroy`` leaves out what is guarded and not admitted, and leaves nothing of the rest: no record, token,
+        signature or answer body.
+    C10. ``select`` returns exactly what ``matches`` says and C4 admits, newest first, each record once over all pages.
+    C11. A subject, once known, stays known: its slot never changes. ``write`` raises VersionMismatch for a draft whose
+        slot is not its subject's, or belongs to another.
+    C12. An act whose answer has a key that is kept already raises RequestInFlight and changes nothing.
+    C13. ``write`` raises MarksRefused for a draft if its subject or that one's partner (``remnants``) is GONE, whatever
+        is admitted.
+    C14. ``mark`` first hands the records *parting* over to the subjects they name now, sealed anew at the version they
+        have; their reasons go with them, and they are found by nothing any more. VersionMismatch, and nothing is
+        changed, if one is not there at that version, or lies in another's slot.
+    C15. What guards EVERYBODY (``protection``) guards each subject and record of the tenant too, those to come
+        included, and what guards a person guards their remnant: in C8, C9 and B4. Once ``mark`` has said so, nothing
+        of them is fenced or destroyed, whenever that began. EVERYBODY itself is never FENCED, whatever is admitted.
+    C16. ``mark`` writes the records *beside* in the same act and before any reason is put, as ``write`` would that
+        admits all but GONE; Touched names them first.
+    C17. ``count`` tells how many records ``select`` would return in all.
+    """
+
+    def read(self, tenant: TenantId, ids: Sequence[RecordId], *, admits: Mark) -> Sequence[Sealed | Refused | None]:
+        """Return the records named, without what they are found by, in order; None for one that is not there."""
+        ...
+
+    def select(self, where: Where, *, admits: Mark, limit: int, after: Cursor | None = None) -> Page:
+        """Return up to *limit* records that are meant and admitted, newest first."""
+        ...
+
+    def count(self, where: Where, *, admits: Mark) -> int:
+        """Count the records that are meant and admitted."""
+        ...
+
+    def write(self, drafts: Sequence[Sealed], *, admits: Mark, act: Act) -> Sequence[Touched]:
+        """Create and change records, all or none."""
+        ...
+
+    def move(self, where: Where, to: Trash | Restore, *, admits: Mark, act: Act) -> Sequence[Touched]:
+        """Throw away or take back what is meant."""
+        ...
+
+    def mark(
+        self,
+        reasons: Sequence[Reason],
+        *,
+        act: Act,
+        lift: bool = False,
+        admits: Mark = Mark.NONE,
+        parting: Sequence[Sealed] = (),
+        beside: Sequence[Sealed] = (),
+    ) -> Sequence[Touched]:
+        """Put reasons or lift them; before, records *beside* are written, and *parting* ones change hands."""
+        ...
+
+    def destroy(self, where: Where, *, admits: Mark, act: Act) -> Sequence[Touched]:
+        """Delete what is meant for good."""
+        ...
+
+    def subjects(self, tenant: TenantId, keys: Sequence[SubjectKey]) -> Sequence[Subject | None]:
+        """Return what is known of the subjects, in order."""
+        ...
 
 
 class Answers(Protocol):
@@ -40,8 +136,8 @@ class Backlog(Protocol):
     B1. ``due`` names each tenant that has trash whose time is over, once, and no other.
     B2. ``unfinished`` gives the fences, of every tenant, of subjects that are not erased, and nothing else.
     B3. ``reasons`` gives each reason that was put on the subjects or their records and not lifted, and nobody else's.
-    B4. ``released`` gives each KEPT, of every tenant, of a subject that nothing guards any more and that is not fenced,
-        and nothing else.
+    B4. ``released`` gives each KEPT, of every tenant, of a subject that is not fenced and that nothing guards any more,
+        or one of whose records nothing guards any more, and nothing else.
     """
 
     def due(self, now: datetime) -> Sequence[TenantId]:
@@ -53,7 +149,7 @@ class Backlog(Protocol):
         ...
 
     def released(self) -> Sequence[tuple[TenantId, Reason]]:
-        """Return why subjects were kept of which nothing has to be kept any more."""
+        """Return why subjects were kept of which something has not to be kept any more."""
         ...
 
     def reasons(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Reason]:

@@ -49,6 +49,9 @@ COMMIT: Final = "erasure.commit"
 KEPT: Final = timedelta(days=3653)
 """How long statements and receipts can be asked for."""
 
+_LONGEST: Final = 256
+"""Characters of one entry of a leaf."""
+
 REQUEST: Final = "request"
 """The ground of an erasure that the person asked for (GDPR Art. 17(1)): what they were known by is suppressed."""
 
@@ -85,7 +88,7 @@ def fence_act(
     told = {"erasure": erasure.id, "ground": erasure.ground, "requested": erasure.requested.isoformat()}
     told |= {"policy": policy_text(erasure.policy)}
     told |= {"suppress": "yes"} if erasure.suppresses else {}
-    told |= {"kept": kept} if kept else {}
+    told |= _portions(kept)
 
     def detail(touched: Sequence[Touched]) -> dict[str, str]:
         if len(touched) < whole:
@@ -173,7 +176,22 @@ def deleted(ledger: LedgerStore, tenant: TenantId, erasure: str) -> dict[str, in
 def kept(ledger: LedgerStore, tenant: TenantId, erasure: str) -> str:
     """Return what the fence of an erasure says was left, and on which grounds."""
     fences = (leaf for _, _, leaf in backwards(ledger, tenant, erasure) if leaf.act == FENCE)
-    return next((leaf.detail.get("kept", "") for leaf in fences), "")
+    detail = next((leaf.detail for leaf in fences), {})
+    return ",".join(detail[name] for name in sorted(detail, key=_place) if name.partition(".")[0] == "kept")
+
+
+def _portions(kept: str) -> dict[str, str]:
+    """Divide what was left over as many entries of a leaf as it takes: ``kept``, ``kept.1``, ``kept.2``."""
+    portions = [""]
+    for item in filter(None, kept.split(",")):
+        if len(portions[-1]) + len(item) >= _LONGEST:
+            portions.append("")
+        portions[-1] += f",{item}" if portions[-1] else item
+    return {f"kept.{place}" if place else "kept": told for place, told in enumerate(portions) if told}
+
+
+def _place(name: str) -> int:
+    return int(name.partition(".")[2] or 0) if name.startswith("kept") else 0
 
 
 def _act(

@@ -19,8 +19,8 @@ from capsule_core.identifiers import canonical, mailbox
 from capsule_core.names import TenantId
 from capsule_core.opening import opened
 from capsule_core.personal import Exact, Form, Kind, kind_of
-from capsule_core.records import Barred, Mark, RecordStore, Sealed, Where
-from capsule_core.stores import Suppressions
+from capsule_core.records import Barred, Mark, Sealed, Where
+from capsule_core.stores import RecordStore, Suppressions
 from capsule_core.vault import Vault
 
 __all__ = ["Identifiers", "refusal_of", "spelling"]

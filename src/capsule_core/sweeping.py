@@ -10,8 +10,9 @@ import attrs
 
 from capsule_core.erasure import Eraser
 from capsule_core.errors import SubjectErased, SubjectHeld, VersionMismatch
-from capsule_core.names import ActorRef, TenantId
+from capsule_core.names import ActorRef, SubjectKey, TenantId
 from capsule_core.personal import Kind
+from capsule_core.protection import EVERYBODY, guarding
 from capsule_core.receipts import Receipt
 from capsule_core.records import GUARDED, Act, Expected, Mark, Sealed, Shelf, Where
 from capsule_core.stores import Store
@@ -54,17 +55,23 @@ class Sweep:
         A trashed person is erased with everything there is of them; a trashed record of a living person is cleared.
         """
         receipts: list[Receipt] = []
+        if guarding(self._store, tenant, [EVERYBODY]):
+            return Swept(records=0, subjects=0, guarded=self._left(tenant, now=now), receipts=())
         for due in self._pages_due(tenant, now=now, admits=_ADMITTED):
             receipts.extend(self._erase(tenant, due, now=now, new_erasure=new_erasure))
-        receipts.extend(self._release(tenant, now=now, new_erasure=new_erasure))
-        cleared = self._clear(tenant, now=now)
+        free, partly = self._released(tenant)
+        receipts.extend(self._release(tenant, free, now=now, new_erasure=new_erasure))
+        cleared = self._let_go(tenant, partly, now=now) + self._clear(tenant, now=now)
         destroyed = sum(sum(part.records.values()) for r in receipts for part in r.statement.destructions)
         return Swept(
             records=destroyed + cleared,
             subjects=sum(len(receipt.statement.subjects) for receipt in receipts),
-            guarded=sum(len(due) for due in self._pages_due(tenant, now=now, admits=~Mark.NONE)),
+            guarded=self._left(tenant, now=now),
             receipts=tuple(receipts),
         )
+
+    def _left(self, tenant: TenantId, *, now: datetime) -> int:
+        return sum(len(due) for due in self._pages_due(tenant, now=now, admits=~Mark.NONE))
 
     def _pages_due(self, tenant: TenantId, *, now: datetime, admits: Mark) -> Iterator[Sequence[Sealed]]:
         """Find people whose own record is due in the trash."""
@@ -101,9 +108,16 @@ class Sweep:
         halves = (due[:middle], due[middle:])
         return [receipt for half in halves for receipt in self._erase(tenant, half, now=now, new_erasure=new_erasure)]
 
-    def _release(self, tenant: TenantId, *, now: datetime, new_erasure: Callable[[], str]) -> list[Receipt]:
-        """Destroy what was kept of people erased before and has not to be kept any more."""
-        free = sorted({reason.subject for owner, reason in self._store.released() if owner == tenant})
+    def _released(self, tenant: TenantId) -> tuple[Sequence[SubjectKey], Sequence[SubjectKey]]:
+        """Find people erased before of whom nothing that was kept has to be kept any more, or not all of it."""
+        found = {reason.subject for owner, reason in self._store.released() if owner == tenant}
+        partly = {reason.subject for reason in self._store.reasons(tenant, sorted(found)) if reason.mark & GUARDED}
+        return sorted(found - partly), sorted(partly)
+
+    def _release(
+        self, tenant: TenantId, free: Sequence[SubjectKey], *, now: datetime, new_erasure: Callable[[], str]
+    ) -> list[Receipt]:
+        """Destroy what was kept of people and has not to be kept any more, with their keys."""
         if not free:
             return []
         wanted = Erasure(tenant=tenant, id=new_erasure(), subjects=tuple(free), ground=ENDED, by=CLOCK, requested=now)
@@ -112,9 +126,21 @@ class Sweep:
         except (SubjectHeld, SubjectErased):
             return []  # something keeps one of them again, or somebody else was faster: the next sweep looks again
 
+    def _let_go(self, tenant: TenantId, partly: Sequence[SubjectKey], *, now: datetime) -> int:
+        """Clear what nothing guards any more of people of whom something else is kept still."""
+        if not partly:
+            return 0
+        act = _act(self._vault, tenant, "kept.clear", now=now)
+        where = Where(tenant=tenant, shelf=Shelf.ANY, subjects=tuple(partly))
+        return len(self._store.destroy(where, admits=_ADMITTED & ~GUARDED, act=act))
+
     def _clear(self, tenant: TenantId, *, now: datetime) -> int:
         rest = tuple(name for name, kind in self._kinds.items() if not kind.is_root)
-        act = Act(tenant=tenant, actor=CLOCK, verb="trash.clear", use=Use.ERASE.value, at=now)
-        act = attrs.evolve(act, witness=bears_witness(self._vault, act))
+        act = _act(self._vault, tenant, "trash.clear", now=now)
         where = Where(tenant=tenant, shelf=Shelf.TRASHED, due=now, kinds=rest)
         return len(self._store.destroy(where, admits=_ADMITTED & ~GUARDED, act=act))
+
+
+def _act(vault: Vault, tenant: TenantId, verb: str, *, now: datetime) -> Act:
+    act = Act(tenant=tenant, actor=CLOCK, verb=verb, use=Use.ERASE.value, at=now)
+    return attrs.evolve(act, witness=bears_witness(vault, act))

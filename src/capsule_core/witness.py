@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from capsule_core.blind import commitment
+from capsule_core.errors import VersionMismatch
 from capsule_core.ledger import Leaf
 from capsule_core.names import ActorRef, SubjectKey, TenantId
 from capsule_core.records import Act, Slot, Touched, Witness
 from capsule_core.vault import Vault
 
-__all__ = ["actor_commitment", "bears_witness", "notes", "read_leaf", "subject_commitments"]
+__all__ = ["actor_commitment", "bears_witness", "notes", "read_leaf", "subject_commitments", "wholly"]
 
 
 def bears_witness(vault: Vault, act: Act) -> Witness:
@@ -23,6 +24,21 @@ def bears_witness(vault: Vault, act: Act) -> Witness:
         return _leaf(vault, act.tenant, act, slots, records=len(touched)).encode()
 
     return witness
+
+
+def wholly(witness: Witness, count: int) -> Witness:
+    """Make a witness that bears witness as *witness* does, but only of an act that touched *count* things.
+
+    Raises:
+        VersionMismatch: it is not so, and nothing is changed.
+    """
+
+    def complete(touched: Sequence[Touched]) -> bytes | None:
+        if len(touched) != count:
+            raise VersionMismatch
+        return witness(touched)
+
+    return complete
 
 
 def notes(vault: Vault, act: Act) -> Witness:

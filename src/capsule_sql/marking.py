@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 
+from capsule_core.errors import VersionMismatch
 from capsule_core.names import RecordId, SubjectKey, TenantId, from_micros, micros
-from capsule_core.records import GUARDED, Mark, Reason, Slot, Touched
+from capsule_core.protection import EVERYBODY
+from capsule_core.records import GUARDED, Act, Mark, Reason, Slot, Touched
+from capsule_sql.guarding import UNGUARDED, guarded
 from capsule_sql.rows import marks
 from capsule_sql.statements import EACH, TENANT, Connection, Transactions, listed
 from capsule_sql.tenants import each_tenant
 
-__all__ = ["Marking", "all_reasons", "released", "unfinished"]
+__all__ = ["Marking", "all_reasons", "expect_guards", "released", "unfinished"]
 
 _OVER: Final = Mark.FENCED | Mark.ERASED
 _FENCED: Final = int(Mark.FENCED)
 _ERASED: Final = int(Mark.ERASED)
 _NOTHING_HAPPENED: Final = ", opened = 0, contacted = 0, ended = NULL, withdrawn = NULL"
+_FREE: Final = """(s.anywhere & 16) = 0 AND (s.marks & 7) = 0 AND ((s.anywhere & 7) = 0 OR EXISTS (
+    SELECT 1 FROM records r WHERE r.tenant_no = s.tenant_no AND r.subject_no = s.no AND (r.marks & 7) = 0))"""
+_GUARDS: Final = f"""SELECT r.id, m.id FROM records r
+    CROSS JOIN reasons m ON m.subject_no = r.subject_no AND m.record = r.id
+    WHERE r.tenant_no = {TENANT} AND r.id {EACH} AND (m.mark & ?) <> 0"""
 _Key = tuple[int, str, int, str]
 
 
@@ -49,8 +57,9 @@ class Marking:
         if lift:
             return [reason for key, reason in keyed.items() if key in self._present]
         fresh = [reason for key, reason in keyed.items() if key not in self._present]
-        over, guarded = int(_OVER & ~admits), int((_OVER | GUARDED) & ~admits)
-        return [reason for reason in fresh if self._may_be_put(reason, guarded if reason.mark is Mark.FENCED else over)]
+        fenced = {reason.subject for reason in fresh if reason.mark is Mark.FENCED}
+        others = guarded(self._connection, self._tenant, fenced) if fenced else {}
+        return [reason for reason in fresh if self._may_be_put(reason, others, admits)]
 
     def touched(self, reasons: Iterable[Reason]) -> list[Touched]:
         """Say who got a reason, or lost one."""
@@ -78,11 +87,14 @@ class Marking:
     def _key(self, reason: Reason) -> _Key:
         return self._people[reason.subject][0], reason.id, int(reason.mark), reason.record or ""
 
-    def _may_be_put(self, reason: Reason, barring: int) -> bool:
+    def _may_be_put(self, reason: Reason, others: Mapping[SubjectKey, int], admits: Mark) -> bool:
         *_, anywhere = self._people[reason.subject]
         if reason.mark is Mark.ERASED:
             return bool(anywhere & _FENCED)
-        return not anywhere & barring
+        if reason.mark is not Mark.FENCED:
+            return not anywhere & int(_OVER & ~admits)
+        there = anywhere | others[reason.subject]
+        return reason.subject != EVERYBODY and not there & int((_OVER | GUARDED) & ~admits)
 
     def _carry(self, reasons: Iterable[Reason]) -> None:
         """Write down the unions again, for the subjects and records concerned."""
@@ -104,6 +116,22 @@ class Marking:
         self._connection.executemany(update, records)
 
 
+def expect_guards(connection: Connection, act: Act) -> None:
+    """Let pass an act that finds records guarded by what it expects them to be guarded by.
+
+    Raises:
+        VersionMismatch: it does not.
+    """
+    wanted = {expected.id: expected.guards for expected in act.expects if expected.guards is not None}
+    if not wanted:
+        return
+    found: dict[str, set[str]] = {name: set() for name in wanted}
+    for name, reason in connection.execute(_GUARDS, (act.tenant, listed(wanted), int(GUARDED))):
+        found[name].add(reason)
+    if any(found[name] ^ guards for name, guards in wanted.items()):
+        raise VersionMismatch
+
+
 def all_reasons(database: Transactions, tenant: TenantId, subjects: Sequence[SubjectKey]) -> list[Reason]:
     """Return every reason that the subjects and their records carry."""
     select = f"""SELECT s.key, m.id, m.mark, m.record, m.since
@@ -118,9 +146,8 @@ def unfinished(connection: Connection) -> list[tuple[TenantId, Reason]]:
 
 
 def released(connection: Connection) -> list[tuple[TenantId, Reason]]:
-    """Return why subjects were kept, in all tenants, that nothing guards any more."""
-    guarded = int(GUARDED | Mark.FENCED)
-    return _everywhere(connection, f"(s.marks & 96) = 64 AND (s.anywhere & {guarded}) = 0 AND m.mark = 64")
+    """Return why subjects were kept, in all tenants, that nothing guards any more, or not all of their records."""
+    return _everywhere(connection, f"(s.marks & 96) = 64 AND m.mark = 64 AND {_FREE} AND {UNGUARDED}")
 
 
 def _everywhere(connection: Connection, condition: str) -> list[tuple[TenantId, Reason]]:

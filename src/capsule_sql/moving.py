@@ -8,6 +8,7 @@ import attrs
 
 from capsule_core.names import micros
 from capsule_core.records import Mark, Sealed, Touched, Trash, Where
+from capsule_sql.guarding import guarded
 from capsule_sql.rows import SEALED, sealed, touched
 from capsule_sql.selections import lock_bearers, touching
 from capsule_sql.statements import EACH, Connection, listed
@@ -35,6 +36,14 @@ class Meant:
             query = touching(where, refused=refused, bearers=[number for (number,) in locked])
         rows = connection.execute(query.text, query.values).fetchall()
         return cls(connection, where, tuple(row[0] for row in rows), tuple(map(touched, rows)))
+
+    def unguarded(self, refused: Mark) -> Meant:
+        """Leave out whom somebody else guards by one of the marks *refused*."""
+        tenant = numbered(self.connection, self.where.tenant)
+        carried = guarded(self.connection, tenant, {each.subject for each in self.touched})
+        pairs = zip(self.numbers, self.touched, strict=True)
+        left = [(no, each) for no, each in pairs if not carried[each.subject] & refused]
+        return attrs.evolve(self, numbers=tuple(no for no, _ in left), touched=tuple(each for _, each in left))
 
     def sealed(self, kinds: Collection[str]) -> list[Sealed]:
         """Return those of *kinds* as they are now."""

@@ -14,6 +14,7 @@ from capsule_core.journal import Journal, Marked, SealedPage, Suppressed, Writte
 from capsule_core.moments import Events, Moment
 from capsule_core.names import RecordId, SubjectKey, TenantId, micros
 from capsule_core.records import (
+    GONE,
     GUARDED,
     Act,
     Answer,
@@ -32,7 +33,7 @@ from capsule_core.records import (
     Trash,
     Where,
 )
-from capsule_sql import ageing, answers, indexing, keypages, ledgers, marking, reinstating, suppressions
+from capsule_sql import ageing, answers, guarding, indexing, keypages, ledgers, marking, reinstating, suppressions
 from capsule_sql.failures import JournalAhead
 from capsule_sql.moving import Meant
 from capsule_sql.outbox import Outbox, bond, post
@@ -114,11 +115,7 @@ class SqlStore:
             writing = Drafts(connection, number, drafts, act.at)
             writing.admit(admits)
             _expect(connection, act)
-            writing.follow()
-            writing.store()
-            for draft in drafts:
-                if draft.kind in act.journaled:
-                    post(connection, Written(draft))
+            _keep(connection, act, writing, drafts)
             ageing.happen(connection, number, act.happened)
             return _witnessed(connection, act, [touched_by(draft) for draft in drafts])
 
@@ -154,14 +151,20 @@ class SqlStore:
         lift: bool = False,
         admits: Mark = Mark.NONE,
         parting: Sequence[Sealed] = (),
+        beside: Sequence[Sealed] = (),
     ) -> Sequence[Touched]:
-        """Put reasons on subjects and records, or lift them; return when the journal has them."""
+        """Put reasons or lift them; return when the journal has them, and what was written with them."""
 
         def body(connection: Connection) -> Sequence[Touched]:
             tenant = numbered(connection, act.tenant)
+            guarding.before_marking(connection, act.tenant, reasons, lift=lift)
+            writing = _let_in(connection, tenant, beside, act.at)
             part(connection, tenant, parting)
             bearers = marking.Marking(connection, tenant, reasons)
             _expect(connection, act)
+            if writing is not None:
+                _keep(connection, act, writing, beside)
+                bearers = marking.Marking(connection, tenant, reasons)  # among them may be whom that made known
             for record in parting:
                 post(connection, Written(record))
             changing = bearers.changing(lift=lift, admits=admits)
@@ -171,7 +174,7 @@ class SqlStore:
                 slots, detail = tuple(each.slot for each in touched), dict(act.detail)
                 told = Marked(tenant=act.tenant, reasons=tuple(changing), lift=lift, slots=slots, detail=detail)
                 post(connection, told)
-            return _witnessed(connection, act, touched)
+            return _witnessed(connection, act, [*map(touched_by, beside), *touched])
 
         changed = self._database.write(body, tenant=act.tenant)
         if not act.replayed:
@@ -184,9 +187,13 @@ class SqlStore:
         Raises:
             Unavailable: the rows are gone, but not yet from the log; doing it again finishes that.
         """
+        refused = GUARDED & ~admits
 
         def body(connection: Connection) -> Sequence[Touched]:
-            found = Meant.find(connection, where, refused=GUARDED & ~admits)
+            if refused:
+                guarding.before_destroying(connection, act.tenant)
+            found = Meant.find(connection, where, refused=refused)
+            found = found.unguarded(refused) if refused and found.numbers else found
             _expect(connection, act)
             witnessed = _witnessed(connection, act, found.touched)
             found.destroy()
@@ -233,7 +240,7 @@ class SqlStore:
         return self._database.read(marking.unfinished)
 
     def released(self) -> Sequence[tuple[TenantId, Reason]]:
-        """Return why subjects were kept of which nothing has to be kept any more."""
+        """Return why subjects were kept of which something has not to be kept any more."""
         return self._database.read(marking.released)
 
     def reasons(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Reason]:
@@ -342,6 +349,25 @@ class SqlStore:
         return touched
 
 
+def _let_in(connection: Connection, tenant: int, beside: Sequence[Sealed], at: datetime) -> Drafts | None:
+    """Begin to write what goes with a mark, if anything does."""
+    if not beside:
+        return None
+    connection.search(tenant)
+    writing = Drafts(connection, tenant, beside, at)
+    writing.admit(~GONE)
+    return writing
+
+
+def _keep(connection: Connection, act: Act, writing: Drafts, drafts: Sequence[Sealed]) -> None:
+    """Write drafts that were let in, and let the journal have those that it is to know."""
+    writing.follow()
+    writing.store()
+    for draft in drafts:
+        if draft.kind in act.journaled:
+            post(connection, Written(draft))
+
+
 def _expect(connection: Connection, act: Act) -> None:
     """Check that the act brings nothing suppressed, was not answered yet, and finds records as it expects them."""
     suppressions.admit(connection, act)
@@ -356,6 +382,7 @@ def _expect(connection: Connection, act: Act) -> None:
             if not version or batch != expected.batch or expected.version not in {None, version}:
                 raise VersionMismatch
         ageing.expect(connection, act.tenant, act.expects)
+        marking.expect_guards(connection, act)
 
 
 def _witnessed(connection: Connection, act: Act, touched: Sequence[Touched]) -> Sequence[Touched]:

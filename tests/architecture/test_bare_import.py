@@ -21,7 +21,8 @@ allowed, names = json.loads(sys.argv[1])
 
 class Bare:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] not in sys.stdlib_module_names.union(allowed):
+        root = name.partition(".")[0]
+        if root not in sys.stdlib_module_names.union(allowed) and not root.startswith("_sysconfigdata_"):
             raise ModuleNotFoundError(f"{name} is not a bare dependency", name=name)
 
 sys.meta_path.insert(0, Bare())

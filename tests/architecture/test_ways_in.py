@@ -10,20 +10,25 @@ from tests.architecture.tree import Module, modules
 
 DOOR = "capsule_core.repository"
 BRINGS_IN = {"write", "move"}
-ASKED_BY = {"add": "write", "restore": "_move", "trash": "_move"}
-TAKES_NOTHING_IN = {"trash"}
+ASKED_BY = {"add": "_keep", "restore": "_move", "trash": "_move", "throw_away": "move"}
+TAKES_NOTHING_IN = {"trash", "throw_away"}
 
 
 def store_calls(module: Module) -> list[str]:
-    """Calls that bring records into a store: ``anything.write(..., act=...)``, whatever it is called."""
+    """Calls that bring records into a store: ``anything.write(..., act=...)``, or ``mark`` with records beside."""
     return [
         f"line {node.lineno}: {ast.unparse(node.func)}"
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
-        and node.func.attr in BRINGS_IN
-        and any(keyword.arg in {"act", "admits", None} for keyword in node.keywords)
+        and brings_in(node.func.attr, {keyword.arg for keyword in node.keywords})
     ]
+
+
+def brings_in(method: str, told: set[str | None]) -> bool:
+    if method == "mark":
+        return bool(told & {"beside", None})
+    return method in BRINGS_IN and bool(told & {"act", "admits", None})
 
 
 def everybody_else() -> list[Module]:
@@ -37,7 +42,7 @@ def test_only_the_repository_brings_records_into_a_store(module: Module) -> None
 
 def test_the_repository_does_so_and_the_search_sees_it() -> None:
     (door,) = (each for each in modules() if each.name == DOOR)
-    assert len(store_calls(door)) == 2
+    assert len(store_calls(door)) == 4
 
 
 def test_each_way_through_the_repository_says_what_it_brings() -> None:
@@ -47,8 +52,8 @@ def test_each_way_through_the_repository_says_what_it_brings() -> None:
     ways: dict[str, str] = {}
     for method in (node for node in repository.body if isinstance(node, ast.FunctionDef)):
         called = {ast.unparse(node.func) for node in ast.walk(method) if isinstance(node, ast.Call)}
-        for way in ("self.store.write", "self.store.move", "self._move"):
-            if way in called and method.name != "_move":
+        for way in ("self.store.write", "self.store.move", "self.store.mark", "self._keep", "self._move"):
+            if way in called and method.name not in {"_keep", "_move"}:
                 ways[method.name] = way.rpartition(".")[2]
     assert ways == ASKED_BY
     for method in (node for node in repository.body if isinstance(node, ast.FunctionDef) and node.name in ways):

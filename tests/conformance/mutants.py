@@ -12,13 +12,14 @@ import attrs
 from capsule_core.holder import Done, Match, RecordHolder
 from capsule_core.journal import Entry, MemoryJournal, SealedPage, Suppressed
 from capsule_core.ledger import MemoryLedger
-from capsule_core.memory import MemoryKeystore, MemoryStore
+from capsule_core.memory import MemoryKeystore, MemoryStore, rules
 from capsule_core.memory.suppressions import SuppressedHashes
 from capsule_core.merkle import Frontier
 from capsule_core.moments import Moment
 from capsule_core.names import RecordId, SubjectKey, TenantId
 from capsule_core.pages import PageKey
-from capsule_core.records import Act, Mark, Page, Restore, Sealed, Slot, Touched, Where
+from capsule_core.protection import EVERYBODY
+from capsule_core.records import GUARDED, Act, Mark, Page, Reason, Restore, Sealed, Slot, Touched, Where
 from capsule_core.statements import Outcome
 
 
@@ -492,3 +493,53 @@ class CollectsEverybody(RecordHolder):
 class SweepsEarly(RecordHolder):
     def sweep(self, tenant: TenantId, *, now: Any) -> Any:
         return super().sweep(tenant, now=now + timedelta(microseconds=1))
+
+
+class FencesWhomEverybodyHolds(MemoryStore):
+    """Asks what a subject carries, and not what everybody does."""
+
+    def _changes(self, tenant: TenantId, reason: Reason, *, lift: bool, admits: Mark) -> bool:
+        others = {key: self._reasons.pop(key) for key in list(self._reasons) if key[3] == EVERYBODY != reason.subject}
+        try:
+            return super()._changes(tenant, reason, lift=lift, admits=admits)
+        finally:
+            self._reasons |= others
+
+
+class DestroysWhomEverybodyHolds(MemoryStore):
+    def _protected(self, record: Sealed) -> Mark:
+        return self._carried(record) & GUARDED
+
+
+class ReleasesWhomEverybodyHolds(MemoryStore):
+    def released(self) -> Sequence[tuple[TenantId, Reason]]:
+        heard = {key: each for key, each in self._reasons.items() if key[3] != EVERYBODY}
+        return rules.released(heard, self._records)
+
+
+class ReleasesAllOrNothing(MemoryStore):
+    """Waits with one record until nothing guards the other either."""
+
+    def released(self) -> Sequence[tuple[TenantId, Reason]]:
+        return rules.released(self._reasons, {})
+
+
+class FencesEverybody(MemoryStore):
+    def _changes(self, tenant: TenantId, reason: Reason, *, lift: bool, admits: Mark) -> bool:
+        everybody = reason.mark is Mark.FENCED and reason.subject == EVERYBODY
+        return everybody or super()._changes(tenant, reason, lift=lift, admits=admits)
+
+
+class MarksWithoutWhatStandsBeside(MemoryStore):
+    def _add(self, act: Act, beside: Sequence[Sealed]) -> None:
+        return
+
+
+class WritesBesideWhatChanged(MemoryStore):
+    def _add(self, act: Act, beside: Sequence[Sealed]) -> None:
+        self._write(beside, act.at)
+
+
+class IgnoresOtherGuards(MemoryStore):
+    def _expect(self, act: Act) -> None:
+        super()._expect(attrs.evolve(act, expects=tuple(attrs.evolve(each, guards=None) for each in act.expects)))

@@ -14,10 +14,10 @@ from capsule_core.holder import Holder
 from capsule_core.journal import Journal
 from capsule_core.ledger import LedgerStore
 from capsule_core.pages import Keystore, PageStore
-from capsule_core.records import RecordStore
-from capsule_core.stores import Answers, Backlog, Derived, Moments, Restorable, Suppressions
+from capsule_core.stores import Answers, Backlog, Derived, Moments, RecordStore, Restorable, Suppressions
 from capsule_core.testing.conformance import (
     _model,
+    _protecting,
     _records,
     derived,
     holder,
@@ -48,7 +48,7 @@ PORTS = [
     Holder,
 ]
 SUITES = [
-    ([records, _records, _model], [RecordStore, Answers, Backlog]),
+    ([records, _records, _protecting, _model], [RecordStore, Answers, Backlog]),
     ([derived], [Derived]),
     ([moments], [Moments]),
     ([suppressions], [Suppressions]),

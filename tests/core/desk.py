@@ -13,6 +13,7 @@ from capsule_core.answers import Request
 from capsule_core.checkpoints import Signer
 from capsule_core.contacts import Email, Entry, Organisation, Person, Photo
 from capsule_core.erasure import Eraser
+from capsule_core.holds import Hold
 from capsule_core.journal import Journal, MemoryJournal
 from capsule_core.kept import Kept
 from capsule_core.ledger import Leaf, LedgerStore, MemoryLedger
@@ -44,7 +45,7 @@ class Invoice:
     amount: Annotated[str, Personal(Category.FINANCIAL, purpose="accounting")]
 
 
-KINDS = [kind_of(model) for model in (Person, Organisation, Entry, Photo, Invoice)]
+KINDS = [kind_of(model) for model in (Person, Organisation, Entry, Photo, Invoice, Hold)]
 
 
 def new_id(letter: str) -> str:

@@ -10,11 +10,10 @@ import pytest
 from capsule_core.errors import CapsuleError, PlanStale, ResourceMissing, SubjectErased, SubjectHeld
 from capsule_core.holder import Order, RecordHolder
 from capsule_core.journal import PageResealed, Written
-from capsule_core.keeping import OBLIGATION
+from capsule_core.keeping import obligations
 from capsule_core.names import RecordId, SubjectKey
 from capsule_core.receipts import Outcome
-from capsule_core.records import Mark, Reason
-from capsule_core.remnants import remnant_of
+from capsule_core.records import Mark
 from capsule_core.uses import Use
 from capsule_core.witness import bears_witness
 from tests.core.desk import ACME, NOON, USER, Desk, in_memory, invoice, new_id, note, person
@@ -28,9 +27,9 @@ def parted(desk: Desk, name: str):
 
 
 def discharge(desk: Desk, name: str) -> None:
-    ended = Reason(id=OBLIGATION, mark=Mark.OBLIGED, subject=remnant_of(SubjectKey(name)), since=NOON)
+    ended = obligations(desk.store, ACME, SubjectKey(name))
     act = desk.act(use=Use.ADMINISTER)
-    desk.store.mark([ended], lift=True, act=attrs.evolve(act, witness=bears_witness(desk.vault, act)))
+    desk.store.mark(ended, lift=True, act=attrs.evolve(act, witness=bears_witness(desk.vault, act)))
 
 
 def told(receipt) -> list[tuple[str, str, int]]:

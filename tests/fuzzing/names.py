@@ -47,6 +47,8 @@ READ: Final[Mapping[str, Callable[[str], str]]] = {
     "contact": lambda text: _renamed(text, contacts.contact_name, contacts.parsed_contact(text)),
     "photo": lambda text: _renamed(text, contacts.contact_name, contacts.parsed_photo(text)) + "/photo",
     "entry": lambda text: _renamed(text, contacts.entry_name, *contacts.parsed_entry(text)),
+    "hold": lambda text: _renamed(text, contacts.hold_name, contacts.parsed_hold(text)),
+    "target": lambda text: _renamed(text, contacts.target_name, contacts.parsed_target(text)),
     "owner": lambda text: _renamed(text, contacts.user_name, contacts.parsed_user(text, field="owner")) if text else "",
     "user": lambda text: _renamed(text, identity.user_name, identity.parsed_user(text)),
     "tenant name": lambda text: _through(text, partial(identity.check_tenant, field="name")),
@@ -57,7 +59,7 @@ READ: Final[Mapping[str, Callable[[str], str]]] = {
 """Reads a name and writes it again, of each kind."""
 
 
-def _renamed(text: str, write: Callable[..., str], *ids: str) -> str:
+def _renamed(text: str, write: Callable[..., str], *ids: str | contacts.Target) -> str:
     return write(TenantId(text.split("/")[1]), *ids)
 
 
@@ -196,6 +198,8 @@ TARGETS: Final = (
             contacts.parsed_contact,
             contacts.parsed_photo,
             contacts.parsed_entry,
+            contacts.parsed_hold,
+            contacts.parsed_target,
             contacts.parsed_user,
             identity.parsed_user,
             identity.check_tenant,
@@ -208,6 +212,7 @@ TARGETS: Final = (
             b"tenants/acme/contacts/c1",
             b"tenants/acme/contacts/c1/photo",
             b"tenants/a/contacts/c/entries/n1",
+            b"tenants/acme/holds/h1",
             b"tenants/acme/users/u1",
             b"tenants/acme/subjects/s1",
             b"tenants/acme/erasures/e1/receipt",

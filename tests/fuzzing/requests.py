@@ -36,6 +36,7 @@ from capsule_core.personal import kind_of
 from capsule_services.contacts.book.convert import changed_from, contact_from
 from capsule_services.contacts.exchange.convert import incoming_from
 from capsule_services.contacts.history.convert import entry_from
+from capsule_services.contacts.holds.convert import hold_from
 from capsule_services.contacts.suppression import convert as suppression
 from capsule_services.identity.invitations.convert import invitation_from
 from capsule_services.identity.tenants import convert as tenants
@@ -279,6 +280,7 @@ TARGETS: Final = (
         contact_from,
         changed_from,
         entry_from,
+        hold_from,
         incoming_from,
         updated,
         suppression.identifier_from,

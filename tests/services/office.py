@@ -26,6 +26,7 @@ from capsule_core.checkpoints import Signer
 from capsule_core.contacts import Entry, Organisation, Person, Photo
 from capsule_core.erasure import Eraser
 from capsule_core.holder import RecordHolder
+from capsule_core.holds import Hold
 from capsule_core.journal import MemoryJournal
 from capsule_core.ledger import MemoryLedger
 from capsule_core.memory import MemoryKeystore, MemoryStore
@@ -52,7 +53,7 @@ from capsule_services.runtime.reads import ReadLog
 from capsule_services.runtime.reporter import Report, Reporter
 from capsule_services.runtime.settings import environment, settings_from
 
-KINDS = [kind_of(model) for model in (Person, Organisation, Entry, Photo)]
+KINDS = [kind_of(model) for model in (Person, Organisation, Entry, Photo, Hold)]
 CONTACTS = pb.DESCRIPTOR.services_by_name["ContactsService"]
 _numbers = itertools.count(1)
 

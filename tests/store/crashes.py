@@ -23,11 +23,11 @@ import psycopg
 
 from capsule_core.contacts import Email, Person
 from capsule_core.journal import Marked
-from capsule_core.keeping import OBLIGATION
+from capsule_core.keeping import obligations
 from capsule_core.ledger import audit
 from capsule_core.names import SubjectKey
 from capsule_core.receipts import verify
-from capsule_core.records import Mark, Reason, Sealed, Shelf, Where
+from capsule_core.records import Mark, Sealed, Shelf, Where
 from capsule_core.remnants import remnant_of
 from capsule_core.restoring import Replayed, is_behind, replay
 from capsule_core.uses import Use
@@ -220,9 +220,9 @@ def finish_keeping(desk: Desk) -> dict[str, Any]:
     early = desk.sweep(now=NOON)
     desk.hold(desk.get(HELD, use=Use.LEGAL_CLAIM), lift=True)
     still = desk.sweep(now=NOON)
-    ended = Reason(id=OBLIGATION, mark=Mark.OBLIGED, subject=remnant, since=NOON)
+    ended = obligations(desk.store, ACME, SubjectKey(ANN))
     act = desk.act(use=Use.ADMINISTER)
-    desk.store.mark([ended], lift=True, act=attrs.evolve(act, witness=bears_witness(desk.vault, act)))
+    desk.store.mark(ended, lift=True, act=attrs.evolve(act, witness=bears_witness(desk.vault, act)))
     last = desk.sweep(now=NOON)
     return {
         "kept": [type(each).__name__ for each in kept],

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import attrs
 import psycopg
 import pytest
 
 from capsule_core.errors import CapsuleError, SubjectErased
-from capsule_core.records import Mark
-from tests.core.desk import ACME, Desk, asked, note, person
+from capsule_core.holds import Ground, Hold
+from capsule_core.protection import EVERYBODY
+from capsule_core.records import Act, Mark, Reason, Touched, Where
+from capsule_core.witness import bears_witness
+from tests.core.desk import ACME, NOON, Desk, asked, new_id, note, person
 from tests.core.siege import Traces, besiege
 from tests.postgres import Database
 from tests.store.crashes import Place, Steps, opened
 
 SEEDS = range(4)
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"
+HOLD = Hold(id="h1", ground=Ground.ARCHIVING, authority="the archivist", placed_at="", placed_by="user/u1")
 
 
 @pytest.fixture
@@ -80,6 +86,42 @@ def test_no_plaintext_reaches_the_server_and_no_key_opens_what_stays_there(
     assert desk.erase(ann.id) is not None
     assert everywhere(server, place.folder) <= {"body", "token"}
     assert everywhere(place.folder) == set(), "neither key nor name where keys are kept"
+
+
+@pytest.mark.law("L4")
+@pytest.mark.parametrize("ending", ["destroy", "fence"])
+def test_whoever_holds_the_tenant_waits_for_what_is_just_being_destroyed(
+    desk: Desk, database: Database, ending: str
+) -> None:
+    """So that what is there when the hold is said to stand is there for good."""
+    desk.add(person("Bo"), attrs.evolve(HOLD, id=new_id("h")))
+    (ann,) = desk.add(person("Ann"))
+    order: list[str] = []
+    reason = Reason(id="h1", mark=Mark.HELD, subject=EVERYBODY, since=NOON)
+    holding = threading.Thread(target=lambda: (desk.store.mark([reason], act=witnessed(desk)), order.append("held")))
+
+    def meanwhile(touched: Sequence[Touched]) -> bytes | None:
+        """Within the transaction that destroys: begin to hold, and wait until that has come as far as it can."""
+        holding.start()
+        with psycopg.connect(database.admin_url, autocommit=True) as admin:
+            while not order and admin.execute(WAITING).fetchone() == (0,):
+                pass
+        order.append("destroyed")
+        return b"leaf" if touched else None
+
+    act = attrs.evolve(desk.act(), witness=meanwhile)
+    if ending == "destroy":
+        assert desk.store.destroy(Where(tenant=ACME, ids=(ann.id,)), admits=Mark.NONE, act=act)
+    else:
+        fence = Reason(id="e1", mark=Mark.FENCED, subject=ann.subject, since=NOON)
+        assert desk.store.mark([fence], act=act)
+    holding.join(60)
+    assert order == ["destroyed", "held"]
+
+
+def witnessed(desk: Desk) -> Act:
+    act = desk.act()
+    return attrs.evolve(act, witness=bears_witness(desk.vault, act))
 
 
 @pytest.mark.law("L9")

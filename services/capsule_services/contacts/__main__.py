@@ -7,6 +7,7 @@ import sys
 from capsule_api.contacts.v1 import contacts_pb2, contacts_pb2_grpc
 from capsule_api.holder.v1 import holder_pb2, holder_pb2_grpc
 from capsule_core.contacts import Entry, Organisation, Person, Photo
+from capsule_core.holds import Hold
 from capsule_core.personal import kind_of
 from capsule_services.contacts.servicer import ContactsServicer
 from capsule_services.runtime.holders.servicer import HolderServicer
@@ -22,7 +23,7 @@ from capsule_services.runtime.server import Served
 from capsule_services.runtime.sweeper import Sweeper
 
 NAME = "contacts"
-KINDS = [kind_of(model) for model in (Person, Organisation, Entry, Photo)]
+KINDS = [kind_of(model) for model in (Person, Organisation, Entry, Photo, Hold)]
 
 
 def build(host: Host) -> Service:

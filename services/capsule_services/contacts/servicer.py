@@ -9,6 +9,7 @@ from capsule_services.contacts.book.servicer import BookServicer
 from capsule_services.contacts.disposal.servicer import DisposalServicer
 from capsule_services.contacts.exchange.servicer import ExchangeServicer
 from capsule_services.contacts.history.servicer import HistoryServicer
+from capsule_services.contacts.holds.servicer import HoldsServicer
 from capsule_services.contacts.suppression.servicer import SuppressionServicer
 
 __all__ = ["ContactsServicer"]
@@ -20,7 +21,8 @@ class ContactsServicer(
     HistoryServicer,
     ExchangeServicer,
     DisposalServicer,
+    HoldsServicer,
     SuppressionServicer,
     contacts_pb2_grpc.ContactsServiceServicer,
 ):
-    """One servicer of five capabilities; each brings the methods it answers and the fields it needs."""
+    """One servicer of six capabilities; each brings the methods it answers and the fields it needs."""

@@ -37,10 +37,10 @@ class HappenedInMemory:
                 events[moment.event] = max(moment.at, events.get(moment.event, moment.at))
 
     def meet(self, tenant: TenantId, subject: SubjectKey, at: datetime) -> None:
-        """Begin with somebody who became known at that time."""
-        self._kept[tenant, subject] = {Event.OPENED: at, Event.CONTACTED: at}
+        """Begin with somebody who became known at that time, if they were not before."""
+        self._kept.setdefault((tenant, subject), {Event.OPENED: at, Event.CONTACTED: at})
 
     def forget(self, tenant: TenantId, subjects: Iterable[SubjectKey]) -> None:
         """Keep nothing of subjects any more."""
         for subject in subjects:
-            self._kept.pop((tenant, subject), None)
+            self._kept[tenant, subject] = {}

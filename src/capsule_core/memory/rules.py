@@ -8,11 +8,12 @@ import attrs
 
 from capsule_core.errors import IdentifierTaken, VersionMismatch
 from capsule_core.journal import Marked
-from capsule_core.moments import Events, is_past
 from capsule_core.names import RecordId, SubjectKey, TenantId, micros
-from capsule_core.records import GUARDED, Act, Answer, Cursor, Expected, Mark, Reason, Sealed, Slot, Touched, events_of
+from capsule_core.protection import EVERYBODY, protectors
+from capsule_core.records import GUARDED, Act, Answer, Cursor, Expected, FoundBy, Mark, Reason, Sealed, Slot, Touched
 
 __all__ = [
+    "Answers",
     "ReasonKey",
     "Reasons",
     "Records",
@@ -21,25 +22,33 @@ __all__ = [
     "bearers",
     "change",
     "claim",
-    "empty",
+    "emptied",
     "fits",
     "follow",
+    "guarded",
+    "guards",
     "hand_over",
     "lacks",
     "marked",
     "marks",
     "may_change",
     "newest_first",
-    "of_mark",
+    "parted",
     "place",
     "reason_key",
+    "recognised",
+    "reindex",
+    "released",
     "touched",
+    "unfinished",
+    "unknown",
 ]
 
 ReasonKey = tuple[TenantId, str, Mark, SubjectKey, RecordId | None]
 Records = Mapping[tuple[TenantId, RecordId], Sealed]
 Subjects = Mapping[tuple[TenantId, SubjectKey], Slot]
 Reasons = dict[ReasonKey, Reason]
+Answers = Mapping[tuple[TenantId, bytes], Answer]
 
 
 def touched(record: Sealed) -> Touched:
@@ -78,12 +87,12 @@ def place(subjects: Subjects, drafts: Sequence[Sealed]) -> None:
             raise VersionMismatch
 
 
-def fits(expected: Expected, record: Sealed, happened: Events) -> bool:
-    """Tell whether a record is as it is expected to be; *happened* is what did to its subject."""
+def fits(expected: Expected, record: Sealed, reasons: Reasons) -> bool:
+    """Tell whether a record is as it is expected to be."""
     return (
         expected.batch == (record.trash.batch if record.trash is not None else None)
         and expected.version in {None, record.version}
-        and (expected.past is None or is_past(expected.past, events_of(record, happened)))
+        and expected.guards in {None, guards(reasons, record)}
     )
 
 
@@ -122,6 +131,29 @@ def claim(records: Records, claiming: Iterable[Sealed]) -> None:
             taken.add((record.tenant, each))
 
 
+def reindex(records: dict[tuple[TenantId, RecordId], Sealed], tenant: TenantId, found_by: Iterable[FoundBy]) -> None:
+    """Let records be found by what is said anew."""
+    for said in found_by:
+        held = records.get((tenant, said.id))
+        if held is not None:
+            records[tenant, said.id] = attrs.evolve(
+                held, tokens=said.tokens, claims=said.claims, signature=said.signature
+            )
+
+
+def recognised(
+    known: Subjects, tenant: TenantId, subjects: Mapping[SubjectKey, Slot]
+) -> dict[tuple[TenantId, SubjectKey], Slot]:
+    """Return those of *subjects* who are not known yet, and whose slots are nobody else's."""
+    fresh: dict[tuple[TenantId, SubjectKey], Slot] = {}
+    taken = {slot for (owner, _), slot in known.items() if owner == tenant}
+    for key, slot in subjects.items():
+        if (tenant, key) not in known and slot not in taken:
+            fresh[tenant, key] = slot
+            taken.add(slot)
+    return fresh
+
+
 def lacks(records: Records, subjects: Subjects, record: Sealed) -> bool:
     """Tell whether a record is older here, or elsewhere, or missing; and its subject known where it says."""
     held = records.get((record.tenant, record.id))
@@ -139,6 +171,31 @@ def hand_over(reasons: Reasons, held: Sealed, subject: SubjectKey) -> None:
         if (key[0], reason.subject, reason.record) == (held.tenant, held.subject, held.id):
             moved = attrs.evolve(reasons.pop(key), subject=subject)
             reasons[reason_key(held.tenant, moved)] = moved
+
+
+def parted(held: Sealed, draft: Sealed) -> Sealed:
+    """Return a record as it is once it was handed over: found by nothing any more."""
+    bare = attrs.evolve(held, tokens=(), claims=(), signature=b"")
+    return attrs.evolve(bare, subject=draft.subject, slot=draft.slot, blob=draft.blob)
+
+
+def unknown(
+    subjects: Subjects, tenant: TenantId, given: Mapping[SubjectKey, Slot]
+) -> dict[tuple[TenantId, SubjectKey], Slot]:
+    """Return those of the *given* subjects that are not known, and whose slot is nobody's."""
+    taken = {slot for (owner, _), slot in subjects.items() if owner == tenant}
+    fresh: dict[tuple[TenantId, SubjectKey], Slot] = {}
+    for key, slot in given.items():
+        if (tenant, key) not in subjects and slot not in taken:
+            fresh[tenant, key] = slot
+            taken.add(slot)
+    return fresh
+
+
+def emptied(answers: Answers, tenant: TenantId, subjects: Collection[SubjectKey]) -> Answers:
+    """Return what was answered about *subjects*, without what it said."""
+    about = {key: answer for key, answer in answers.items() if answer.tenant == tenant and answer.subject in subjects}
+    return {key: attrs.evolve(answer, body=None) for key, answer in about.items()}
 
 
 def marks(reasons: Reasons, tenant: TenantId, subject: SubjectKey, record: RecordId | None = None) -> Mark:
@@ -159,20 +216,40 @@ def anywhere(reasons: Reasons, tenant: TenantId, subject: SubjectKey) -> Mark:
     return found
 
 
-def of_mark(reasons: Reasons, mark: Mark, *, unless: Mark) -> list[tuple[TenantId, Reason]]:
-    """Return the reasons for *mark* of those who carry none of *unless*, themselves or on a record."""
-    return [
-        (tenant, reason)
-        for (tenant, *_), reason in reasons.items()
-        if reason.mark is mark and not anywhere(reasons, tenant, reason.subject) & unless
-    ]
+def guarded(reasons: Reasons, tenant: TenantId, subject: SubjectKey) -> Mark:
+    """Return what guards a subject because somebody else carries it."""
+    found = Mark.NONE
+    for other in protectors(subject):
+        found |= marks(reasons, tenant, other)
+    return found & GUARDED
 
 
-def empty(answers: dict[tuple[TenantId, bytes], Answer], tenant: TenantId, subjects: Collection[SubjectKey]) -> None:
-    """Leave of what was answered about subjects no body."""
-    for key, answer in answers.items():
-        if answer.tenant == tenant and answer.subject in subjects:
-            answers[key] = attrs.evolve(answer, body=None)
+def guards(reasons: Reasons, record: Sealed) -> frozenset[str]:
+    """Return the ids of the reasons that guard a record itself."""
+    bearer = (record.tenant, record.subject, record.id)
+    mine = (reason for key, reason in reasons.items() if (key[0], *key[3:]) == bearer)
+    return frozenset(reason.id for reason in mine if reason.mark & GUARDED)
+
+
+def unfinished(reasons: Reasons) -> list[tuple[TenantId, Reason]]:
+    """Return the fences of subjects that are not erased."""
+    fences = [(key[0], reason) for key, reason in reasons.items() if reason.mark is Mark.FENCED]
+    return [each for each in fences if not marks(reasons, each[0], each[1].subject) & Mark.ERASED]
+
+
+def released(reasons: Reasons, records: Records) -> list[tuple[TenantId, Reason]]:
+    """Return why subjects were kept that nobody fenced, and that nothing guards, or not all of their records."""
+    kept = [(key[0], reason) for key, reason in reasons.items() if reason.mark is Mark.KEPT]
+    return [each for each in kept if _is_released(reasons, records, each[0], each[1].subject)]
+
+
+def _is_released(reasons: Reasons, records: Records, tenant: TenantId, subject: SubjectKey) -> bool:
+    there = anywhere(reasons, tenant, subject)
+    own = marks(reasons, tenant, subject) | guarded(reasons, tenant, subject)
+    if there & Mark.FENCED or own & GUARDED:
+        return False
+    of_them = [record for record in records.values() if (record.tenant, record.subject) == (tenant, subject)]
+    return not there & GUARDED or any(not guards(reasons, record) for record in of_them)
 
 
 def may_change(reasons: Reasons, tenant: TenantId, reason: Reason, *, lift: bool, admits: Mark) -> bool:
@@ -183,8 +260,10 @@ def may_change(reasons: Reasons, tenant: TenantId, reason: Reason, *, lift: bool
     there = anywhere(reasons, tenant, reason.subject)
     if reason.mark is Mark.ERASED:
         return Mark.FENCED in there
-    barring = Mark.FENCED | Mark.ERASED | (GUARDED if reason.mark is Mark.FENCED else Mark.NONE)
-    return not there & barring & ~admits
+    if reason.mark is not Mark.FENCED:
+        return not there & (Mark.FENCED | Mark.ERASED) & ~admits
+    there |= guarded(reasons, tenant, reason.subject)
+    return reason.subject != EVERYBODY and not there & (Mark.FENCED | Mark.ERASED | GUARDED) & ~admits
 
 
 def change(reasons: Reasons, tenant: TenantId, changed: Sequence[Reason], *, lift: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -10,14 +9,14 @@ from datetime import datetime
 import attrs
 
 from capsule_core.errors import IndexMissing, RequestInFlight, VersionMismatch
-from capsule_core.journal import Entry, Journal, SealedPage, Suppressed, Written
+from capsule_core.journal import Entry, Journal, Suppressed, Written
 from capsule_core.ledger import LedgerStore
 from capsule_core.memory import rules
 from capsule_core.memory.moments import HappenedInMemory
+from capsule_core.memory.pages import MemoryPages
 from capsule_core.memory.suppressions import SuppressedHashes
-from capsule_core.moments import Events, Moment
+from capsule_core.moments import Events, Moment, is_past
 from capsule_core.names import RecordId, SubjectKey, TenantId
-from capsule_core.pages import KeyMoved
 from capsule_core.records import (
     GONE,
     GUARDED,
@@ -38,6 +37,7 @@ from capsule_core.records import (
     Touched,
     Trash,
     Where,
+    events_of,
     matches,
 )
 from capsule_core.remnants import partner_of
@@ -46,7 +46,7 @@ __all__ = ["MemoryStore"]
 
 
 @attrs.define(eq=False)
-class MemoryStore:
+class MemoryStore(MemoryPages):
     """Records, subjects, pages and answers of many tenants, in dictionaries under one lock."""
 
     _ledger: LedgerStore
@@ -58,11 +58,9 @@ class MemoryStore:
     )
     _answers: dict[tuple[TenantId, bytes], Answer] = attrs.field(factory=dict, init=False)
     _suppressions: SuppressedHashes = attrs.field(factory=SuppressedHashes, init=False)
-    _pages: dict[tuple[TenantId, int], SealedPage] = attrs.field(factory=dict, init=False)
     _unindexed: set[TenantId] = attrs.field(factory=set, init=False)
     _happened: HappenedInMemory = attrs.field(factory=HappenedInMemory, init=False)
     _position: int = attrs.field(default=0, init=False)
-    _lock: threading.RLock = attrs.field(factory=threading.RLock, init=False, repr=False)
 
     def read(self, tenant: TenantId, ids: Sequence[RecordId], *, admits: Mark) -> Sequence[Sealed | Refused | None]:
         """Return the records named, in order; None for one that is not there."""
@@ -79,8 +77,7 @@ class MemoryStore:
         if after is not None:
             meant = [record for record in meant if rules.newest_first(record) > rules.newest_first(after)]
         found = tuple(self._shown(record) for record in meant[:limit])
-        more = len(meant) > limit
-        return Page(found, Cursor(found[-1].at, found[-1].id) if more else None)
+        return Page(found, Cursor(found[-1].at, found[-1].id) if len(meant) > limit else None)
 
     def count(self, where: Where, *, admits: Mark) -> int:
         """Count the records that are meant and admitted."""
@@ -91,19 +88,12 @@ class MemoryStore:
         """Create and change records, all or none."""
         with self._lock:
             self._search(act.tenant)
-            for draft in drafts:
-                self._admit(draft, admits)
-            self._place(drafts)
+            self._let_in(drafts, admits)
             self._expect(act)
-            rules.follow(self._records, drafts)
-            self._claim(drafts)
+            self._follow(drafts)
             touched = [rules.touched(draft) for draft in drafts]
             self._witness(act, touched)
-            for draft in drafts:
-                if (draft.tenant, draft.subject) not in self._subjects:
-                    self._subjects[draft.tenant, draft.subject] = draft.slot
-                    self._happened.meet(draft.tenant, draft.subject, act.at)
-                self._records[draft.tenant, draft.id] = attrs.evolve(draft, trash=None, marks=Mark.NONE)
+            self._write(drafts, act.at)
             self._finish(act, touched)
             return touched
 
@@ -134,38 +124,38 @@ class MemoryStore:
         lift: bool = False,
         admits: Mark = Mark.NONE,
         parting: Sequence[Sealed] = (),
+        beside: Sequence[Sealed] = (),
     ) -> Sequence[Touched]:
-        """Put reasons on subjects and records, or lift them; *parting* records change hands before."""
+        """Put reasons or lift them; before, records *beside* are written, and *parting* ones change hands."""
         with self._lock:
             with self._undone_by_errors():
                 self._expect(act)
+                self._add(act, beside)
                 self._part(act.tenant, parting)
-                changed = [
-                    reason
-                    for reason in {rules.reason_key(act.tenant, each): each for each in reasons}.values()
-                    if (act.tenant, reason.subject) in self._subjects
-                    and rules.may_change(self._reasons, act.tenant, reason, lift=lift, admits=admits)
-                ]
-                touched = rules.bearers(self._subjects, act.tenant, changed)
+                distinct = {rules.reason_key(act.tenant, reason): reason for reason in reasons}.values()
+                changed = [reason for reason in distinct if self._changes(act.tenant, reason, lift=lift, admits=admits)]
+                bearers = rules.bearers(self._subjects, act.tenant, changed)
+                touched = [*map(rules.touched, beside), *bearers]
                 self._witness(act, touched)
             rules.change(self._reasons, act.tenant, changed, lift=lift)
             self._happened.forget(act.tenant, [each.subject for each in changed if each.mark is Mark.ERASED])
-            told: list[Entry] = [Written(record) for record in parting]
-            told += [rules.marked(act, changed, touched, lift=lift)] if changed else []
+            told: list[Entry] = [Written(record) for record in beside if record.kind in act.journaled]
+            told += [Written(record) for record in parting]
+            told += [rules.marked(act, changed, bearers, lift=lift)] if changed else []
             self._tell(act, told)
             return touched
 
     def destroy(self, where: Where, *, admits: Mark, act: Act) -> Sequence[Touched]:
         """Delete what is meant for good."""
         with self._lock:
-            meant = self._meant(where, refused=GUARDED & ~admits)
+            meant = [each for each in self._meant(where, refused=Mark.NONE) if not self._protected(each) & ~admits]
             self._expect(act)
             touched = [rules.touched(record) for record in meant]
             self._witness(act, touched)
             for record in meant:
                 del self._records[record.tenant, record.id]
             emptied = {record.subject for record in meant} | set(where.subjects or ())
-            rules.empty(self._answers, where.tenant, emptied)
+            self._answers |= rules.emptied(self._answers, where.tenant, emptied)
             return touched
 
     def subjects(self, tenant: TenantId, keys: Sequence[SubjectKey]) -> Sequence[Subject | None]:
@@ -195,12 +185,12 @@ class MemoryStore:
     def unfinished(self) -> Sequence[tuple[TenantId, Reason]]:
         """Return the fences of subjects that are not erased yet."""
         with self._lock:
-            return rules.of_mark(self._reasons, Mark.FENCED, unless=Mark.ERASED)
+            return rules.unfinished(self._reasons)
 
     def released(self) -> Sequence[tuple[TenantId, Reason]]:
-        """Return why subjects were kept of which nothing has to be kept any more."""
+        """Return why subjects were kept of which something has not to be kept any more."""
         with self._lock:
-            return rules.of_mark(self._reasons, Mark.KEPT, unless=GUARDED | Mark.FENCED)
+            return rules.released(self._reasons, self._records)
 
     def reasons(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Reason]:
         """Return every reason that the subjects and their records carry."""
@@ -222,12 +212,7 @@ class MemoryStore:
     def reindex(self, tenant: TenantId, found_by: Sequence[FoundBy]) -> None:
         """Say anew what records are found by."""
         with self._lock:
-            for found in found_by:
-                held = self._records.get((tenant, found.id))
-                if held is not None:
-                    self._records[tenant, found.id] = attrs.evolve(
-                        held, tokens=found.tokens, claims=found.claims, signature=found.signature
-                    )
+            rules.reindex(self._records, tenant, found_by)
 
     def indexed(self, tenant: TenantId) -> None:
         """Say that every record of the tenant was said to ``reindex``."""
@@ -248,11 +233,7 @@ class MemoryStore:
     def recognise(self, tenant: TenantId, subjects: Mapping[SubjectKey, Slot]) -> None:
         """Make subjects known."""
         with self._lock:
-            taken = {slot for (owner, _), slot in self._subjects.items() if owner == tenant}
-            for key, slot in subjects.items():
-                if (tenant, key) not in self._subjects and slot not in taken:
-                    self._subjects[tenant, key] = slot
-                    taken.add(slot)
+            self._subjects |= rules.recognised(self._subjects, tenant, subjects)
 
     def reinstate(self, records: Sequence[Sealed], *, act: Act) -> Sequence[Touched]:
         """Put records of one tenant back as they were last written."""
@@ -288,29 +269,6 @@ class MemoryStore:
                 self._tell(act, [told])
             return changed
 
-    def add(self, page: SealedPage) -> None:
-        """Keep a new page."""
-        with self._lock:
-            if (page.tenant, page.number) in self._pages:
-                raise KeyMoved
-            self._pages[page.tenant, page.number] = page
-
-    def pages(self, tenant: TenantId, numbers: Sequence[int]) -> Sequence[SealedPage | None]:
-        """Return pages, in order; None for one that is not there."""
-        return [self._pages.get((tenant, number)) for number in numbers]
-
-    def reseal(self, pages: Sequence[SealedPage]) -> None:
-        """Replace pages by what they were sealed to anew."""
-        with self._lock:
-            for page in pages:
-                if page.generation > self._pages[page.tenant, page.number].generation:
-                    self._pages[page.tenant, page.number] = page
-
-    def newest(self, tenant: TenantId) -> int:
-        """Return the number of the tenant's newest page."""
-        with self._lock:
-            return max((number for owner, number in self._pages if owner == tenant), default=0)
-
     def _search(self, tenant: TenantId) -> None:
         if tenant in self._unindexed:
             raise IndexMissing
@@ -344,6 +302,28 @@ class MemoryStore:
             self._records, self._subjects, self._reasons = before
             raise
 
+    def _let_in(self, drafts: Sequence[Sealed], admits: Mark) -> None:
+        for draft in drafts:
+            self._admit(draft, admits)
+        self._place(drafts)
+
+    def _follow(self, drafts: Sequence[Sealed]) -> None:
+        rules.follow(self._records, drafts)
+        self._claim(drafts)
+
+    def _write(self, drafts: Sequence[Sealed], at: datetime) -> None:
+        for draft in drafts:
+            self._happened.meet(draft.tenant, draft.subject, at)
+            self._subjects.setdefault((draft.tenant, draft.subject), draft.slot)
+            self._records[draft.tenant, draft.id] = attrs.evolve(draft, trash=None, marks=Mark.NONE)
+
+    def _add(self, act: Act, beside: Sequence[Sealed]) -> None:
+        if beside:
+            self._search(act.tenant)
+            self._let_in(beside, ~GONE)
+            self._follow(beside)
+            self._write(beside, act.at)
+
     def _part(self, tenant: TenantId, parting: Sequence[Sealed]) -> None:
         self._place(parting)
         for draft in parting:
@@ -352,13 +332,13 @@ class MemoryStore:
                 raise VersionMismatch
             self._subjects.setdefault((tenant, draft.subject), draft.slot)
             rules.hand_over(self._reasons, held, draft.subject)
-            bare = attrs.evolve(held, tokens=(), claims=(), signature=b"")
-            self._records[tenant, draft.id] = attrs.evolve(
-                bare, subject=draft.subject, slot=draft.slot, blob=draft.blob
-            )
+            self._records[tenant, draft.id] = rules.parted(held, draft)
 
     def _carried(self, record: Sealed) -> Mark:
         return rules.marks(self._reasons, record.tenant, record.subject, record.id)
+
+    def _protected(self, record: Sealed) -> Mark:
+        return (self._carried(record) & GUARDED) | rules.guarded(self._reasons, record.tenant, record.subject)
 
     def _shown(self, record: Sealed) -> Sealed:
         return attrs.evolve(record, marks=self._carried(record), tokens=(), claims=(), signature=b"")
@@ -382,8 +362,15 @@ class MemoryStore:
             raise RequestInFlight
         for expected in act.expects:
             record = self._records.get((act.tenant, expected.id))
-            if record is None or not rules.fits(expected, record, self._happened.to(act.tenant, record.subject)):
+            if record is None or not rules.fits(expected, record, self._reasons):
                 raise VersionMismatch
+            happened = self._happened.to(record.tenant, record.subject)
+            if expected.past and not is_past(expected.past, events_of(record, happened)):
+                raise VersionMismatch
+
+    def _changes(self, tenant: TenantId, reason: Reason, *, lift: bool, admits: Mark) -> bool:
+        known = (tenant, reason.subject) in self._subjects
+        return known and rules.may_change(self._reasons, tenant, reason, lift=lift, admits=admits)
 
     def _place(self, drafts: Sequence[Sealed]) -> None:
         rules.place(self._subjects, drafts)

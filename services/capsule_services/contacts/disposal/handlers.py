@@ -38,13 +38,13 @@ def purge(
 ) -> Receipt:
     """Destroy a trashed contact and all there is of them; the same request id gives the same receipt again.
 
-    *suppress* says that the person asked for it: then they do not come back. A tenant that destroys what it has, for
-    reasons of its own, may meet the person again.
+    *suppress* says that the person asked for it: then they do not come back, and a hold on single records keeps these
+    and nothing else. A tenant that destroys what it has, for reasons of its own, may meet the person again.
 
     Raises:
         ConfirmationRequired: *confirm* was not set.
         NotTrashed: it must be thrown away first.
-        SubjectHeld: a hold, an obligation or a restriction keeps it.
+        SubjectHeld: a hold, an obligation or a restriction keeps it, or, if nobody asked for it, a part of it.
     """
     repository = holding.repository
     if request and (before := answers.recall(repository.store, repository.vault, call.within(), request)):
@@ -56,7 +56,7 @@ def purge(
             raise RequestReused
         return done
     begun = _begun(holding, call, contact, erasure)
-    expects = () if begun else (check_purge(holding, call, contact, confirm=confirm, etag=etag),)
+    expects = () if begun else (check_purge(holding, call, contact, confirm=confirm, suppress=suppress, etag=etag),)
     wanted = Erasure(
         tenant=call.within(),
         id=erasure,
@@ -65,6 +65,7 @@ def purge(
         by=call.actor,
         requested=holding.now(),
         suppresses=suppress,
+        parts=suppress,
     )
     receipt = holding.eraser.erase(wanted, now=holding.now(), expects=expects)
     call.last_look.forget()  # a receipt speaks of nobody
@@ -73,7 +74,9 @@ def purge(
     return receipt
 
 
-def check_purge(holding: Holding, call: Call, contact: str, *, confirm: bool, etag: Etag | None) -> Expected:
+def check_purge(
+    holding: Holding, call: Call, contact: str, *, confirm: bool, suppress: bool = False, etag: Etag | None
+) -> Expected:
     """Fail exactly as :func:`purge` would (AIP-163), and say what it must still find."""
     kept = kept_contact(holding, call, contact)
     require_etag(kept, etag)
@@ -89,6 +92,7 @@ def check_purge(holding: Holding, call: Call, contact: str, *, confirm: bool, et
             ground=GROUND,
             by=call.actor,
             requested=holding.now(),
+            parts=suppress,
         )
     )
     if plan.guarded:

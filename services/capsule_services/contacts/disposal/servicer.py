@@ -26,7 +26,9 @@ class DisposalServicer:
     def PurgeContact(self, request: pb.PurgeContactRequest, context: grpc.ServicerContext) -> pb.PurgeContactResponse:
         call, contact, tag = current_call(), parsed_contact(request.name), parsed_etag(request.etag)
         if request.validate_only:
-            handlers.check_purge(self.holding, call, contact, confirm=request.confirm, etag=tag)
+            handlers.check_purge(
+                self.holding, call, contact, confirm=request.confirm, suppress=request.suppress, etag=tag
+            )
             return pb.PurgeContactResponse()
         known = self.holding.recognised(call, request)
         receipt = handlers.purge(

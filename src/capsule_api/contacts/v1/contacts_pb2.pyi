@@ -997,6 +997,135 @@ class Entry(_message.Message):
 Global___Entry: _TypeAlias = Entry  # noqa: Y015
 
 @_typing.final
+class Hold(_message.Message):
+    """Hold keeps what it covers from being destroyed, whoever asks for that and however long it lasts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Ground:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _GroundEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Hold._Ground.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        GROUND_UNSPECIFIED: Hold._Ground.ValueType  # 0
+        """GROUND_UNSPECIFIED is refused."""
+        EXPRESSION: Hold._Ground.ValueType  # 1
+        """EXPRESSION is the freedom of expression and information (point a)."""
+        LEGAL_OBLIGATION: Hold._Ground.ValueType  # 2
+        """LEGAL_OBLIGATION is a duty under the law, or a task in the public interest (point b)."""
+        PUBLIC_HEALTH: Hold._Ground.ValueType  # 3
+        """PUBLIC_HEALTH is the public interest in the area of public health (point c)."""
+        ARCHIVING: Hold._Ground.ValueType  # 4
+        """ARCHIVING is archiving in the public interest, research or statistics (point d)."""
+        LEGAL_CLAIMS: Hold._Ground.ValueType  # 5
+        """LEGAL_CLAIMS is the establishment, exercise or defence of legal claims (point e)."""
+
+    class Ground(_Ground, metaclass=_GroundEnumTypeWrapper):
+        """Ground is why the right to erasure does not apply (GDPR Art. 17(3))."""
+
+    GROUND_UNSPECIFIED: Hold.Ground.ValueType  # 0
+    """GROUND_UNSPECIFIED is refused."""
+    EXPRESSION: Hold.Ground.ValueType  # 1
+    """EXPRESSION is the freedom of expression and information (point a)."""
+    LEGAL_OBLIGATION: Hold.Ground.ValueType  # 2
+    """LEGAL_OBLIGATION is a duty under the law, or a task in the public interest (point b)."""
+    PUBLIC_HEALTH: Hold.Ground.ValueType  # 3
+    """PUBLIC_HEALTH is the public interest in the area of public health (point c)."""
+    ARCHIVING: Hold.Ground.ValueType  # 4
+    """ARCHIVING is archiving in the public interest, research or statistics (point d)."""
+    LEGAL_CLAIMS: Hold.Ground.ValueType  # 5
+    """LEGAL_CLAIMS is the establishment, exercise or defence of legal claims (point e)."""
+
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Hold._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: Hold._State.ValueType  # 0
+        """STATE_UNSPECIFIED is never answered."""
+        STANDING: Hold._State.ValueType  # 1
+        """STANDING is a hold that keeps what it covers."""
+        RELEASED: Hold._State.ValueType  # 2
+        """RELEASED is a hold that ended; it keeps nothing, and its reason is gone."""
+
+    class State(_State, metaclass=_StateEnumTypeWrapper):
+        """State is where a hold is in its life."""
+
+    STATE_UNSPECIFIED: Hold.State.ValueType  # 0
+    """STATE_UNSPECIFIED is never answered."""
+    STANDING: Hold.State.ValueType  # 1
+    """STANDING is a hold that keeps what it covers."""
+    RELEASED: Hold.State.ValueType  # 2
+    """RELEASED is a hold that ended; it keeps nothing, and its reason is gone."""
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    FIELD_FIELD_NUMBER: _builtins.int
+    GROUND_FIELD_NUMBER: _builtins.int
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PLACE_TIME_FIELD_NUMBER: _builtins.int
+    PLACER_FIELD_NUMBER: _builtins.int
+    RELEASE_TIME_FIELD_NUMBER: _builtins.int
+    RELEASER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """name is the resource name, `tenants/{tenant}/holds/{hold}`, made by the server."""
+    target: _builtins.str
+    """target is what the hold covers: the tenant with all that it keeps and will keep, a contact with everything on them,
+    an entry, or a photo.
+    """
+    field: _builtins.str
+    """field is the one field of the target's own record that the hold covers, as its message calls it, for example `body`
+    or `emails`; empty means all. When the contact is erased, the others are destroyed, unless the record is not valid
+    without them.
+    """
+    ground: Global___Hold.Ground.ValueType
+    """ground is why it may be kept."""
+    authority: _builtins.str
+    """authority is who ordered it, for example a court and its reference number, in one line."""
+    reason: _builtins.str
+    """reason is the text that says why; it goes when the hold is released."""
+    state: Global___Hold.State.ValueType
+    """state is where the hold is in its life; ReleaseHold changes it."""
+    placer: _builtins.str
+    """placer is the user who placed it."""
+    releaser: _builtins.str
+    """releaser is the user who released it; empty while it stands."""
+    @_builtins.property
+    def place_time(self) -> _timestamp_pb2.Timestamp:
+        """place_time is when it was placed."""
+
+    @_builtins.property
+    def release_time(self) -> _timestamp_pb2.Timestamp:
+        """release_time is when it was released; absent while it stands."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        target: _builtins.str = ...,
+        field: _builtins.str = ...,
+        ground: Global___Hold.Ground.ValueType = ...,
+        authority: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        state: Global___Hold.State.ValueType = ...,
+        place_time: _timestamp_pb2.Timestamp | None = ...,
+        placer: _builtins.str = ...,
+        release_time: _timestamp_pb2.Timestamp | None = ...,
+        releaser: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["place_time", b"place_time", "release_time", b"release_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "field", b"field", "ground", b"ground", "name", b"name", "place_time", b"place_time", "placer", b"placer", "reason", b"reason", "release_time", b"release_time", "releaser", b"releaser", "state", b"state", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Hold: _TypeAlias = Hold  # noqa: Y015
+
+@_typing.final
 class CreateContactRequest(_message.Message):
     """CreateContactRequest asks for a new contact."""
 
@@ -1320,6 +1449,152 @@ class LiftSuppressionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LiftSuppressionResponse: _TypeAlias = LiftSuppressionResponse  # noqa: Y015
+
+@_typing.final
+class PlaceHoldRequest(_message.Message):
+    """PlaceHoldRequest asks for a hold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """parent is the tenant, `tenants/{tenant}`."""
+    request_id: _builtins.str
+    """request_id is a UUID4 the caller chose; sent again with the same request, it returns the first answer."""
+    @_builtins.property
+    def hold(self) -> Global___Hold:
+        """hold is what to keep, and why; its name must be empty, for the server makes it."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        hold: Global___Hold | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hold", b"hold"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hold", b"hold", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlaceHoldRequest: _TypeAlias = PlaceHoldRequest  # noqa: Y015
+
+@_typing.final
+class GetHoldRequest(_message.Message):
+    """GetHoldRequest asks for a hold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """name is the hold, `tenants/{tenant}/holds/{hold}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetHoldRequest: _TypeAlias = GetHoldRequest  # noqa: Y015
+
+@_typing.final
+class ListHoldsRequest(_message.Message):
+    """ListHoldsRequest asks for the holds of a tenant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SHOW_RELEASED_FIELD_NUMBER: _builtins.int
+    CONTACT_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """parent is the tenant, `tenants/{tenant}`."""
+    page_size: _builtins.int
+    """page_size is how many to return at most; 0 means the default, more than the limit means the limit."""
+    page_token: _builtins.str
+    """page_token is the next_page_token of the page before, sent with otherwise the same arguments; empty on the first."""
+    show_released: _builtins.bool
+    """show_released lists those that ended as well."""
+    contact: _builtins.str
+    """contact is whose holds to list, those on single entries included; empty means all of the tenant."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        show_released: _builtins.bool = ...,
+        contact: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "show_released", b"show_released"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHoldsRequest: _TypeAlias = ListHoldsRequest  # noqa: Y015
+
+@_typing.final
+class ListHoldsResponse(_message.Message):
+    """ListHoldsResponse is a page of holds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """next_page_token gets the next page; empty on the last."""
+    @_builtins.property
+    def holds(self) -> _containers.RepeatedCompositeFieldContainer[Global___Hold]:
+        """holds are those of this page."""
+
+    def __init__(
+        self,
+        *,
+        holds: _abc.Iterable[Global___Hold] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holds", b"holds", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHoldsResponse: _TypeAlias = ListHoldsResponse  # noqa: Y015
+
+@_typing.final
+class ReleaseHoldRequest(_message.Message):
+    """ReleaseHoldRequest asks to end a hold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """name is the hold, `tenants/{tenant}/holds/{hold}`."""
+    request_id: _builtins.str
+    """request_id is a UUID4 the caller chose; sent again with the same request, it returns the first answer."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseHoldRequest: _TypeAlias = ReleaseHoldRequest  # noqa: Y015
 
 @_typing.final
 class PurgeContactResponse(_message.Message):

@@ -75,6 +75,26 @@ class ContactsServiceStub:
                 request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.LiftSuppressionRequest.SerializeToString,
                 response_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.LiftSuppressionResponse.FromString,
                 _registered_method=True)
+        self.PlaceHold = channel.unary_unary(
+                '/capsule_api.contacts.v1.ContactsService/PlaceHold',
+                request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.PlaceHoldRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.Hold.FromString,
+                _registered_method=True)
+        self.GetHold = channel.unary_unary(
+                '/capsule_api.contacts.v1.ContactsService/GetHold',
+                request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.GetHoldRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.Hold.FromString,
+                _registered_method=True)
+        self.ListHolds = channel.unary_unary(
+                '/capsule_api.contacts.v1.ContactsService/ListHolds',
+                request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ListHoldsRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ListHoldsResponse.FromString,
+                _registered_method=True)
+        self.ReleaseHold = channel.unary_unary(
+                '/capsule_api.contacts.v1.ContactsService/ReleaseHold',
+                request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ReleaseHoldRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.Hold.FromString,
+                _registered_method=True)
         self.SearchContacts = channel.unary_unary(
                 '/capsule_api.contacts.v1.ContactsService/SearchContacts',
                 request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.SearchContactsRequest.SerializeToString,
@@ -189,6 +209,36 @@ class ContactsServiceServicer:
     def LiftSuppression(self, request, context):
         """LiftSuppression lets an identifier come in again whose owner was erased at their own request, and now consents anew.
         Which identifiers are suppressed, nobody can ask.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlaceHold(self, request, context):
+        """PlaceHold keeps what it covers from being destroyed, on every path, until it is released; no date ends it. A hold on
+        a contact covers everything that is kept on them. Who was asked to be erased before is SUBJECT_ERASED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetHold(self, request, context):
+        """GetHold returns a hold, a released one too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListHolds(self, request, context):
+        """ListHolds returns the holds of a tenant, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseHold(self, request, context):
+        """ReleaseHold ends a hold. What nothing else keeps, and what was to be destroyed, goes by itself within a minute. A
+        hold that was released before is returned as it is.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -315,6 +365,26 @@ def add_ContactsServiceServicer_to_server(servicer, server):
                     servicer.LiftSuppression,
                     request_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.LiftSuppressionRequest.FromString,
                     response_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.LiftSuppressionResponse.SerializeToString,
+            ),
+            'PlaceHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlaceHold,
+                    request_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.PlaceHoldRequest.FromString,
+                    response_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.Hold.SerializeToString,
+            ),
+            'GetHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHold,
+                    request_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.GetHoldRequest.FromString,
+                    response_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.Hold.SerializeToString,
+            ),
+            'ListHolds': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHolds,
+                    request_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ListHoldsRequest.FromString,
+                    response_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ListHoldsResponse.SerializeToString,
+            ),
+            'ReleaseHold': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseHold,
+                    request_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ReleaseHoldRequest.FromString,
+                    response_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.Hold.SerializeToString,
             ),
             'SearchContacts': grpc.unary_unary_rpc_method_handler(
                     servicer.SearchContacts,
@@ -589,6 +659,114 @@ class ContactsService:
             '/capsule_api.contacts.v1.ContactsService/LiftSuppression',
             capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.LiftSuppressionRequest.SerializeToString,
             capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.LiftSuppressionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlaceHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.contacts.v1.ContactsService/PlaceHold',
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.PlaceHoldRequest.SerializeToString,
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.Hold.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.contacts.v1.ContactsService/GetHold',
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.GetHoldRequest.SerializeToString,
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.Hold.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHolds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.contacts.v1.ContactsService/ListHolds',
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ListHoldsRequest.SerializeToString,
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ListHoldsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseHold(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.contacts.v1.ContactsService/ReleaseHold',
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ReleaseHoldRequest.SerializeToString,
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.Hold.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,18 @@ class ContactsServiceStub:
     """LiftSuppression lets an identifier come in again whose owner was erased at their own request, and now consents anew.
     Which identifiers are suppressed, nobody can ask.
     """
+    PlaceHold: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.PlaceHoldRequest, _contacts_pb2.Hold]
+    """PlaceHold keeps what it covers from being destroyed, on every path, until it is released; no date ends it. A hold on
+    a contact covers everything that is kept on them. Who was asked to be erased before is SUBJECT_ERASED.
+    """
+    GetHold: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.GetHoldRequest, _contacts_pb2.Hold]
+    """GetHold returns a hold, a released one too."""
+    ListHolds: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ListHoldsRequest, _contacts_pb2.ListHoldsResponse]
+    """ListHolds returns the holds of a tenant, the newest first."""
+    ReleaseHold: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ReleaseHoldRequest, _contacts_pb2.Hold]
+    """ReleaseHold ends a hold. What nothing else keeps, and what was to be destroyed, goes by itself within a minute. A
+    hold that was released before is returned as it is.
+    """
     SearchContacts: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.SearchContactsRequest, _contacts_pb2.SearchContactsResponse]
     """SearchContacts finds contacts by an e-mail address, a phone number or the beginning of a name."""
     ImportContacts: _grpc.StreamUnaryMultiCallable[_contacts_pb2.ImportContactsRequest, _contacts_pb2.ImportReport]
@@ -104,6 +116,18 @@ class ContactsServiceAsyncStub(ContactsServiceStub):
     LiftSuppression: _aio.UnaryUnaryMultiCallable[_contacts_pb2.LiftSuppressionRequest, _contacts_pb2.LiftSuppressionResponse]  # type: ignore[assignment]
     """LiftSuppression lets an identifier come in again whose owner was erased at their own request, and now consents anew.
     Which identifiers are suppressed, nobody can ask.
+    """
+    PlaceHold: _aio.UnaryUnaryMultiCallable[_contacts_pb2.PlaceHoldRequest, _contacts_pb2.Hold]  # type: ignore[assignment]
+    """PlaceHold keeps what it covers from being destroyed, on every path, until it is released; no date ends it. A hold on
+    a contact covers everything that is kept on them. Who was asked to be erased before is SUBJECT_ERASED.
+    """
+    GetHold: _aio.UnaryUnaryMultiCallable[_contacts_pb2.GetHoldRequest, _contacts_pb2.Hold]  # type: ignore[assignment]
+    """GetHold returns a hold, a released one too."""
+    ListHolds: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ListHoldsRequest, _contacts_pb2.ListHoldsResponse]  # type: ignore[assignment]
+    """ListHolds returns the holds of a tenant, the newest first."""
+    ReleaseHold: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ReleaseHoldRequest, _contacts_pb2.Hold]  # type: ignore[assignment]
+    """ReleaseHold ends a hold. What nothing else keeps, and what was to be destroyed, goes by itself within a minute. A
+    hold that was released before is returned as it is.
     """
     SearchContacts: _aio.UnaryUnaryMultiCallable[_contacts_pb2.SearchContactsRequest, _contacts_pb2.SearchContactsResponse]  # type: ignore[assignment]
     """SearchContacts finds contacts by an e-mail address, a phone number or the beginning of a name."""
@@ -201,6 +225,42 @@ class ContactsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_contacts_pb2.LiftSuppressionResponse, _abc.Awaitable[_contacts_pb2.LiftSuppressionResponse]]:
         """LiftSuppression lets an identifier come in again whose owner was erased at their own request, and now consents anew.
         Which identifiers are suppressed, nobody can ask.
+        """
+
+    @_abc_1.abstractmethod
+    def PlaceHold(
+        self,
+        request: _contacts_pb2.PlaceHoldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.Hold, _abc.Awaitable[_contacts_pb2.Hold]]:
+        """PlaceHold keeps what it covers from being destroyed, on every path, until it is released; no date ends it. A hold on
+        a contact covers everything that is kept on them. Who was asked to be erased before is SUBJECT_ERASED.
+        """
+
+    @_abc_1.abstractmethod
+    def GetHold(
+        self,
+        request: _contacts_pb2.GetHoldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.Hold, _abc.Awaitable[_contacts_pb2.Hold]]:
+        """GetHold returns a hold, a released one too."""
+
+    @_abc_1.abstractmethod
+    def ListHolds(
+        self,
+        request: _contacts_pb2.ListHoldsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.ListHoldsResponse, _abc.Awaitable[_contacts_pb2.ListHoldsResponse]]:
+        """ListHolds returns the holds of a tenant, the newest first."""
+
+    @_abc_1.abstractmethod
+    def ReleaseHold(
+        self,
+        request: _contacts_pb2.ReleaseHoldRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.Hold, _abc.Awaitable[_contacts_pb2.Hold]]:
+        """ReleaseHold ends a hold. What nothing else keeps, and what was to be destroyed, goes by itself within a minute. A
+        hold that was released before is returned as it is.
         """
 
     @_abc_1.abstractmethod

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from capsule_core.moments import Before, Event, Past
 from capsule_core.names import ActorRef, RecordId, SubjectKey, TenantId
+from capsule_core.protection import EVERYBODY
 from capsule_core.records import GUARDED, Act, Expected, Mark, Reason, Sealed, Shelf, Slot, Trash, Where
 
 ACTOR: Final = ActorRef("user", "u1")
@@ -19,7 +20,7 @@ START: Final = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)
 MOMENTS: Final = tuple(START + timedelta(microseconds=count) for count in (0, 1, 2, 3_600_000_000, 10**13))
 TENANTS: Final = (TenantId("acme"), TenantId("zeta"))
 IDS: Final = tuple(RecordId(f"r{number}") for number in range(5))
-SUBJECTS: Final = (*(SubjectKey(f"s{number}") for number in range(4)), SubjectKey("s0.kept"))
+SUBJECTS: Final = (*(SubjectKey(f"s{number}") for number in range(4)), SubjectKey("s0.kept"), EVERYBODY)
 KINDS: Final = ("person", "note")
 BATCHES: Final = ("b0", "b1")
 KEYS: Final = (b"request 0", b"request 1", b"request 2")
@@ -73,11 +74,13 @@ class Manner:
 
 def manners() -> st.SearchStrategy[Manner]:
     plain = st.just(Manner())
+    guards = st.frozensets(st.sampled_from(("why", "because")))
     expected = st.builds(
         Expected,
         id=st.sampled_from(IDS),
         version=st.none() | st.integers(1, 3),
         batch=st.none() | st.sampled_from(BATCHES),
+        guards=st.none() | st.none() | guards,
     )
     asked = st.builds(Manner, request=st.sampled_from(KEYS), about=st.none() | st.sampled_from(SUBJECTS))
     return plain | plain | asked | st.builds(Manner, expects=expected) | st.just(Manner(breaks=True))

@@ -9,6 +9,7 @@ import attrs
 
 from capsule_core.errors import IdentifierTaken, RequestInFlight, VersionMismatch
 from capsule_core.names import RecordId, SubjectKey, TenantId
+from capsule_core.protection import EVERYBODY
 from capsule_core.records import (
     GONE,
     GUARDED,
@@ -27,7 +28,7 @@ from capsule_core.records import (
     Where,
     matches,
 )
-from capsule_core.remnants import partner_of
+from capsule_core.remnants import is_remnant, partner_of, person_of
 
 Obstacle = tuple[str, type[Exception]]
 """A clause that demands a refusal, and the error it demands."""
@@ -78,6 +79,13 @@ class Model:
                 marks |= reason.mark
         return marks
 
+    def guarded(self, tenant: TenantId, subject: SubjectKey) -> Mark:
+        """What guards it because somebody else carries it: everybody, or the person whose remnant it is."""
+        found = self.marks(tenant, EVERYBODY)
+        if is_remnant(subject):
+            found |= self.marks(tenant, person_of(subject))
+        return found & GUARDED
+
     def carried(self, record: Sealed) -> Mark:
         return self.marks(record.tenant, record.subject, record.id)
 
@@ -87,6 +95,10 @@ class Model:
     def meant(self, where: Where, *, refused: Mark = Mark.NONE) -> list[Sealed]:
         meant = [record for record in self.records.values() if matches(where, record)]
         return [self.seen(record) for record in meant if not self.carried(record) & refused]
+
+    def unguarded(self, where: Where, *, admits: Mark) -> list[Sealed]:
+        meant = self.meant(where, refused=GUARDED & ~admits)
+        return [record for record in meant if not self.guarded(where.tenant, record.subject) & ~admits]
 
     def subject(self, tenant: TenantId, key: SubjectKey) -> Subject | None:
         slot = self.slots.get((tenant, key))
@@ -103,11 +115,15 @@ class Model:
         ]
 
     def released(self) -> list[tuple[TenantId, Reason]]:
-        return [
-            (tenant, reason)
-            for (tenant, *_), reason in self.reasons.items()
-            if reason.mark is Mark.KEPT and not self.anywhere(tenant, reason.subject) & (GUARDED | Mark.FENCED)
-        ]
+        kept = [(key[0], reason) for key, reason in self.reasons.items() if reason.mark is Mark.KEPT]
+        return [each for each in kept if self._is_released(each[0], each[1].subject)]
+
+    def _is_released(self, tenant: TenantId, subject: SubjectKey) -> bool:
+        if self.guarded(tenant, subject) or self.anywhere(tenant, subject) & Mark.FENCED:
+            return False
+        of_them = [each for each in self.records.values() if (each.tenant, each.subject) == (tenant, subject)]
+        free = any(not self.carried(record) & GUARDED for record in of_them)
+        return free or not self.anywhere(tenant, subject) & GUARDED
 
     def against_parting(self, tenant: TenantId, drafts: Sequence[Sealed]) -> Iterator[Obstacle]:
         slots = {key: slot for (owner, key), slot in self.slots.items() if owner == tenant}
@@ -120,8 +136,15 @@ class Model:
         if len(set(slots.values())) < len(slots):
             yield "C14", VersionMismatch
 
+    def guards(self, tenant: TenantId, record: RecordId) -> frozenset[str]:
+        mine = (r for (owner, *_), r in self.reasons.items() if owner == tenant and r.record == record)
+        held = self.records.get((tenant, record))
+        return frozenset(r.id for r in mine if r.mark & GUARDED and held and r.subject == held.subject)
+
     def against_act(self, act: Act) -> Iterator[Obstacle]:
         for expected in act.expects:
+            if expected.guards not in {None, self.guards(act.tenant, expected.id)}:
+                yield "C3", VersionMismatch
             record = self.records.get((act.tenant, expected.id))
             batch = record.trash.batch if record and record.trash else None
             if record is None or batch != expected.batch or expected.version not in {None, record.version}:
@@ -208,8 +231,10 @@ class Model:
         anywhere = self.anywhere(tenant, reason.subject)
         if reason.mark is Mark.ERASED:
             return Mark.FENCED in anywhere
-        guards = GUARDED & ~admits if reason.mark is Mark.FENCED else Mark.NONE
-        return not anywhere & (Mark.FENCED | Mark.ERASED | guards)
+        if reason.mark is not Mark.FENCED:
+            return not anywhere & (Mark.FENCED | Mark.ERASED)
+        anywhere |= self.guarded(tenant, reason.subject)
+        return reason.subject != EVERYBODY and not anywhere & (Mark.FENCED | Mark.ERASED | GUARDED & ~admits)
 
 
 def meant_by_move(where: Where, to: Trash | Restore) -> Where:

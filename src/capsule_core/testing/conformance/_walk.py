@@ -9,11 +9,11 @@ import attrs
 from capsule_core.names import RecordId
 from capsule_core.records import Expected, Mark, Reason, Restore, Shelf, Trash
 from capsule_core.testing.conformance import _cases as cases
-from capsule_core.testing.conformance._records import RecordsMachine
+from capsule_core.testing.conformance._protecting import ProtectingMachine
 
 _ACME, _OTHER = cases.TENANTS
 _FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH = cases.IDS
-_ONE, _TWO, _THREE, _, _KEPT = cases.SUBJECTS
+_ONE, _TWO, _THREE, _, _KEPT, _EVERYBODY = cases.SUBJECTS
 _PLAIN: Final = cases.Manner()
 _EVERYWHERE: Final = {"shelf": Shelf.ANY}
 _BINS: Final = tuple(Trash(batch=batch, at=cases.START, until=cases.MOMENTS[2]) for batch in cases.BATCHES)
@@ -25,7 +25,7 @@ _RIVAL: Final = attrs.evolve(cases.plain(_FIFTH, _FOURTH, _TWO), tokens=(1,), cl
 class Walk:
     """One way through *machine*, from its beginning."""
 
-    machine: RecordsMachine
+    machine: ProtectingMachine
 
     def go(self) -> None:
         self.machine.begin()
@@ -33,6 +33,7 @@ class Walk:
         self._throws_away_and_takes_back()
         self._marks()
         self._parts()
+        self._protects()
         self._ends()
 
     def _writes(self) -> None:
@@ -78,6 +79,10 @@ class Walk:
             self.machine.read(tenant=_ACME, ids=[_FIRST, _THIRD], admits=Mark.NONE)
             self.mark(mark, lift=True)
         self.mark(Mark.HELD, record=_SECOND)
+        for guards in (frozenset[str](), frozenset({"why"})):
+            self.write(
+                _CLAIMED, manner=cases.Manner(expects=Expected(id=_SECOND, batch=cases.BATCHES[1], guards=guards))
+            )
         self.destroy(_SECOND)
         self.mark(Mark.FENCED)
         self.mark(Mark.HELD, record=_SECOND, lift=True)
@@ -96,6 +101,7 @@ class Walk:
             ([_SECOND], True, _PLAIN),
             ([_SECOND], False, cases.Manner(breaks=True)),
             ([_SECOND], False, _PLAIN),
+            ([_THIRD], False, _PLAIN),
         ):
             self.machine.part(tenant=_OTHER, ids=ids, subject=_KEPT, reasons=[kept], strays=strays, manner=manner)
             self.machine.look_back(now=cases.START)
@@ -106,6 +112,24 @@ class Walk:
         self.machine.browse(tenant=_OTHER, selection={"tokens": (7,)}, admits=cases.EVERY, limit=3)
         self.machine.lift(tenant=_OTHER, reasons=[held], manner=_PLAIN)
         self.machine.look_back(now=cases.START)
+
+    def _protects(self) -> None:
+        """Of the other tenant everybody is held, beside a record that says so; then a person whose remnant lives."""
+        said = cases.plain(_FOURTH, _FOURTH, _EVERYBODY)
+        hold = Reason(id="why", mark=Mark.HELD, subject=_EVERYBODY, since=cases.START)
+        unheard = attrs.evolve(hold, subject=cases.SUBJECTS[3])
+        for sketch, reason, lift, manner in (
+            (said, hold, False, cases.Manner(breaks=True)),
+            (attrs.evolve(said, step=2), hold, False, _PLAIN),
+            (said, hold, False, cases.Manner(request=cases.KEYS[1])),
+            (said, hold, False, cases.Manner(request=cases.KEYS[1])),
+            (said, unheard, False, _PLAIN),
+            (said, hold, True, _PLAIN),
+        ):
+            self.machine.mark_beside(tenant=_OTHER, sketch=sketch, reasons=[reason], lift=lift, manner=manner)
+        for subject in (_EVERYBODY, _ONE):
+            self.machine.protect(tenant=_OTHER, subject=subject)
+        self.machine.fence_everybody(tenant=_OTHER)
 
     def _ends(self) -> None:
         self.mark(Mark.ERASED)

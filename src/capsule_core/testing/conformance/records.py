@@ -11,11 +11,12 @@ import hypothesis
 from capsule_core.errors import IdentifierTaken, RequestInFlight, VersionMismatch
 from capsule_core.ledger import LedgerStore
 from capsule_core.names import RecordId, SubjectKey
-from capsule_core.records import Act, Answer, Mark, Slot
+from capsule_core.protection import EVERYBODY
+from capsule_core.records import Act, Answer, Mark, Reason, Slot, Where
 from capsule_core.stores import Store
 from capsule_core.testing.conformance import _cases as cases
 from capsule_core.testing.conformance._model import Witness
-from capsule_core.testing.conformance._records import RecordsMachine
+from capsule_core.testing.conformance._protecting import ProtectingMachine
 from capsule_core.testing.conformance._walk import Walk
 from capsule_core.testing.conformance.clauses import Capabilities, at_once, explore, lacking, raised, require
 
@@ -50,7 +51,7 @@ def run_record_store_conformance(
     capabilities: Capabilities = Capabilities(),  # noqa: B008  frozen
     settings: hypothesis.settings | None = None,
 ) -> tuple[str, ...]:
-    """Check that *make* makes empty stores that keep C1-C14, A1-A3 and B1-B4 (docs/reference/ports.md).
+    """Check that *make* makes empty stores that keep C1-C16, A1-A3 and B1-B4 (docs/reference/ports.md).
 
     Returns:
         the clauses that went untried because the adapter lacks a capability.
@@ -58,20 +59,23 @@ def run_record_store_conformance(
     Raises:
         ClauseBroken: a clause does not hold; its id begins the message.
     """
-    machine = RecordsMachine(make, capabilities)
+    machine = ProtectingMachine(make, capabilities)
     try:
         Walk(machine).go()
     finally:
         machine.teardown()
     if capabilities.concurrent:
-        for race in (_one_version, _one_claim, _one_answer):
+        for race in (_one_version, _one_claim, _one_answer, _one_hold):
             under = make()
             try:
                 race(under)
             finally:
                 under.close()
-    explore(lambda: RecordsMachine(make, capabilities), settings)
-    return lacking(capabilities, [("durable", "C2"), ("concurrent", "C5"), ("concurrent", "C7"), ("concurrent", "C12")])
+    explore(lambda: ProtectingMachine(make, capabilities), settings)
+    return lacking(
+        capabilities,
+        [("durable", "C2"), *(("concurrent", clause) for clause in ("C5", "C7", "C12", "C15"))],
+    )
 
 
 def _one_version(under: StoreUnderTest) -> None:
@@ -114,6 +118,31 @@ def _one_answer(under: StoreUnderTest) -> None:
     require(len(won) == 1, "C12", f"one request had {len(won)} effects")
     error = raised(lambda: ask(99), RequestInFlight)
     require(error is not None, "C12", "the request was done again")
+
+
+def _one_hold(under: StoreUnderTest) -> None:
+    """Everybody is held while others destroy: what is there when that is said stays."""
+    tenant, store, names = cases.TENANTS[0], under.store, [RecordId(f"h{number}") for number in range(48)]
+    people = [SubjectKey(f"p{number}") for number in range(len(names) - 1)]
+    sketches = [cases.plain(name, name, who) for name, who in zip(names, [*people, EVERYBODY], strict=True)]
+    drafts = [each.sealed(tenant, version=1, slot=Slot(1, place)) for place, each in enumerate(sketches)]
+    store.write(drafts, admits=Mark.NONE, act=_witnessed())
+    hold = Reason(id="why", mark=Mark.HELD, subject=EVERYBODY, since=cases.START)
+
+    def left() -> set[RecordId]:
+        found = store.read(tenant, names, admits=cases.EVERY)
+        return {name for name, record in zip(names, found, strict=True) if record is not None}
+
+    def run(number: int) -> set[RecordId]:
+        if number == 0:
+            store.mark([hold], act=_witnessed())
+            return left()
+        for name in names[number - 1 : -1 : 7]:
+            store.destroy(Where(tenant=tenant, ids=(name,)), admits=Mark.NONE, act=_witnessed())
+        return set()
+
+    seen = at_once(run)[0]
+    require(isinstance(seen, set) and seen == left(), "C15", "something was destroyed after everybody was held")
 
 
 def _witnessed(**changes: Any) -> Act:

@@ -1,0 +1,1 @@
+"""Holds: what must not be destroyed, on whose authority and why."""
