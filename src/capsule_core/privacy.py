@@ -8,6 +8,8 @@
     receipt = p.erase.run(plan, now=now)
     verify(receipt, p.public_key)
     p.holds.place(ticket, ground=Ground.LEGAL_CLAIMS, authority="county court, 12 C 34/26", by=agent, now=now)
+    p.retention.set("acme", policy, by=agent, now=now)
+    p.retention.explain(kept, now=now)
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from capsule_core.checkpoints import Signer
 from capsule_core.custody import Custody
 from capsule_core.erasure import Eraser, Plan
 from capsule_core.errors import InvalidField
+from capsule_core.governing import Governing
 from capsule_core.grounds import policy_of
 from capsule_core.holds import Ground, Hold
 from capsule_core.index import query_token
@@ -39,6 +42,7 @@ from capsule_core.receipts import Receipt
 from capsule_core.records import Act, Cursor, Reason, Where
 from capsule_core.remnants import with_remnants
 from capsule_core.repository import Draft, Repository
+from capsule_core.rulebook import StandingPolicy
 from capsule_core.statements import Policy
 from capsule_core.stores import Store
 from capsule_core.story import REQUEST, Erasure
@@ -149,6 +153,7 @@ class Privacy:
     repository: Repository
     erase: Erasing
     holds: Holding
+    retention: Governing
     public_key: str
     _eraser: Eraser
     _random: Callable[[int], bytes]
@@ -188,10 +193,11 @@ class Privacy:
     ) -> Privacy:
         """Put it together over adapters of the ports; *store* keeps records and, beside them, the sealed key pages."""
         vault = Vault(store, keystore, journal, random)
-        repository = Repository(store, vault, [kind_of(model) for model in (*kinds, Hold)], region)
+        repository = Repository(store, vault, [kind_of(model) for model in (*kinds, Hold, StandingPolicy)], region)
         eraser = Eraser(store, vault, ledger, signer, signer.name, repository.identifiers)
         erasing, holding = Erasing(repository, eraser, random), Holding(repository, random)
-        return cls(repository, erasing, holding, signer.verifier.text(), eraser, random)
+        governing = Governing(repository, eraser, random)
+        return cls(repository, erasing, holding, governing, signer.verifier.text(), eraser, random)
 
     def save(self, tenant: str, content: T, *, by: ActorRef, now: datetime, use: Use = Use.EDIT) -> Kept[T]:
         """Keep *content*, over what was kept under its id before.
