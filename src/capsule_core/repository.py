@@ -201,10 +201,11 @@ class Repository:
         act = attrs.evolve(act, brings=tuple(brought))
         while True:
             made = self._sealed(drafts, act)
-            act = attrs.evolve(act, happened=contacts(self.kinds, made, [draft.content for draft in drafts]))
+            told = contacts(self.kinds, made, [draft.content for draft in drafts])
             kept = [kept_as(record, draft.content) for record, draft in zip(made, drafts, strict=True)]
             try:
-                self._keep(made, reasons, self._complete(act, request, answered=kept), lift=lift)
+                done = attrs.evolve(act, happened=(*act.happened, *told))
+                self._keep(made, reasons, self._complete(done, request, answered=kept), lift=lift)
             except MarksRefused as refused:
                 raise refusal(refused.marks, Use(act.use)) from None
             except Barred as barred:

@@ -38,11 +38,17 @@ _STANDARD: Final = _RESTRICTED | {
     "history.write",
     "users.read",
 }
-_ADMINISTRATOR: Final = _STANDARD | {"contacts.import", "contacts.read_holds", "erasures.read"}
+_ADMINISTRATOR: Final = _STANDARD | {
+    "contacts.import",
+    "contacts.read_holds",
+    "contacts.read_retention",
+    "erasures.read",
+}
 _SUPER_ADMINISTRATOR: Final = _ADMINISTRATOR | {
     "contacts.purge",
     "contacts.hold",
     "contacts.release_hold",
+    "contacts.set_retention",
     "contacts.lift_suppression",
     "users.manage",
     "users.lift_suppression",

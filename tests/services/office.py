@@ -35,6 +35,7 @@ from capsule_core.personal import Kind, kind_of
 from capsule_core.receipts import Receipt
 from capsule_core.repository import Repository
 from capsule_core.roles import EXPORT, Authority, Role
+from capsule_core.rulebook import StandingPolicy
 from capsule_core.vault import Vault
 from capsule_services.contacts.servicer import ContactsServicer
 from capsule_services.runtime import interceptor
@@ -53,7 +54,7 @@ from capsule_services.runtime.reads import ReadLog
 from capsule_services.runtime.reporter import Report, Reporter
 from capsule_services.runtime.settings import environment, settings_from
 
-KINDS = [kind_of(model) for model in (Person, Organisation, Entry, Photo, Hold)]
+KINDS = [kind_of(model) for model in (Person, Organisation, Entry, Photo, Hold, StandingPolicy)]
 CONTACTS = pb.DESCRIPTOR.services_by_name["ContactsService"]
 _numbers = itertools.count(1)
 

@@ -25,7 +25,7 @@ from capsule_core.uses import Use
 
 Check = Callable[[Iterable[FileDescriptor]], set[str]]
 
-READERS = ("Get", "List", "Search", "Export", "Print", "About", "Locate", "Collect")
+READERS = ("Get", "List", "Search", "Export", "Print", "Preview", "Simulate", "Explain", "About", "Locate", "Collect")
 KEYED_OTHERWISE = {
     "SignIn": "every call opens a session of its own",
     "SignOut": "the session is the key",

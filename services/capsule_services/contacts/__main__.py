@@ -9,6 +9,7 @@ from capsule_api.holder.v1 import holder_pb2, holder_pb2_grpc
 from capsule_core.contacts import Entry, Organisation, Person, Photo
 from capsule_core.holds import Hold
 from capsule_core.personal import kind_of
+from capsule_core.rulebook import StandingPolicy
 from capsule_services.contacts.servicer import ContactsServicer
 from capsule_services.runtime.holders.servicer import HolderServicer
 from capsule_services.runtime.keys import authenticator_of, readings_of_keys, ring_of
@@ -23,7 +24,7 @@ from capsule_services.runtime.server import Served
 from capsule_services.runtime.sweeper import Sweeper
 
 NAME = "contacts"
-KINDS = [kind_of(model) for model in (Person, Organisation, Entry, Photo, Hold)]
+KINDS = [kind_of(model) for model in (Person, Organisation, Entry, Photo, Hold, StandingPolicy)]
 
 
 def build(host: Host) -> Service:

@@ -19,8 +19,10 @@ __all__ = [
     "parsed_entry",
     "parsed_hold",
     "parsed_photo",
+    "parsed_policy",
     "parsed_target",
     "parsed_user",
+    "policy_name",
     "target_name",
     "user_name",
 ]
@@ -31,6 +33,7 @@ _PHOTO: Final = re.compile(rf"tenants/{_ID}/contacts/{_ID}/photo")
 _ENTRY: Final = re.compile(rf"tenants/{_ID}/contacts/{_ID}/entries/{_ID}")
 _HOLD: Final = re.compile(rf"tenants/{_ID}/holds/{_ID}")
 _TARGET: Final = re.compile(rf"tenants/{_ID}(?:/contacts/{_ID}(?:/(photo)|/entries/{_ID})?)?")
+_POLICY: Final = re.compile(rf"tenants/{_ID}/retentionPolicy")
 _USER: Final = re.compile(rf"tenants/{_ID}/users/{_ID}")
 
 
@@ -56,6 +59,11 @@ def entry_name(tenant: TenantId, contact: str, entry: str) -> str:
 def hold_name(tenant: TenantId, hold: str) -> str:
     """Name a hold."""
     return f"tenants/{tenant}/holds/{hold}"
+
+
+def policy_name(tenant: TenantId) -> str:
+    """Name the retention policy of a tenant."""
+    return f"tenants/{tenant}/retentionPolicy"
 
 
 def target_name(tenant: TenantId, target: Target) -> str:
@@ -106,6 +114,16 @@ def parsed_entry(name: str, *, field: str = "name") -> tuple[str, str]:
     if found is None:
         raise InvalidField(field, "must be like tenants/{tenant}/contacts/{contact}/entries/{entry}")
     return found[2], found[3]
+
+
+def parsed_policy(name: str, *, field: str = "name") -> None:
+    """Let the name of a retention policy pass.
+
+    Raises:
+        InvalidField: it is not the name of one.
+    """
+    if not _POLICY.fullmatch(name):
+        raise InvalidField(field, "must be tenants/{tenant}/retentionPolicy")
 
 
 def parsed_hold(name: str, *, field: str = "name") -> str:

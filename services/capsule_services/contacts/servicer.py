@@ -10,6 +10,7 @@ from capsule_services.contacts.disposal.servicer import DisposalServicer
 from capsule_services.contacts.exchange.servicer import ExchangeServicer
 from capsule_services.contacts.history.servicer import HistoryServicer
 from capsule_services.contacts.holds.servicer import HoldsServicer
+from capsule_services.contacts.retention.servicer import RetentionServicer
 from capsule_services.contacts.suppression.servicer import SuppressionServicer
 
 __all__ = ["ContactsServicer"]
@@ -22,7 +23,8 @@ class ContactsServicer(
     ExchangeServicer,
     DisposalServicer,
     HoldsServicer,
+    RetentionServicer,
     SuppressionServicer,
     contacts_pb2_grpc.ContactsServiceServicer,
 ):
-    """One servicer of six capabilities; each brings the methods it answers and the fields it needs."""
+    """One servicer of seven capabilities; each brings the methods it answers and the fields it needs."""

@@ -1597,6 +1597,615 @@ class ReleaseHoldRequest(_message.Message):
 Global___ReleaseHoldRequest: _TypeAlias = ReleaseHoldRequest  # noqa: Y015
 
 @_typing.final
+class RetentionRule(_message.Message):
+    """RetentionRule is one rule of a policy: for what, since when, for how long, and what then."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Effect:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _EffectEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[RetentionRule._Effect.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        EFFECT_UNSPECIFIED: RetentionRule._Effect.ValueType  # 0
+        """EFFECT_UNSPECIFIED is refused."""
+        KEEP: RetentionRule._Effect.ValueType  # 1
+        """KEEP lets nothing go until then, whatever the other rules say."""
+        ASK: RetentionRule._Effect.ValueType  # 2
+        """ASK lists what somebody has to look at."""
+        TRASH: RetentionRule._Effect.ValueType  # 3
+        """TRASH moves it to the trash."""
+        DEPERSONALISE: RetentionRule._Effect.ValueType  # 4
+        """DEPERSONALISE empties what is personal."""
+        DESTROY: RetentionRule._Effect.ValueType  # 5
+        """DESTROY destroys it for good, with a receipt; of a field, its contents."""
+
+    class Effect(_Effect, metaclass=_EffectEnumTypeWrapper):
+        """Effect is what is done when the period of a rule is over."""
+
+    EFFECT_UNSPECIFIED: RetentionRule.Effect.ValueType  # 0
+    """EFFECT_UNSPECIFIED is refused."""
+    KEEP: RetentionRule.Effect.ValueType  # 1
+    """KEEP lets nothing go until then, whatever the other rules say."""
+    ASK: RetentionRule.Effect.ValueType  # 2
+    """ASK lists what somebody has to look at."""
+    TRASH: RetentionRule.Effect.ValueType  # 3
+    """TRASH moves it to the trash."""
+    DEPERSONALISE: RetentionRule.Effect.ValueType  # 4
+    """DEPERSONALISE empties what is personal."""
+    DESTROY: RetentionRule.Effect.ValueType  # 5
+    """DESTROY destroys it for good, with a receipt; of a field, its contents."""
+
+    class _Event:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _EventEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[RetentionRule._Event.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        EVENT_UNSPECIFIED: RetentionRule._Event.ValueType  # 0
+        """EVENT_UNSPECIFIED is for a rule that begins when another is over."""
+        CREATED: RetentionRule._Event.ValueType  # 1
+        """CREATED is when the record came in."""
+        UPDATED: RetentionRule._Event.ValueType  # 2
+        """UPDATED is when it was changed last, or came in."""
+        OPENED: RetentionRule._Event.ValueType  # 3
+        """OPENED is when the contact was opened last, to within a day, or came in."""
+        CONTACTED: RetentionRule._Event.ValueType  # 4
+        """CONTACTED is the last e-mail, call or meeting, or when the contact came in."""
+        TRASHED: RetentionRule._Event.ValueType  # 5
+        """TRASHED is when it was thrown away; only a rule that keeps can begin with it."""
+        RELATIONSHIP_ENDED: RetentionRule._Event.ValueType  # 6
+        """RELATIONSHIP_ENDED is what EndRelationship said."""
+        CONSENT_WITHDRAWN: RetentionRule._Event.ValueType  # 7
+        """CONSENT_WITHDRAWN is when the contact withdrew their consent."""
+        TENANT_CLOSED: RetentionRule._Event.ValueType  # 8
+        """TENANT_CLOSED is when the tenant was closed."""
+
+    class Event(_Event, metaclass=_EventEnumTypeWrapper):
+        """Event is what a period begins with."""
+
+    EVENT_UNSPECIFIED: RetentionRule.Event.ValueType  # 0
+    """EVENT_UNSPECIFIED is for a rule that begins when another is over."""
+    CREATED: RetentionRule.Event.ValueType  # 1
+    """CREATED is when the record came in."""
+    UPDATED: RetentionRule.Event.ValueType  # 2
+    """UPDATED is when it was changed last, or came in."""
+    OPENED: RetentionRule.Event.ValueType  # 3
+    """OPENED is when the contact was opened last, to within a day, or came in."""
+    CONTACTED: RetentionRule.Event.ValueType  # 4
+    """CONTACTED is the last e-mail, call or meeting, or when the contact came in."""
+    TRASHED: RetentionRule.Event.ValueType  # 5
+    """TRASHED is when it was thrown away; only a rule that keeps can begin with it."""
+    RELATIONSHIP_ENDED: RetentionRule.Event.ValueType  # 6
+    """RELATIONSHIP_ENDED is what EndRelationship said."""
+    CONSENT_WITHDRAWN: RetentionRule.Event.ValueType  # 7
+    """CONSENT_WITHDRAWN is when the contact withdrew their consent."""
+    TENANT_CLOSED: RetentionRule.Event.ValueType  # 8
+    """TENANT_CLOSED is when the tenant was closed."""
+
+    ID_FIELD_NUMBER: _builtins.int
+    EFFECT_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    FIELD_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    LOCKED_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """id names the rule in its policy and in every decision that it binds: up to 64 letters, digits, `_`, `.` and `-`."""
+    effect: Global___RetentionRule.Effect.ValueType
+    """effect is what is done when the period is over."""
+    since: Global___RetentionRule.Event.ValueType
+    """since is what the period begins with; this or after is required."""
+    after: _builtins.str
+    """after is the id of the rule at whose end the period begins."""
+    period: _builtins.str
+    """period is how long, as ISO 8601 writes it: `P3Y`, `P18M`, `P90D`, or in elapsed hours `PT720H`."""
+    field: _builtins.str
+    """field is the one field of those records that it is about, for example `about`; empty means whole records."""
+    purpose: _builtins.str
+    """purpose is the declared purpose that it is about; empty means any."""
+    locked: _builtins.bool
+    """locked lets the rule be made longer from now on, and never be shortened, loosened or taken out."""
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """kinds are those of records that it is about: `person`, `organisation`, `entry`, `photo`; empty means all."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        effect: Global___RetentionRule.Effect.ValueType = ...,
+        since: Global___RetentionRule.Event.ValueType = ...,
+        after: _builtins.str = ...,
+        period: _builtins.str = ...,
+        kinds: _abc.Iterable[_builtins.str] | None = ...,
+        field: _builtins.str = ...,
+        purpose: _builtins.str = ...,
+        locked: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "effect", b"effect", "field", b"field", "id", b"id", "kinds", b"kinds", "locked", b"locked", "period", b"period", "purpose", b"purpose", "since", b"since"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetentionRule: _TypeAlias = RetentionRule  # noqa: Y015
+
+@_typing.final
+class RetentionPolicy(_message.Message):
+    """RetentionPolicy is how long a tenant keeps what. Holds and obligations win over it, the trash has its own clock."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    GRACE_END_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """name is the resource name, `tenants/{tenant}/retentionPolicy`."""
+    time_zone: _builtins.str
+    """time_zone is where days begin and end, a name of the IANA database like `Europe/Berlin`; empty means UTC."""
+    etag: _builtins.str
+    """etag is sent back to set it only if it was not changed since; empty asks for no check."""
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___RetentionRule]:
+        """rules are in any order; 200 at most."""
+
+    @_builtins.property
+    def grace_end_time(self) -> _timestamp_pb2.Timestamp:
+        """grace_end_time is until when nothing goes that an earlier policy would have kept; unset if none counts any more."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """update_time is when it was set; unset if it never was."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        rules: _abc.Iterable[Global___RetentionRule] | None = ...,
+        time_zone: _builtins.str = ...,
+        grace_end_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["grace_end_time", b"grace_end_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "grace_end_time", b"grace_end_time", "name", b"name", "rules", b"rules", "time_zone", b"time_zone", "update_time", b"update_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetentionPolicy: _TypeAlias = RetentionPolicy  # noqa: Y015
+
+@_typing.final
+class RetentionForecast(_message.Message):
+    """RetentionForecast says how many records of a kind go in one week."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEEK_START_TIME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    EFFECT_FIELD_NUMBER: _builtins.int
+    BECAUSE_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """kind is what records these are."""
+    effect: Global___RetentionRule.Effect.ValueType
+    """effect is what is done with them."""
+    records: _builtins.int
+    """records is how many they are."""
+    @_builtins.property
+    def week_start_time(self) -> _timestamp_pb2.Timestamp:
+        """week_start_time is when the week begins, counted from the moment of asking; what is due already is in the first."""
+
+    @_builtins.property
+    def because(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """because are the ids of the rules that bind; `trash` is the clock of the trash, `grace` a policy's grace period."""
+
+    def __init__(
+        self,
+        *,
+        week_start_time: _timestamp_pb2.Timestamp | None = ...,
+        kind: _builtins.str = ...,
+        effect: Global___RetentionRule.Effect.ValueType = ...,
+        because: _abc.Iterable[_builtins.str] | None = ...,
+        records: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["week_start_time", b"week_start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["because", b"because", "effect", b"effect", "kind", b"kind", "records", b"records", "week_start_time", b"week_start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetentionForecast: _TypeAlias = RetentionForecast  # noqa: Y015
+
+@_typing.final
+class RetentionChange(_message.Message):
+    """RetentionChange says how many records of a kind would go sooner, or later, by another policy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    SOONER_FIELD_NUMBER: _builtins.int
+    BECAUSE_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    FIRST_TIME_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """kind is what records these are."""
+    sooner: _builtins.bool
+    """sooner is whether they would go sooner; else later, or not at all."""
+    records: _builtins.int
+    """records is how many they are."""
+    @_builtins.property
+    def because(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """because are the ids of the rules by which they would go then, or go now."""
+
+    @_builtins.property
+    def first_time(self) -> _timestamp_pb2.Timestamp:
+        """first_time is when the first of them goes."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        sooner: _builtins.bool = ...,
+        because: _abc.Iterable[_builtins.str] | None = ...,
+        records: _builtins.int = ...,
+        first_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_time", b"first_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["because", b"because", "first_time", b"first_time", "kind", b"kind", "records", b"records", "sooner", b"sooner"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetentionChange: _TypeAlias = RetentionChange  # noqa: Y015
+
+@_typing.final
+class GetRetentionPolicyRequest(_message.Message):
+    """GetRetentionPolicyRequest asks for the policy of a tenant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """name is the policy, `tenants/{tenant}/retentionPolicy`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRetentionPolicyRequest: _TypeAlias = GetRetentionPolicyRequest  # noqa: Y015
+
+@_typing.final
+class SetRetentionPolicyRequest(_message.Message):
+    """SetRetentionPolicyRequest asks for another policy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    validate_only: _builtins.bool
+    """validate_only checks whether it could be set, and sets nothing."""
+    request_id: _builtins.str
+    """request_id is a UUID4 the caller chose; sent again with the same request, it returns the first answer."""
+    @_builtins.property
+    def policy(self) -> Global___RetentionPolicy:
+        """policy takes the place of the one before, all of it."""
+
+    def __init__(
+        self,
+        *,
+        policy: Global___RetentionPolicy | None = ...,
+        validate_only: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetRetentionPolicyRequest: _TypeAlias = SetRetentionPolicyRequest  # noqa: Y015
+
+@_typing.final
+class PreviewRetentionRequest(_message.Message):
+    """PreviewRetentionRequest asks what goes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    WEEKS_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """parent is the tenant, `tenants/{tenant}`."""
+    weeks: _builtins.int
+    """weeks is how far to look, up to 104; 12 if it is 0."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        weeks: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "weeks", b"weeks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewRetentionRequest: _TypeAlias = PreviewRetentionRequest  # noqa: Y015
+
+@_typing.final
+class PreviewRetentionResponse(_message.Message):
+    """PreviewRetentionResponse says what goes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORECASTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def forecasts(self) -> _containers.RepeatedCompositeFieldContainer[Global___RetentionForecast]:
+        """forecasts are in the order of weeks."""
+
+    def __init__(
+        self,
+        *,
+        forecasts: _abc.Iterable[Global___RetentionForecast] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecasts", b"forecasts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewRetentionResponse: _TypeAlias = PreviewRetentionResponse  # noqa: Y015
+
+@_typing.final
+class SimulateRetentionRequest(_message.Message):
+    """SimulateRetentionRequest asks what a policy would change."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    WEEKS_FIELD_NUMBER: _builtins.int
+    weeks: _builtins.int
+    """weeks is how far to look, up to 104; 52 if it is 0."""
+    @_builtins.property
+    def policy(self) -> Global___RetentionPolicy:
+        """policy is the one to try, with the name of the one it would replace."""
+
+    def __init__(
+        self,
+        *,
+        policy: Global___RetentionPolicy | None = ...,
+        weeks: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "weeks", b"weeks"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulateRetentionRequest: _TypeAlias = SimulateRetentionRequest  # noqa: Y015
+
+@_typing.final
+class SimulateRetentionResponse(_message.Message):
+    """SimulateRetentionResponse says what it would."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___RetentionChange]:
+        """changes are empty if nothing would go at another time."""
+
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[Global___RetentionChange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SimulateRetentionResponse: _TypeAlias = SimulateRetentionResponse  # noqa: Y015
+
+@_typing.final
+class ExplainContactRequest(_message.Message):
+    """ExplainContactRequest asks why a contact is still here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """name is the contact, `tenants/{tenant}/contacts/{contact}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainContactRequest: _TypeAlias = ExplainContactRequest  # noqa: Y015
+
+@_typing.final
+class ContactExplanation(_message.Message):
+    """ContactExplanation says why a contact is still here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Run(_message.Message):
+        """Run is one rule about the contact."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        RULE_FIELD_NUMBER: _builtins.int
+        EFFECT_FIELD_NUMBER: _builtins.int
+        BEGIN_TIME_FIELD_NUMBER: _builtins.int
+        END_TIME_FIELD_NUMBER: _builtins.int
+        rule: _builtins.str
+        """rule is its id."""
+        effect: Global___RetentionRule.Effect.ValueType
+        """effect is what it has done when it is over."""
+        @_builtins.property
+        def begin_time(self) -> _timestamp_pb2.Timestamp:
+            """begin_time is when what it begins with happened last; unset if it has not."""
+
+        @_builtins.property
+        def end_time(self) -> _timestamp_pb2.Timestamp:
+            """end_time is when it is over; unset if it has not begun."""
+
+        def __init__(
+            self,
+            *,
+            rule: _builtins.str = ...,
+            effect: Global___RetentionRule.Effect.ValueType = ...,
+            begin_time: _timestamp_pb2.Timestamp | None = ...,
+            end_time: _timestamp_pb2.Timestamp | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["begin_time", b"begin_time", "end_time", b"end_time"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["begin_time", b"begin_time", "effect", b"effect", "end_time", b"end_time", "rule", b"rule"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Guard(_message.Message):
+        """Guard is a reason that keeps the contact, whatever the rules say."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        REASON_FIELD_NUMBER: _builtins.int
+        MARK_FIELD_NUMBER: _builtins.int
+        SINCE_TIME_FIELD_NUMBER: _builtins.int
+        reason: _builtins.str
+        """reason is what the reason is called: the id of a hold, or of a restriction."""
+        mark: _builtins.str
+        """mark is what it puts on the contact: `held`, `obliged` or `restricted`."""
+        @_builtins.property
+        def since_time(self) -> _timestamp_pb2.Timestamp:
+            """since_time is when it was put."""
+
+        def __init__(
+            self,
+            *,
+            reason: _builtins.str = ...,
+            mark: _builtins.str = ...,
+            since_time: _timestamp_pb2.Timestamp | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["since_time", b"since_time"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["mark", b"mark", "reason", b"reason", "since_time", b"since_time"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    EFFECT_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    BECAUSE_FIELD_NUMBER: _builtins.int
+    RUNS_FIELD_NUMBER: _builtins.int
+    GUARDS_FIELD_NUMBER: _builtins.int
+    effect: Global___RetentionRule.Effect.ValueType
+    """effect is what is done with the contact: KEEP while it stays."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """time is until when it stays, or since when it can go; unset if nothing lets it go."""
+
+    @_builtins.property
+    def because(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """because are the ids of the guards or rules that bind; `trash` is the clock of the trash, `grace` a grace period."""
+
+    @_builtins.property
+    def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContactExplanation.Run]:
+        """runs are all rules about it."""
+
+    @_builtins.property
+    def guards(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContactExplanation.Guard]:
+        """guards are all reasons that keep it."""
+
+    def __init__(
+        self,
+        *,
+        effect: Global___RetentionRule.Effect.ValueType = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        because: _abc.Iterable[_builtins.str] | None = ...,
+        runs: _abc.Iterable[Global___ContactExplanation.Run] | None = ...,
+        guards: _abc.Iterable[Global___ContactExplanation.Guard] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["because", b"because", "effect", b"effect", "guards", b"guards", "runs", b"runs", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContactExplanation: _TypeAlias = ContactExplanation  # noqa: Y015
+
+@_typing.final
+class EndRelationshipRequest(_message.Message):
+    """EndRelationshipRequest says when a relationship ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """name is the contact, `tenants/{tenant}/contacts/{contact}`."""
+    request_id: _builtins.str
+    """request_id is a UUID4 the caller chose; sent again with the same request, it returns the first answer."""
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """end_time is when it ended, not in the future; unset says that it goes on."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndRelationshipRequest: _TypeAlias = EndRelationshipRequest  # noqa: Y015
+
+@_typing.final
+class EndRelationshipResponse(_message.Message):
+    """EndRelationshipResponse says that it is known."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EndRelationshipResponse: _TypeAlias = EndRelationshipResponse  # noqa: Y015
+
+@_typing.final
 class PurgeContactResponse(_message.Message):
     """PurgeContactResponse is the proof that a contact was destroyed by this service."""
 

@@ -95,6 +95,36 @@ class ContactsServiceStub:
                 request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ReleaseHoldRequest.SerializeToString,
                 response_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.Hold.FromString,
                 _registered_method=True)
+        self.GetRetentionPolicy = channel.unary_unary(
+                '/capsule_api.contacts.v1.ContactsService/GetRetentionPolicy',
+                request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.GetRetentionPolicyRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.RetentionPolicy.FromString,
+                _registered_method=True)
+        self.SetRetentionPolicy = channel.unary_unary(
+                '/capsule_api.contacts.v1.ContactsService/SetRetentionPolicy',
+                request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.SetRetentionPolicyRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.RetentionPolicy.FromString,
+                _registered_method=True)
+        self.PreviewRetention = channel.unary_unary(
+                '/capsule_api.contacts.v1.ContactsService/PreviewRetention',
+                request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.PreviewRetentionRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.PreviewRetentionResponse.FromString,
+                _registered_method=True)
+        self.SimulateRetention = channel.unary_unary(
+                '/capsule_api.contacts.v1.ContactsService/SimulateRetention',
+                request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.SimulateRetentionRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.SimulateRetentionResponse.FromString,
+                _registered_method=True)
+        self.ExplainContact = channel.unary_unary(
+                '/capsule_api.contacts.v1.ContactsService/ExplainContact',
+                request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ExplainContactRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ContactExplanation.FromString,
+                _registered_method=True)
+        self.EndRelationship = channel.unary_unary(
+                '/capsule_api.contacts.v1.ContactsService/EndRelationship',
+                request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.EndRelationshipRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.EndRelationshipResponse.FromString,
+                _registered_method=True)
         self.SearchContacts = channel.unary_unary(
                 '/capsule_api.contacts.v1.ContactsService/SearchContacts',
                 request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.SearchContactsRequest.SerializeToString,
@@ -244,6 +274,49 @@ class ContactsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetRetentionPolicy(self, request, context):
+        """GetRetentionPolicy returns how long a tenant keeps what; a tenant that never set a policy has one without rules.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetRetentionPolicy(self, request, context):
+        """SetRetentionPolicy puts a policy in the place of the one before. What keeps longer counts at once, what lets go
+        sooner when a grace period of 30 days has passed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewRetention(self, request, context):
+        """PreviewRetention says what goes in the next weeks, how and by which rules. Nothing is touched.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SimulateRetention(self, request, context):
+        """SimulateRetention says what would go sooner or later if a policy were set now. Nothing is set, and nothing touched.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainContact(self, request, context):
+        """ExplainContact says why a contact is still here, until when, and by which rules and holds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndRelationship(self, request, context):
+        """EndRelationship says when the relationship with a contact ended, which rules may begin with, or that it goes on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SearchContacts(self, request, context):
         """SearchContacts finds contacts by an e-mail address, a phone number or the beginning of a name.
         """
@@ -385,6 +458,36 @@ def add_ContactsServiceServicer_to_server(servicer, server):
                     servicer.ReleaseHold,
                     request_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ReleaseHoldRequest.FromString,
                     response_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.Hold.SerializeToString,
+            ),
+            'GetRetentionPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRetentionPolicy,
+                    request_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.GetRetentionPolicyRequest.FromString,
+                    response_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.RetentionPolicy.SerializeToString,
+            ),
+            'SetRetentionPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetRetentionPolicy,
+                    request_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.SetRetentionPolicyRequest.FromString,
+                    response_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.RetentionPolicy.SerializeToString,
+            ),
+            'PreviewRetention': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewRetention,
+                    request_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.PreviewRetentionRequest.FromString,
+                    response_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.PreviewRetentionResponse.SerializeToString,
+            ),
+            'SimulateRetention': grpc.unary_unary_rpc_method_handler(
+                    servicer.SimulateRetention,
+                    request_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.SimulateRetentionRequest.FromString,
+                    response_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.SimulateRetentionResponse.SerializeToString,
+            ),
+            'ExplainContact': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainContact,
+                    request_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ExplainContactRequest.FromString,
+                    response_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ContactExplanation.SerializeToString,
+            ),
+            'EndRelationship': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndRelationship,
+                    request_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.EndRelationshipRequest.FromString,
+                    response_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.EndRelationshipResponse.SerializeToString,
             ),
             'SearchContacts': grpc.unary_unary_rpc_method_handler(
                     servicer.SearchContacts,
@@ -767,6 +870,168 @@ class ContactsService:
             '/capsule_api.contacts.v1.ContactsService/ReleaseHold',
             capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ReleaseHoldRequest.SerializeToString,
             capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.Hold.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRetentionPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.contacts.v1.ContactsService/GetRetentionPolicy',
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.GetRetentionPolicyRequest.SerializeToString,
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.RetentionPolicy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetRetentionPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.contacts.v1.ContactsService/SetRetentionPolicy',
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.SetRetentionPolicyRequest.SerializeToString,
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.RetentionPolicy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewRetention(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.contacts.v1.ContactsService/PreviewRetention',
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.PreviewRetentionRequest.SerializeToString,
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.PreviewRetentionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SimulateRetention(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.contacts.v1.ContactsService/SimulateRetention',
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.SimulateRetentionRequest.SerializeToString,
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.SimulateRetentionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainContact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.contacts.v1.ContactsService/ExplainContact',
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ExplainContactRequest.SerializeToString,
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ContactExplanation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndRelationship(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.contacts.v1.ContactsService/EndRelationship',
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.EndRelationshipRequest.SerializeToString,
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.EndRelationshipResponse.FromString,
             options,
             channel_credentials,
             insecure,

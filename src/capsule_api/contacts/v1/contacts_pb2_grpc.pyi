@@ -65,6 +65,20 @@ class ContactsServiceStub:
     """ReleaseHold ends a hold. What nothing else keeps, and what was to be destroyed, goes by itself within a minute. A
     hold that was released before is returned as it is.
     """
+    GetRetentionPolicy: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.GetRetentionPolicyRequest, _contacts_pb2.RetentionPolicy]
+    """GetRetentionPolicy returns how long a tenant keeps what; a tenant that never set a policy has one without rules."""
+    SetRetentionPolicy: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.SetRetentionPolicyRequest, _contacts_pb2.RetentionPolicy]
+    """SetRetentionPolicy puts a policy in the place of the one before. What keeps longer counts at once, what lets go
+    sooner when a grace period of 30 days has passed.
+    """
+    PreviewRetention: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.PreviewRetentionRequest, _contacts_pb2.PreviewRetentionResponse]
+    """PreviewRetention says what goes in the next weeks, how and by which rules. Nothing is touched."""
+    SimulateRetention: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.SimulateRetentionRequest, _contacts_pb2.SimulateRetentionResponse]
+    """SimulateRetention says what would go sooner or later if a policy were set now. Nothing is set, and nothing touched."""
+    ExplainContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ExplainContactRequest, _contacts_pb2.ContactExplanation]
+    """ExplainContact says why a contact is still here, until when, and by which rules and holds."""
+    EndRelationship: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.EndRelationshipRequest, _contacts_pb2.EndRelationshipResponse]
+    """EndRelationship says when the relationship with a contact ended, which rules may begin with, or that it goes on."""
     SearchContacts: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.SearchContactsRequest, _contacts_pb2.SearchContactsResponse]
     """SearchContacts finds contacts by an e-mail address, a phone number or the beginning of a name."""
     ImportContacts: _grpc.StreamUnaryMultiCallable[_contacts_pb2.ImportContactsRequest, _contacts_pb2.ImportReport]
@@ -129,6 +143,20 @@ class ContactsServiceAsyncStub(ContactsServiceStub):
     """ReleaseHold ends a hold. What nothing else keeps, and what was to be destroyed, goes by itself within a minute. A
     hold that was released before is returned as it is.
     """
+    GetRetentionPolicy: _aio.UnaryUnaryMultiCallable[_contacts_pb2.GetRetentionPolicyRequest, _contacts_pb2.RetentionPolicy]  # type: ignore[assignment]
+    """GetRetentionPolicy returns how long a tenant keeps what; a tenant that never set a policy has one without rules."""
+    SetRetentionPolicy: _aio.UnaryUnaryMultiCallable[_contacts_pb2.SetRetentionPolicyRequest, _contacts_pb2.RetentionPolicy]  # type: ignore[assignment]
+    """SetRetentionPolicy puts a policy in the place of the one before. What keeps longer counts at once, what lets go
+    sooner when a grace period of 30 days has passed.
+    """
+    PreviewRetention: _aio.UnaryUnaryMultiCallable[_contacts_pb2.PreviewRetentionRequest, _contacts_pb2.PreviewRetentionResponse]  # type: ignore[assignment]
+    """PreviewRetention says what goes in the next weeks, how and by which rules. Nothing is touched."""
+    SimulateRetention: _aio.UnaryUnaryMultiCallable[_contacts_pb2.SimulateRetentionRequest, _contacts_pb2.SimulateRetentionResponse]  # type: ignore[assignment]
+    """SimulateRetention says what would go sooner or later if a policy were set now. Nothing is set, and nothing touched."""
+    ExplainContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ExplainContactRequest, _contacts_pb2.ContactExplanation]  # type: ignore[assignment]
+    """ExplainContact says why a contact is still here, until when, and by which rules and holds."""
+    EndRelationship: _aio.UnaryUnaryMultiCallable[_contacts_pb2.EndRelationshipRequest, _contacts_pb2.EndRelationshipResponse]  # type: ignore[assignment]
+    """EndRelationship says when the relationship with a contact ended, which rules may begin with, or that it goes on."""
     SearchContacts: _aio.UnaryUnaryMultiCallable[_contacts_pb2.SearchContactsRequest, _contacts_pb2.SearchContactsResponse]  # type: ignore[assignment]
     """SearchContacts finds contacts by an e-mail address, a phone number or the beginning of a name."""
     ImportContacts: _aio.StreamUnaryMultiCallable[_contacts_pb2.ImportContactsRequest, _contacts_pb2.ImportReport]  # type: ignore[assignment]
@@ -262,6 +290,56 @@ class ContactsServiceServicer(metaclass=_abc_1.ABCMeta):
         """ReleaseHold ends a hold. What nothing else keeps, and what was to be destroyed, goes by itself within a minute. A
         hold that was released before is returned as it is.
         """
+
+    @_abc_1.abstractmethod
+    def GetRetentionPolicy(
+        self,
+        request: _contacts_pb2.GetRetentionPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.RetentionPolicy, _abc.Awaitable[_contacts_pb2.RetentionPolicy]]:
+        """GetRetentionPolicy returns how long a tenant keeps what; a tenant that never set a policy has one without rules."""
+
+    @_abc_1.abstractmethod
+    def SetRetentionPolicy(
+        self,
+        request: _contacts_pb2.SetRetentionPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.RetentionPolicy, _abc.Awaitable[_contacts_pb2.RetentionPolicy]]:
+        """SetRetentionPolicy puts a policy in the place of the one before. What keeps longer counts at once, what lets go
+        sooner when a grace period of 30 days has passed.
+        """
+
+    @_abc_1.abstractmethod
+    def PreviewRetention(
+        self,
+        request: _contacts_pb2.PreviewRetentionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.PreviewRetentionResponse, _abc.Awaitable[_contacts_pb2.PreviewRetentionResponse]]:
+        """PreviewRetention says what goes in the next weeks, how and by which rules. Nothing is touched."""
+
+    @_abc_1.abstractmethod
+    def SimulateRetention(
+        self,
+        request: _contacts_pb2.SimulateRetentionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.SimulateRetentionResponse, _abc.Awaitable[_contacts_pb2.SimulateRetentionResponse]]:
+        """SimulateRetention says what would go sooner or later if a policy were set now. Nothing is set, and nothing touched."""
+
+    @_abc_1.abstractmethod
+    def ExplainContact(
+        self,
+        request: _contacts_pb2.ExplainContactRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.ContactExplanation, _abc.Awaitable[_contacts_pb2.ContactExplanation]]:
+        """ExplainContact says why a contact is still here, until when, and by which rules and holds."""
+
+    @_abc_1.abstractmethod
+    def EndRelationship(
+        self,
+        request: _contacts_pb2.EndRelationshipRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.EndRelationshipResponse, _abc.Awaitable[_contacts_pb2.EndRelationshipResponse]]:
+        """EndRelationship says when the relationship with a contact ended, which rules may begin with, or that it goes on."""
 
     @_abc_1.abstractmethod
     def SearchContacts(

@@ -1,0 +1,1 @@
+"""How long contacts are kept: policies, what they will do, and why somebody is still here."""
