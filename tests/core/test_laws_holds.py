@@ -242,10 +242,13 @@ def test_what_is_held_between_the_finding_and_the_emptying_is_not_emptied_by_ret
             held.append(place(desk, **waiting.pop()))
 
     desk.repository.used = meanwhile
-    done = Retaining(desk.repository, desk.eraser, new_id).run(ACME, policy, now=DUE)
+    done = Retaining(desk.repository, desk.eraser, new_id).run(ACME, policy, now=DUE + timedelta(days=9))
     assert (done.depersonalised, desk.get(ann.id).content.about) == (0, "signed on Monday")
     release(desk, held[0])
-    assert Retaining(desk.repository, desk.eraser, new_id).run(ACME, policy, now=DUE).depersonalised == 1
+    assert (
+        Retaining(desk.repository, desk.eraser, new_id).run(ACME, policy, now=DUE + timedelta(days=9)).depersonalised
+        == 1
+    )
 
 
 def test_what_is_not_there_or_has_no_such_field_cannot_be_held() -> None:
