@@ -195,7 +195,8 @@ class Expected:
     """A record as the caller believes it to be (AIP-154).
 
     At *version* (None: any), and living or, if *batch* says so, thrown away with that batch; *guards* are the ids of
-    all reasons that guard it itself (None: any), *past* says what happened to it how long ago.
+    all reasons that guard it itself (None: any), *past* says what happened to it how long ago. *unguarded* says that
+    nothing guards it: neither itself, nor its subject, nor anybody for it; so expects who will write less over it.
     """
 
     id: RecordId
@@ -203,6 +204,7 @@ class Expected:
     batch: str | None = None
     past: Past | None = None
     guards: frozenset[str] | None = None
+    unguarded: bool = False
 
 
 @attrs.frozen(kw_only=True)

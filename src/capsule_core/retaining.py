@@ -161,7 +161,7 @@ class Retaining:
             return [receipt for half in halves for receipt in self._erase(tenant, half, policy, by, now=now)]
 
     def _empty(self, kind: Kind, records: Sequence[Sealed], fields: Sequence[str], *, now: datetime) -> int:
-        """Leave of each record what is not personal; one that changed meanwhile stays as it is until the next run."""
+        """Leave of each record what is not personal; one that changed or is held by now stays as it is."""
         emptied, defaults = 0, {field.name: field.default for field in attrs.fields(kind.model)}
         for kept in self._repository.open(records):
             changes = {name: _default(defaults[name]) for name in fields}
@@ -169,7 +169,9 @@ class Retaining:
             if content == kept.content:
                 continue
             draft = Draft(content, root=kept.root, at=kept.at, over=kept)
+            free = Expected(id=kept.id, version=kept.version, unguarded=True)
             act = Act(tenant=kept.tenant, actor=CLOCK, verb="retention.empty", use=Use.STORE.value, at=now)
+            act = attrs.evolve(act, expects=(free,))
             try:
                 self._repository.add([draft], act=act)
             except (VersionMismatch, SubjectErased):

@@ -60,8 +60,9 @@ class RecordStore(Protocol):
         have; their reasons go with them, and they are found by nothing any more. VersionMismatch, and nothing is
         changed, if one is not there at that version, or lies in another's slot.
     C15. What guards EVERYBODY (``protection``) guards each subject and record of the tenant too, those to come
-        included, and what guards a person guards their remnant: in C8, C9 and B4. Once ``mark`` has said so, nothing
-        of them is fenced or destroyed, whenever that began. EVERYBODY itself is never FENCED, whatever is admitted.
+        included, and what guards a person guards their remnant: in C8, C9, B4 and where an act expects a record to be
+        unguarded. Once ``mark`` has said so, nothing of them is fenced or destroyed, and no such act is done, whenever
+        that began. EVERYBODY itself is never FENCED, whatever is admitted.
     C16. ``mark`` writes the records *beside* in the same act and before any reason is put, as ``write`` would that
         admits all but GONE; Touched names them first.
     C17. ``count`` tells how many records ``select`` would return in all.

@@ -12,7 +12,7 @@ from capsule_core.errors import VersionMismatch
 from capsule_core.names import RecordId, SubjectKey, TenantId, from_micros, micros
 from capsule_core.protection import EVERYBODY
 from capsule_core.records import GUARDED, Act, Mark, Reason, Slot, Touched
-from capsule_sql.guarding import UNGUARDED, guarded
+from capsule_sql.guarding import UNGUARDED, before_destroying, guarded
 from capsule_sql.rows import marks
 from capsule_sql.statements import EACH, TENANT, Connection, Transactions, listed
 from capsule_sql.tenants import each_tenant
@@ -23,6 +23,8 @@ _OVER: Final = Mark.FENCED | Mark.ERASED
 _FENCED: Final = int(Mark.FENCED)
 _ERASED: Final = int(Mark.ERASED)
 _NOTHING_HAPPENED: Final = ", opened = 0, contacted = 0, ended = NULL, withdrawn = NULL"
+_UNGUARDED: Final = f"""SELECT 1 FROM records r CROSS JOIN subjects s ON s.no = r.subject_no
+    WHERE r.tenant_no = {TENANT} AND r.id {EACH} AND (((r.marks | s.marks) & ?) <> 0 OR NOT {UNGUARDED}) LIMIT 1"""
 _FREE: Final = """(s.anywhere & 16) = 0 AND (s.marks & 7) = 0 AND ((s.anywhere & 7) = 0 OR EXISTS (
     SELECT 1 FROM records r WHERE r.tenant_no = s.tenant_no AND r.subject_no = s.no AND (r.marks & 7) = 0))"""
 _GUARDS: Final = f"""SELECT r.id, m.id FROM records r
@@ -122,6 +124,7 @@ def expect_guards(connection: Connection, act: Act) -> None:
     Raises:
         VersionMismatch: it does not.
     """
+    _expect_unguarded(connection, act.tenant, [expected.id for expected in act.expects if expected.unguarded])
     wanted = {expected.id: expected.guards for expected in act.expects if expected.guards is not None}
     if not wanted:
         return
@@ -129,6 +132,15 @@ def expect_guards(connection: Connection, act: Act) -> None:
     for name, reason in connection.execute(_GUARDS, (act.tenant, listed(wanted), int(GUARDED))):
         found[name].add(reason)
     if any(found[name] ^ guards for name, guards in wanted.items()):
+        raise VersionMismatch
+
+
+def _expect_unguarded(connection: Connection, tenant: TenantId, records: Sequence[RecordId]) -> None:
+    if not records:
+        return
+    before_destroying(connection, tenant)
+    marks = int(GUARDED)
+    if connection.execute(_UNGUARDED, (tenant, listed(records), marks)).fetchall():
         raise VersionMismatch
 
 

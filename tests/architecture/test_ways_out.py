@@ -122,14 +122,18 @@ def test_what_ends_keys_is_the_vault_alone_and_who_closes_one_asks() -> None:
     [
         ("capsule_core.memory.rules", "may_change", "guarded"),
         ("capsule_core.memory.rules", "_is_released", "guarded"),
-        ("capsule_core.memory.store", "MemoryStore._protected", "guarded"),
+        ("capsule_core.memory.rules", "protected", "guarded"),
+        ("capsule_core.memory.rules", "fits", "protected"),
+        ("capsule_core.memory.store", "MemoryStore._protected", "protected"),
         ("capsule_core.memory.store", "MemoryStore.destroy", "_protected"),
         ("capsule_sql.marking", "Marking.changing", "guarded"),
         ("capsule_sql.marking", "released", "UNGUARDED"),
+        ("capsule_sql.marking", "_expect_unguarded", "before_destroying"),
         ("capsule_sql.moving", "Meant.unguarded", "guarded"),
         ("capsule_sql.records", "SqlStore.destroy", "unguarded"),
         ("capsule_sql.records", "SqlStore.destroy", "before_destroying"),
         ("capsule_sql.records", "SqlStore.mark", "before_marking"),
+        ("capsule_core.retaining", "Retaining._empty", "unguarded"),
         ("capsule_core.erasure", "Eraser.plan", "guarding"),
         ("capsule_core.sweeping", "Sweep.run", "guarding"),
         ("capsule_core.retaining", "Retaining.run", "guarding"),
@@ -139,7 +143,7 @@ def test_a_store_asks_what_else_guards(module: str, function: str, asks: str) ->
     (tree,) = [each.tree for each in modules() if each.name == module]
     (body,) = [node for name, node in functions(tree) if name == function]
     assert asks in {
-        node.attr if isinstance(node, ast.Attribute) else node.id
+        named
         for node in ast.walk(body)
-        if isinstance(node, ast.Attribute | ast.Name)
+        for named in (getattr(node, "attr", None), getattr(node, "id", None), getattr(node, "arg", None))
     }

@@ -540,6 +540,11 @@ class WritesBesideWhatChanged(MemoryStore):
         self._write(beside, act.at)
 
 
+class WritesLessOverTheHeld(MemoryStore):
+    def _expect(self, act: Act) -> None:
+        super()._expect(attrs.evolve(act, expects=tuple(attrs.evolve(e, unguarded=False) for e in act.expects)))
+
+
 class IgnoresOtherGuards(MemoryStore):
     def _expect(self, act: Act) -> None:
         super()._expect(attrs.evolve(act, expects=tuple(attrs.evolve(each, guards=None) for each in act.expects)))

@@ -56,6 +56,7 @@ STORES = [
     (mutants.ReleasesWhomEverybodyHolds, "B4"),
     (mutants.ReleasesAllOrNothing, "B4"),
     (mutants.FencesEverybody, "C15"),
+    (mutants.WritesLessOverTheHeld, "C15"),
     (mutants.MarksWithoutWhatStandsBeside, "C16"),
     (mutants.WritesBesideWhatChanged, "C16"),
     (mutants.IgnoresOtherGuards, "C3"),

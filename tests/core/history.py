@@ -9,7 +9,9 @@ from typing import Annotated, Any, Protocol
 import attrs
 from hypothesis import strategies as st
 
+from capsule_core.custody import Custody
 from capsule_core.errors import CapsuleError
+from capsule_core.holds import Ground, Hold
 from capsule_core.journal import Marked, Written
 from capsule_core.names import RecordId, SubjectKey
 from capsule_core.personal import Category, Personal, Plain, kind, kind_of
@@ -53,6 +55,7 @@ def deeds() -> st.SearchStrategy[Deed]:
         st.tuples(st.just("erase"), st.sampled_from((*PEOPLE, *MEMBERS)), st.just("")),
         st.tuples(st.sampled_from(("forget", "forget in part", "invoice", "readmit address")), people, st.just("")),
         st.tuples(st.sampled_from(("hold a note", "release a note")), people, names),
+        st.tuples(st.sampled_from(("place", "place on all", "place on a field", "release")), people, names),
         st.tuples(st.just("begin to erase"), people, st.just("")),
         st.tuples(st.just("role"), st.sampled_from(MEMBERS), words),
         st.tuples(st.sampled_from(("suspend", "readmit")), st.sampled_from(MEMBERS), st.just("")),
@@ -68,6 +71,8 @@ KEPT_IN_PART: tuple[tuple[list[Deed], list[Deed]], ...] = (
     (NOTED, [("hold a note", ANN, "r1"), ("forget in part", ANN, "")]),
     ([*NOTED, ("hold a note", ANN, "r1")], [("forget in part", ANN, ""), ("release a note", ANN, "r1")]),
     (list(BEGUN), [*NOTED[-1:], ("hold a note", ANN, "r1"), ("forget in part", ANN, ""), ("hold a note", ANN, "r2")]),
+    (list(BEGUN), [("place on a field", ANN, "r1"), ("forget in part", ANN, ""), ("place on all", ANN, "r2")]),
+    ([*BEGUN, ("place on all", ANN, "r1")], [("release", ANN, "r1"), ("place on a field", ANN, "r2")]),
 )
 """What a hold keeps of somebody changes hands, and its reasons with it: rare, and easily got wrong."""
 
@@ -121,6 +126,17 @@ def _hold_a_note(desk: Desk, verb: str, whom: str, word: str) -> None:
         desk.store.mark([reason], lift=verb.startswith("release"), admits=Mark.KEPT, act=act)
 
 
+def _place(desk: Desk, verb: str, whom: str, word: str) -> None:
+    """Place a hold through the front door: on a person, on everybody, or on a field of a person's own record."""
+    on = {"place": {"subject": whom}, "place on all": {}, "place on a field": {"record": whom, "field": "given_name"}}
+    hold = Hold(id=f"h{word}", ground=Ground.ARCHIVING, authority="them", placed_at="", placed_by="user/u1", **on[verb])
+    Custody(desk.repository).place(hold, act=desk.act(use=Use.ADMINISTER))
+
+
+def _release(desk: Desk, _verb: str, _whom: str, word: str) -> None:
+    Custody(desk.repository).release(RecordId(f"h{word}"), act=desk.act(use=Use.ADMINISTER))
+
+
 def _readmit_address(desk: Desk, _verb: str, whom: str, _word: str) -> None:
     act = desk.act(use=Use.STORE)
     hashes = list(barred(desk, [whom]))
@@ -159,6 +175,10 @@ _DEEDS: dict[str, Callable[[Desk, str, str, str], None]] = {
     "invoice": lambda desk, _verb, whom, _word: desk.add(invoice(whom)) and None,
     "hold a note": _hold_a_note,
     "release a note": _hold_a_note,
+    "place": _place,
+    "place on all": _place,
+    "place on a field": _place,
+    "release": _release,
     "readmit address": _readmit_address,
     "begin to erase": _begin_to_erase,
     "role": _role,

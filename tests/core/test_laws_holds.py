@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -16,8 +17,10 @@ from capsule_core.holds import Extent, Ground, Hold
 from capsule_core.journal import Marked, PageResealed, Written
 from capsule_core.kept import Kept
 from capsule_core.names import RecordId, SubjectKey
+from capsule_core.policies import parse_policy
 from capsule_core.protection import EVERYBODY, refuse_guarded
 from capsule_core.records import Mark
+from capsule_core.retaining import Retaining, governed
 from capsule_core.uses import Use
 from tests.core.desk import ACME, NOON, ZETA, Desk, asked, in_memory, invoice, new_id, note, person
 from tests.core.siege import Traces, values_reachable_from
@@ -221,6 +224,31 @@ def test_a_hold_on_the_record_that_comes_while_it_is_being_narrowed_to_a_field_i
         parted(desk, ann.id)
     assert desk.get(talk.id).content == talk.content
     assert told(parted(desk, ann.id)) == [("entry", "hold (legal_claims)", 1, None)]
+
+
+@pytest.mark.law("L4")
+@pytest.mark.parametrize("on", ["tenant", "subject", "record"])
+def test_what_is_held_between_the_finding_and_the_emptying_is_not_emptied_by_retention(on: str) -> None:
+    desk = in_memory()
+    (ann,) = desk.add(person("Ann", about="signed on Monday"))
+    rule = {"id": "r", "effect": "destroy", "field": "about", "since": "created", "period": "P1M"}
+    policy = parse_policy(json.dumps({"rules": [{**rule, "kinds": ["person"]}]}), governed(desk.repository.kinds))
+    held: list[Kept[Hold]] = []
+    waiting = [{on: ann.id} if on != "tenant" else {}]
+
+    def meanwhile(*_: Any) -> None:
+        """What is due was opened, and is not emptied yet."""
+        if waiting:
+            held.append(place(desk, **waiting.pop()))
+
+    desk.repository.used = meanwhile
+    done = Retaining(desk.repository, desk.eraser, new_id).run(ACME, policy, now=DUE + timedelta(days=9))
+    assert (done.depersonalised, desk.get(ann.id).content.about) == (0, "signed on Monday")
+    release(desk, held[0])
+    assert (
+        Retaining(desk.repository, desk.eraser, new_id).run(ACME, policy, now=DUE + timedelta(days=9)).depersonalised
+        == 1
+    )
 
 
 def test_what_is_not_there_or_has_no_such_field_cannot_be_held() -> None:

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from capsule_core.calendar import Period
 from capsule_core.errors import InvalidField
 from capsule_core.policies import amended, document, parse_policy, scope_of
+from capsule_core.retaining import governed
 from capsule_core.retention import Effect, Policy
 from tests.core.desk import KINDS, NOON
 
-NAMED = {declared.name: declared for declared in KINDS}
+NAMED = governed({declared.name: declared for declared in KINDS})
 SOUND = {"id": "r", "effect": "destroy", "since": "created", "period": "P1Y", "kinds": ["person"]}
 
 

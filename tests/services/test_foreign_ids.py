@@ -82,6 +82,15 @@ def entry_of(here: Neighbours, name: str) -> str:
     return f"{contact_of(here, name)}/entries/n{name[1:]}"
 
 
+def hold_of(here: Neighbours, name: str) -> str:
+    return f"{here.desk.tenant}/holds/h{name[1:]}"
+
+
+def hold_on(here: Neighbours, target: str, **more: str) -> pb.PlaceHoldRequest:
+    hold = pb.Hold(target=target, ground=pb.Hold.ARCHIVING, authority="the archivist", **more)
+    return pb.PlaceHoldRequest(parent=here.desk.tenant, hold=hold)
+
+
 def updated(message: Any, path: str) -> Any:
     message.update_mask.paths.append(path)
     return message
@@ -111,6 +120,10 @@ METHODS: dict[str, Ask] = {
     ),
     "DeleteEntry": lambda here, name: here.desk.DeleteEntry(pb.DeleteEntryRequest(name=entry_of(here, name))),
     "UndeleteEntry": lambda here, name: here.desk.UndeleteEntry(pb.UndeleteEntryRequest(name=entry_of(here, name))),
+    "PlaceHold": lambda here, name: here.desk.PlaceHold(hold_on(here, contact_of(here, name))),
+    "PlaceHold on an entry": lambda here, name: here.desk.PlaceHold(hold_on(here, entry_of(here, name), field="body")),
+    "GetHold": lambda here, name: here.desk.GetHold(pb.GetHoldRequest(name=hold_of(here, name))),
+    "ReleaseHold": lambda here, name: here.desk.ReleaseHold(pb.ReleaseHoldRequest(name=hold_of(here, name))),
 }
 """Every method that takes a name, and refuses one that is nobody's."""
 
@@ -120,6 +133,9 @@ SILENT: dict[str, Ask] = {
     ),
     "Erase": lambda here, name: here.holder.Erase(
         holder_pb2.EraseRequest(erasure=f"{here.desk.tenant}/erasures/e{name[1:]}", subjects=[contact_of(here, name)])
+    ),
+    "ListHolds": lambda here, name: here.desk.ListHolds(
+        pb.ListHoldsRequest(parent=here.desk.tenant, contact=contact_of(here, name))
     ),
     "ListContacts": lambda here, name: here.desk.ListContacts(
         pb.ListContactsRequest(parent=here.desk.tenant, owner=f"{here.desk.tenant}/users/{name}")

@@ -22,10 +22,14 @@ import attrs
 import psycopg
 
 from capsule_core.contacts import Email, Person
-from capsule_core.journal import Marked
+from capsule_core.custody import Custody
+from capsule_core.errors import SubjectHeld
+from capsule_core.holds import Ground, Hold
+from capsule_core.journal import Marked, Written
 from capsule_core.keeping import obligations
 from capsule_core.ledger import audit
-from capsule_core.names import SubjectKey
+from capsule_core.names import RecordId, SubjectKey
+from capsule_core.protection import EVERYBODY, guarding
 from capsule_core.receipts import verify
 from capsule_core.records import Mark, Sealed, Shelf, Where
 from capsule_core.remnants import remnant_of
@@ -39,7 +43,7 @@ from capsule_sql.ledgers import SqlLedger
 from capsule_sql.migration import Role
 from capsule_sql.postgres import open_postgres
 from capsule_sql.records import SqlStore
-from tests.core.desk import ACME, NOON, Desk, invoice, note, person
+from tests.core.desk import ACME, NOON, Desk, asked, invoice, note, person
 from tests.postgres import ADMIN, APP
 
 ROWS, BATCH = 600, 200
@@ -236,6 +240,40 @@ def finish_keeping(desk: Desk) -> dict[str, Any]:
     }
 
 
+def place_hold(desk: Desk) -> None:
+    """Hold the whole tenant; sent again, it is the same request."""
+    said = Hold(id="h1", ground=Ground.ARCHIVING, authority="the archivist", placed_at="", placed_by="user/u1")
+    Custody(desk.repository).place(said, act=desk.act(use=Use.ADMINISTER), request=asked("hold"))
+
+
+def finish_holding(desk: Desk) -> dict[str, Any]:
+    """Look what there is, place the hold again, and release it in the end."""
+    guarded, (record,) = (
+        bool(guarding(desk.store, ACME, [EVERYBODY])),
+        desk.store.read(ACME, [RecordId("h1")], admits=~Mark.NONE),
+    )
+    place_hold(desk)
+    once = [reason.id for reason in desk.store.reasons(ACME, [EVERYBODY])] == ["h1"]
+    try:
+        refused = desk.erase(ANN) is None
+    except SubjectHeld:
+        refused = True
+    entries = [entry for _, entry in desk.journal.since(0) if isinstance(entry, Marked | Written)]
+    custody = Custody(desk.repository)
+    custody.release(RecordId("h1"), act=desk.act(use=Use.ADMINISTER))
+    past = custody.listing(ACME, use=Use.ADMINISTER, limit=9, past=True).records
+    return {
+        "guarded": guarded,
+        "on record": record is not None,
+        "once": once,
+        "refused": refused,
+        "in the journal": sorted(type(entry).__name__ for entry in entries),
+        "released": [kept.id for kept in past if kept.content.released_at],
+        "erased": desk.erase(ANN) is not None,
+        "whole": audit(desk.ledger) == desk.ledger.head(),
+    }
+
+
 def batches() -> Iterator[list[Person]]:
     for start in range(0, ROWS, BATCH):
         yield [
@@ -312,6 +350,7 @@ def finish_restoring(desk: Desk) -> dict[str, Any]:
 SCENARIOS: dict[str, tuple[Callable[[Desk], None], Callable[[Desk], None], Callable[[Desk], dict[str, Any]]]] = {
     "erasure": (prepare_people, erase, finish_erasing),
     "keeping": (prepare_what_is_kept, erase_in_part, finish_keeping),
+    "holding": (prepare_people, place_hold, finish_holding),
     "import": (lambda _: None, import_rows, finish_importing),
     "restore": (prepare_people, restore, finish_restoring),
 }

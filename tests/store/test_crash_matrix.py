@@ -91,12 +91,29 @@ def test_what_is_kept_survives_a_kill_at_any_step_and_goes_when_nothing_keeps_it
     assert_killed_everywhere(told, at_least=40)
     for each in told:
         assert each["kept"] == ["Entry", "Invoice"], each
-        assert each["marks"] == [16 | 32, 2 | 64], each
+        assert each["marks"] == [16 | 32, 64], each
         assert each["told"] == [["entry", "hold", 1], ["invoice", "obligation", 1]], each
         assert each["destroyed"] == {"person": 1, "entry": 1}, each
         assert each["keys left"] == 0, each
         assert each["swept"] == [0, 0, 1], each
         assert each["records left"] == 0, each
+        assert each["whole"], each
+
+
+@pytest.mark.law("L4", "L8")
+def test_a_hold_that_is_killed_at_any_step_stands_with_its_record_or_not_at_all_and_stands_when_placed_again(
+    where: list[str],
+) -> None:
+    told = told_of("holding", where)
+    assert_killed_everywhere(told, at_least=10)
+    assert {True, False} == {each["guarded"] for each in told}
+    for each in told:
+        assert each["guarded"] == each["on record"], each
+        assert each["once"], each
+        assert each["refused"], each
+        assert each["in the journal"] == ["Marked", "Written"], each
+        assert each["released"] == ["h1"], each
+        assert each["erased"], each
         assert each["whole"], each
 
 

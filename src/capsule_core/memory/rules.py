@@ -35,6 +35,7 @@ __all__ = [
     "newest_first",
     "parted",
     "place",
+    "protected",
     "reason_key",
     "recognised",
     "reindex",
@@ -93,7 +94,14 @@ def fits(expected: Expected, record: Sealed, reasons: Reasons) -> bool:
         expected.batch == (record.trash.batch if record.trash is not None else None)
         and expected.version in {None, record.version}
         and expected.guards in {None, guards(reasons, record)}
+        and not (expected.unguarded and protected(reasons, record))
     )
+
+
+def protected(reasons: Reasons, record: Sealed) -> Mark:
+    """Return what guards a record: itself, its subject, or anybody for it."""
+    own = marks(reasons, record.tenant, record.subject, record.id)
+    return (own & GUARDED) | guarded(reasons, record.tenant, record.subject)
 
 
 def follow(records: Records, drafts: Sequence[Sealed]) -> None:

@@ -19,7 +19,6 @@ from capsule_core.moments import Events, Moment, is_past
 from capsule_core.names import RecordId, SubjectKey, TenantId
 from capsule_core.records import (
     GONE,
-    GUARDED,
     Act,
     Answer,
     Cursor,
@@ -338,7 +337,7 @@ class MemoryStore(MemoryPages):
         return rules.marks(self._reasons, record.tenant, record.subject, record.id)
 
     def _protected(self, record: Sealed) -> Mark:
-        return (self._carried(record) & GUARDED) | rules.guarded(self._reasons, record.tenant, record.subject)
+        return rules.protected(self._reasons, record)
 
     def _shown(self, record: Sealed) -> Sealed:
         return attrs.evolve(record, marks=self._carried(record), tokens=(), claims=(), signature=b"")

@@ -81,6 +81,7 @@ def manners() -> st.SearchStrategy[Manner]:
         version=st.none() | st.integers(1, 3),
         batch=st.none() | st.sampled_from(BATCHES),
         guards=st.none() | st.none() | guards,
+        unguarded=rarely(),
     )
     asked = st.builds(Manner, request=st.sampled_from(KEYS), about=st.none() | st.sampled_from(SUBJECTS))
     return plain | plain | asked | st.builds(Manner, expects=expected) | st.just(Manner(breaks=True))

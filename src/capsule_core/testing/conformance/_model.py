@@ -89,6 +89,9 @@ class Model:
     def carried(self, record: Sealed) -> Mark:
         return self.marks(record.tenant, record.subject, record.id)
 
+    def protected(self, record: Sealed) -> Mark:
+        return (self.carried(record) & GUARDED) | self.guarded(record.tenant, record.subject)
+
     def seen(self, record: Sealed) -> Sealed:
         return attrs.evolve(record, marks=self.carried(record))
 
@@ -146,6 +149,8 @@ class Model:
             if expected.guards not in {None, self.guards(act.tenant, expected.id)}:
                 yield "C3", VersionMismatch
             record = self.records.get((act.tenant, expected.id))
+            if expected.unguarded and record and self.protected(record):
+                yield "C15", VersionMismatch
             batch = record.trash.batch if record and record.trash else None
             if record is None or batch != expected.batch or expected.version not in {None, record.version}:
                 yield "C3", VersionMismatch

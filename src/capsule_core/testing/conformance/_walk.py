@@ -127,6 +127,11 @@ class Walk:
             (said, hold, True, _PLAIN),
         ):
             self.machine.mark_beside(tenant=_OTHER, sketch=sketch, reasons=[reason], lift=lift, manner=manner)
+        unguarded = cases.Manner(expects=Expected(id=_FOURTH, unguarded=True))
+        self.machine.put(tenant=_OTHER, reasons=[hold], admits=Mark.NONE, manner=_PLAIN)
+        self.machine.write(tenant=_OTHER, sketches=[said], admits=Mark.HELD, manner=unguarded)
+        self.machine.lift(tenant=_OTHER, reasons=[hold], manner=_PLAIN)
+        self.machine.write(tenant=_OTHER, sketches=[said], admits=Mark.HELD, manner=unguarded)
         for subject in (_EVERYBODY, _ONE):
             self.machine.protect(tenant=_OTHER, subject=subject)
         self.machine.fence_everybody(tenant=_OTHER)
