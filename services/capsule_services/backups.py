@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from capsule_core.errors import CapsuleError, ResourceMissing
@@ -25,6 +23,7 @@ from capsule_services.backup.manifest import MANIFESTS, Manifest, load
 from capsule_services.backup.places import FolderPlace, Place, open_place
 from capsule_services.backup.replacing import put_back, stopped
 from capsule_services.backup.unpacking import check
+from capsule_services.progress import bar
 from capsule_services.release import release
 from capsule_services.runtime.clock import wall_time
 from capsule_services.runtime.deployment import ORDER
@@ -38,7 +37,6 @@ backup = typer.Typer(no_args_is_help=True, help="Back a deployment up, and resto
 
 _REFUSED: Final = 2
 _KEY: Final = "backup.key"
-_SHOWN_AFTER: Final = 1.0
 
 _Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder of the deployment.")]
 _Where = Annotated[str, typer.Argument(metavar="PLACE", help="A folder, or s3://BUCKET/PREFIX.")]
@@ -75,7 +73,7 @@ def create(
         place, file = open_place(to), key or data / _KEY
         made_key = not file.exists()
         secret = _own_key(file, place)
-        with _bar("backing up") as progress:
+        with bar("backing up") as progress:
             made = make(data, place, secret, release=release(), now=wall_time(), full=full, progress=progress)
         before = None if keep is None else wall_time() - timedelta(days=keep)
         gone = [] if before is None else forget(place, secret, before=before)
@@ -117,7 +115,7 @@ def verify(
     results: dict[str, str] = {}
     for name in names:
         try:
-            with _bar(f"reading {name}") as progress:
+            with bar(f"reading {name}") as progress:
                 check(opened, load(opened, name, secret), secret, progress)
             results[name] = "whole"
         except CapsuleError as error:
@@ -152,7 +150,7 @@ def restore(
             raise ResourceMissing(f"backup {name}; capsule backup list PLACE shows which there are")
         secret = _read_key(key or data / _KEY)
         found = load(opened, names[0], secret)
-        with _bar("restoring") as progress:
+        with bar("restoring") as progress:
             aside = put_back(
                 opened,
                 found,
@@ -191,23 +189,6 @@ def _saying() -> Generator[None]:
         _refuse(str(error))
     except OSError as error:
         _refuse(f"cannot use {error.filename or 'a file'}: {error.strerror}; check its rights and the space left")
-
-
-@contextmanager
-def _bar(what: str) -> Generator[Callable[[int, int], None]]:
-    """Show how far it is, to people, if it takes longer than a second."""
-    began, shown = time.monotonic(), Progress(console=Console(stderr=True), transient=True)
-    task = shown.add_task(what)
-
-    def progress(done: int, total: int) -> None:
-        if not shown.live.is_started and sys.stderr.isatty() and time.monotonic() - began > _SHOWN_AFTER:
-            shown.start()
-        shown.update(task, completed=done, total=total)
-
-    try:
-        yield progress
-    finally:
-        shown.stop()
 
 
 def _named(text: str) -> tuple[Place, list[str]]:

@@ -37,6 +37,7 @@ from capsule_services.runtime.clock import advance, wall_time
 from capsule_services.runtime.deployment import ORDER, Options, running
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.handing import hand_out
+from capsule_services.sweeps import sweep
 
 __all__ = [
     "AsJson",
@@ -67,6 +68,7 @@ app = typer.Typer(
   capsule up --data DIR --dev       run the services and say how to connect
   capsule verify RECEIPT --key KEY  check a receipt, offline
   capsule doctor --data DIR         look at a deployment, and say what to mend
+  capsule sweep --data DIR          destroy what is due now; --dry-run says what that is
 
 The services keep their files in the data folder and nowhere else; the demo leaves exports and receipts to look at.""",
 )
@@ -310,6 +312,9 @@ def put_ahead(
     except (CapsuleError, StartRefused, OSError, OverflowError) as error:
         _refuse(str(error))
     typer.echo(f"the clock is {ahead} ahead")
+
+
+app.command("sweep")(sweep)
 
 
 def _end_on_signals() -> None:

@@ -19,10 +19,10 @@ from rich.table import Table
 from capsule_core.errors import CapsuleError
 from capsule_services.runtime.deployment import ORDER
 from capsule_services.runtime.faults import StartRefused
-from capsule_services.runtime.opening import DATABASE
-from capsule_sql.provisioning import DEPLOYMENT, database_of, provision, remove, survey
+from capsule_services.runtime.opening import DATABASE, ENGINE
+from capsule_sql.provisioning import DEPLOYMENT, database_of, provision, provision_engine, remove, survey
 
-__all__ = ["check_free", "clear", "db", "init", "prepare"]
+__all__ = ["check_free", "clear", "db", "init", "places", "prepare"]
 
 db = typer.Typer(no_args_is_help=True, help="Keep records and logs in PostgreSQL instead of files.")
 
@@ -45,7 +45,7 @@ def init(
         str, typer.Option(metavar="NAME", help="What its databases and roles begin with; one for each deployment.")
     ] = DEPLOYMENT,
 ) -> None:
-    """Make a database and a role of its own for each service, and write down how it connects.
+    """Make a database and a role of its own for each service, and for its engine, and write down how it connects.
 
     Repeat it after an upgrade: it brings the tables to the new version and changes nothing else. The files with the
     URLs hold passwords; they are readable by their owner only. Then: capsule up --data DIR.
@@ -56,13 +56,13 @@ def init(
         sys.stderr.write(f"capsule: {error}\n")
         raise typer.Exit(_REFUSED) from None
     table = Table("service", "database and role", "how it connects", title="Prepared", title_style="bold green")
-    for service, file in files.items():
-        table.add_row(service, database_of(service, name), str(file))
+    for called, file in files.items():
+        table.add_row(file.parent.name, called, str(file))
     Console().print(table)
 
 
 def prepare(folder: Path, admin_url: str, name: str) -> Mapping[str, Path]:
-    """Prepare the server for every service of the deployment in *folder*; return the files that say how each connects.
+    """Prepare the server for every service of the deployment in *folder*; return for each database how it connects.
 
     Raises:
         CapsuleError: the server cannot be prepared; the text says why.
@@ -70,15 +70,27 @@ def prepare(folder: Path, admin_url: str, name: str) -> Mapping[str, Path]:
     """
     if not _NAME.fullmatch(name):
         raise StartRefused("--name must be small letters, digits and underscores, at most 30 and a letter first")
-    files = {service: folder / service / DATABASE for service in ORDER}
-    known = {service: _password(file) for service, file in files.items()}
-    survey(admin_url, {database_of(service, name): not known[service] for service in ORDER})
+    files = {called: folder / place for called, place in places(name).items()}
+    known = {called: _password(file) for called, file in files.items()}
+    survey(admin_url, {called: not password for called, password in known.items()})
     with ExitStack() as stack:
-        keep = {service: stack.enter_context(_draft(file)) for service, file in files.items()}
-        for service, password in known.items():
-            called, used = database_of(service, name), password or secrets.token_urlsafe(32)
-            keep[service](provision(admin_url, called, password=used, fresh=not password))
+        keep = {called: stack.enter_context(_draft(file)) for called, file in files.items()}
+        for called, password in known.items():
+            make = provision_engine if files[called].name == ENGINE else provision
+            keep[called](make(admin_url, called, password=password or secrets.token_urlsafe(32), fresh=not password))
     return files
+
+
+def places(name: str) -> Mapping[str, Path]:
+    """Name the databases of a deployment, and in its folder the file that says how each is connected to.
+
+    A service's durable engine has one of its own, with a role that can reach no other.
+    """
+    return {
+        called: Path(service) / file
+        for service in ORDER
+        for called, file in ((database_of(service, name), DATABASE), (database_of(f"{service}_engine", name), ENGINE))
+    }
 
 
 def check_free(admin_url: str, name: str) -> None:
@@ -87,13 +99,13 @@ def check_free(admin_url: str, name: str) -> None:
     Raises:
         CapsuleError: one has it, or the server cannot be prepared; the text says why.
     """
-    survey(admin_url, {database_of(service, name): True for service in ORDER})
+    survey(admin_url, dict.fromkeys(places(name), True))
 
 
 def clear(admin_url: str, name: str) -> None:
     """Remove the databases and roles of a deployment, with everything in them."""
-    for service in ORDER:
-        remove(admin_url, database_of(service, name))
+    for called in places(name):
+        remove(admin_url, called)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from capsule_core.remnants import person_of, with_remnants
 from capsule_core.repository import Repository
 from capsule_core.statements import Outcome
 from capsule_core.story import Erasure
-from capsule_core.sweeping import Sweep, Swept
+from capsule_core.sweeping import Expiry, Sweep, Swept
 from capsule_core.uses import Use
 from capsule_core.witness import bears_witness
 
@@ -239,9 +239,13 @@ class RecordHolder:
 
     def sweep(self, tenant: TenantId, *, now: datetime) -> Swept:
         """Destroy what is due."""
+        return self.expiry().sweep.run(tenant, now=now, new_erasure=self._new_erasure)
+
+    def expiry(self) -> Expiry:
+        """Return the duty to sweep the trash, for whoever sweeps many tenants in turns."""
         repository = self._repository
         sweep = Sweep(repository.store, self._eraser, repository.vault, repository.kinds)
-        return sweep.run(tenant, now=now, new_erasure=self._new_erasure)
+        return Expiry(sweep, self._new_erasure)
 
     def _named(self, tenant: TenantId, place: int, identifier: Identifier) -> set[SubjectKey]:
         repository = self._repository

@@ -44,7 +44,7 @@ from capsule_core.remnants import with_remnants
 from capsule_core.repository import Draft, Repository
 from capsule_core.rulebook import StandingPolicy
 from capsule_core.statements import Policy
-from capsule_core.stores import Store
+from capsule_core.stores import EVERYONE, Store
 from capsule_core.story import REQUEST, Erasure
 from capsule_core.sweeping import Sweep, Swept
 from capsule_core.uses import Use
@@ -269,7 +269,7 @@ class Privacy:
         sweep = Sweep(repository.store, self._eraser, repository.vault, repository.kinds)
         return {
             tenant: sweep.run(tenant, now=now, new_erasure=lambda: made_id("e", now=now, randomness=self._random(10)))
-            for tenant in dict.fromkeys((*repository.store.due(now), *_released(repository.store)))
+            for tenant in sweep.waiting(now, EVERYONE)
         }
 
     def readmit(self, tenant: str, form: Form, value: str, *, evidence: str, by: ActorRef, now: datetime) -> None:
@@ -293,10 +293,6 @@ class Privacy:
         """Return every reason that *who* and their records carry: holds, restrictions, objections, an erasure."""
         halves = with_remnants([self.repository.subject_key(who)])
         return self.repository.store.reasons(who.tenant, halves)
-
-
-def _released(store: Store) -> list[TenantId]:
-    return [tenant for tenant, _ in store.released()]
 
 
 def _act(tenant: TenantId, verb: str, by: ActorRef, now: datetime, use: Use) -> Act:

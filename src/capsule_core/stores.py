@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from hashlib import blake2b
+from typing import Final, Protocol
+
+import attrs
 
 from capsule_core.moments import Events, Moment
 from capsule_core.names import RecordId, SubjectKey, TenantId
@@ -26,7 +29,34 @@ from capsule_core.records import (
     Where,
 )
 
-__all__ = ["Answers", "Backlog", "Derived", "Moments", "RecordStore", "Restorable", "Store", "Suppressions"]
+__all__ = [
+    "EVERYONE",
+    "Answers",
+    "Backlog",
+    "Derived",
+    "Moments",
+    "RecordStore",
+    "Restorable",
+    "Share",
+    "Store",
+    "Suppressions",
+]
+
+
+@attrs.frozen
+class Share:
+    """One of *of* shares of all tenants, *number* from 0: a store has each tenant in exactly one of so many."""
+
+    number: int = 0
+    of: int = 1
+
+    def has(self, tenant: TenantId) -> bool:
+        """Tell whether *tenant* is in this share, for a store that has no better way to split them."""
+        return int.from_bytes(blake2b(tenant.encode(), digest_size=8).digest(), "big") % self.of == self.number
+
+
+EVERYONE: Final = Share()
+"""All tenants in one share."""
 
 
 class RecordStore(Protocol):
@@ -134,14 +164,17 @@ class Answers(Protocol):
 class Backlog(Protocol):
     """What is waiting to be destroyed and why, over all tenants: for the sweep and for a restart, never for a caller.
 
-    B1. ``due`` names each tenant that has trash whose time is over, once, and no other.
+    B1. ``due`` names each tenant of the share that has trash whose time is over, once, and no other; first whose trash
+        has been due for longest.
     B2. ``unfinished`` gives the fences, of every tenant, of subjects that are not erased, and nothing else.
     B3. ``reasons`` gives each reason that was put on the subjects or their records and not lifted, and nobody else's.
-    B4. ``released`` gives each KEPT, of every tenant, of a subject that is not fenced and that nothing guards any more,
-        or one of whose records nothing guards any more, and nothing else.
+    B4. ``released`` gives each KEPT, of every tenant of the share, of a subject that is not fenced and that nothing
+        guards any more, or one of whose records nothing guards any more, and nothing else; asked of one tenant, those
+        of that one.
+    B5. Of any number of shares each tenant is in exactly one, always the same.
     """
 
-    def due(self, now: datetime) -> Sequence[TenantId]:
+    def due(self, now: datetime, share: Share = EVERYONE) -> Sequence[TenantId]:
         """Name the tenants that have trash whose time is over."""
         ...
 
@@ -149,7 +182,7 @@ class Backlog(Protocol):
         """Return the fences of subjects that are not erased yet."""
         ...
 
-    def released(self) -> Sequence[tuple[TenantId, Reason]]:
+    def released(self, of: Share | TenantId = EVERYONE) -> Sequence[tuple[TenantId, Reason]]:
         """Return why subjects were kept of which something has not to be kept any more."""
         ...
 

@@ -11,13 +11,13 @@ import attrs
 from capsule_core.errors import VersionMismatch
 from capsule_core.names import RecordId, SubjectKey, TenantId, from_micros, micros
 from capsule_core.protection import EVERYBODY
-from capsule_core.records import GUARDED, Act, Mark, Reason, Slot, Touched
+from capsule_core.records import GUARDED, Act, Mark, Reason, Slot, Subject, Touched
 from capsule_sql.guarding import UNGUARDED, before_destroying, guarded
 from capsule_sql.rows import marks
 from capsule_sql.statements import EACH, TENANT, Connection, Transactions, listed
 from capsule_sql.tenants import each_tenant
 
-__all__ = ["Marking", "all_reasons", "expect_guards", "released", "unfinished"]
+__all__ = ["FREE", "Marking", "all_reasons", "expect_guards", "known", "reason_in", "unfinished"]
 
 _OVER: Final = Mark.FENCED | Mark.ERASED
 _FENCED: Final = int(Mark.FENCED)
@@ -25,8 +25,9 @@ _ERASED: Final = int(Mark.ERASED)
 _NOTHING_HAPPENED: Final = ", opened = 0, contacted = 0, ended = NULL, withdrawn = NULL"
 _UNGUARDED: Final = f"""SELECT 1 FROM records r CROSS JOIN subjects s ON s.no = r.subject_no
     WHERE r.tenant_no = {TENANT} AND r.id {EACH} AND (((r.marks | s.marks) & ?) <> 0 OR NOT {UNGUARDED}) LIMIT 1"""
-_FREE: Final = """(s.anywhere & 16) = 0 AND (s.marks & 7) = 0 AND ((s.anywhere & 7) = 0 OR EXISTS (
+FREE: Final = """(s.anywhere & 16) = 0 AND (s.marks & 7) = 0 AND ((s.anywhere & 7) = 0 OR EXISTS (
     SELECT 1 FROM records r WHERE r.tenant_no = s.tenant_no AND r.subject_no = s.no AND (r.marks & 7) = 0))"""
+"""Holds for a subject s that is not fenced and that nothing guards, or not all of its records."""
 _GUARDS: Final = f"""SELECT r.id, m.id FROM records r
     CROSS JOIN reasons m ON m.subject_no = r.subject_no AND m.record = r.id
     WHERE r.tenant_no = {TENANT} AND r.id {EACH} AND (m.mark & ?) <> 0"""
@@ -144,36 +145,36 @@ def _expect_unguarded(connection: Connection, tenant: TenantId, records: Sequenc
         raise VersionMismatch
 
 
+def known(database: Transactions, tenant: TenantId, keys: Sequence[SubjectKey]) -> list[Subject | None]:
+    """Return what is known of the subjects, in order."""
+    select = f"SELECT key, page, place, marks FROM subjects WHERE tenant_no = {TENANT} AND key {EACH}"
+    rows = database.rows(select, (tenant, listed(keys)), tenant=tenant)
+    found = {key: Subject(key=key, slot=Slot(page, place), marks=marks(carried)) for key, page, place, carried in rows}
+    return [found.get(key) for key in keys]
+
+
 def all_reasons(database: Transactions, tenant: TenantId, subjects: Sequence[SubjectKey]) -> list[Reason]:
     """Return every reason that the subjects and their records carry."""
     select = f"""SELECT s.key, m.id, m.mark, m.record, m.since
         FROM subjects s CROSS JOIN reasons m ON m.subject_no = s.no
         WHERE s.tenant_no = {TENANT} AND s.key {EACH} ORDER BY m.no"""
-    return [_reason(row) for row in database.rows(select, (tenant, listed(subjects)), tenant=tenant)]
+    return [reason_in(row) for row in database.rows(select, (tenant, listed(subjects)), tenant=tenant)]
 
 
 def unfinished(connection: Connection) -> list[tuple[TenantId, Reason]]:
     """Return the fences, in all tenants, of subjects that are not erased yet."""
-    return _everywhere(connection, "(s.anywhere & 16) <> 0 AND (s.marks & 32) = 0 AND m.mark = 16")
-
-
-def released(connection: Connection) -> list[tuple[TenantId, Reason]]:
-    """Return why subjects were kept, in all tenants, that nothing guards any more, or not all of their records."""
-    return _everywhere(connection, f"(s.marks & 96) = 64 AND m.mark = 64 AND {_FREE} AND {UNGUARDED}")
-
-
-def _everywhere(connection: Connection, condition: str) -> list[tuple[TenantId, Reason]]:
-    select = f"""SELECT s.key, m.id, m.mark, m.record, m.since
+    select = """SELECT s.key, m.id, m.mark, m.record, m.since
         FROM subjects s CROSS JOIN reasons m ON m.subject_no = s.no
-        WHERE s.tenant_no = ? AND {condition} ORDER BY m.no"""
+        WHERE s.tenant_no = ? AND (s.anywhere & 16) <> 0 AND (s.marks & 32) = 0 AND m.mark = 16 ORDER BY m.no"""
     return [
-        (tenant, _reason(row))
+        (tenant, reason_in(row))
         for number, tenant in each_tenant(connection)
         for row in connection.execute(select, (number,)).fetchall()
     ]
 
 
-def _reason(row: Sequence[Any]) -> Reason:
+def reason_in(row: Sequence[Any]) -> Reason:
+    """Read one reason: of a key, an id, a mark, a record and a moment."""
     subject, name, mark, record, since = row
     return Reason(
         id=name,

@@ -31,6 +31,7 @@ __all__ = [
     "administering",
     "database_of",
     "provision",
+    "provision_engine",
     "remove",
     "survey",
 ]
@@ -147,6 +148,23 @@ def provision(admin_url: str, name: str, *, password: str, fresh: bool = False, 
         for role in roles:
             _grant(admin, role.schema, name)
     return _url(admin_url, name, password)
+
+
+def provision_engine(admin_url: str, name: str, *, password: str, fresh: bool = False) -> str:
+    """Prepare a database for a durable engine, whose role makes its own tables there; else as :func:`provision`.
+
+    Nothing is kept there that the service could not begin again, and nothing of a person: so an upgrade of the engine
+    may alter its tables without an administrator.
+
+    Raises:
+        CapsuleError: as for `survey`, and then nothing was made.
+    """
+    url = provision(admin_url, name, password=password, fresh=fresh, roles=())
+    with administering(admin_url, name) as admin:
+        admin.execute(_said("GRANT {} TO CURRENT_USER", name))  # whose tables will be looked at, and dropped
+        admin.execute(_said("SET LOCAL ROLE {}", f"{name}_owner"))
+        admin.execute(_said("GRANT CREATE ON DATABASE {} TO {}", name, name))
+    return url
 
 
 def remove(admin_url: str, name: str) -> None:

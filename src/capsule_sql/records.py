@@ -12,7 +12,7 @@ import attrs
 from capsule_core.errors import RequestInFlight, VersionMismatch
 from capsule_core.journal import Journal, Marked, SealedPage, Suppressed, Written
 from capsule_core.moments import Events, Moment
-from capsule_core.names import RecordId, SubjectKey, TenantId, micros
+from capsule_core.names import RecordId, SubjectKey, TenantId
 from capsule_core.records import (
     GONE,
     GUARDED,
@@ -33,12 +33,24 @@ from capsule_core.records import (
     Trash,
     Where,
 )
-from capsule_sql import ageing, answers, guarding, indexing, keypages, ledgers, marking, reinstating, suppressions
+from capsule_core.stores import EVERYONE, Share
+from capsule_sql import (
+    ageing,
+    answers,
+    backlog,
+    guarding,
+    indexing,
+    keypages,
+    ledgers,
+    marking,
+    reinstating,
+    suppressions,
+)
 from capsule_sql.failures import JournalAhead
 from capsule_sql.moving import Meant
 from capsule_sql.outbox import Outbox, bond, post
 from capsule_sql.parting import part
-from capsule_sql.rows import marks, sealed, seen, touched_by
+from capsule_sql.rows import sealed, seen, touched_by
 from capsule_sql.selections import counting, listing, reading
 from capsule_sql.statements import EACH, TENANT, Connection, Transactions, listed
 from capsule_sql.tenants import each_tenant, numbered
@@ -205,12 +217,7 @@ class SqlStore:
 
     def subjects(self, tenant: TenantId, keys: Sequence[SubjectKey]) -> Sequence[Subject | None]:
         """Return what is known of the subjects, in order."""
-        select = f"SELECT key, page, place, marks FROM subjects WHERE tenant_no = {TENANT} AND key {EACH}"
-        rows = self._database.rows(select, (tenant, listed(keys)), tenant=tenant)
-        found = {
-            key: Subject(key=key, slot=Slot(page, place), marks=marks(carried)) for key, page, place, carried in rows
-        }
-        return [found.get(key) for key in keys]
+        return marking.known(self._database, tenant, keys)
 
     def answered(self, tenant: TenantId, key: bytes) -> Answer | None:
         """Return the answer kept under *key*."""
@@ -225,23 +232,17 @@ class SqlStore:
         """Drop the answers that were to be kept until *now* or earlier."""
         self._database.write(lambda connection: answers.forget(connection, now))
 
-    def due(self, now: datetime) -> Sequence[TenantId]:
+    def due(self, now: datetime, share: Share = EVERYONE) -> Sequence[TenantId]:
         """Name the tenants that have trash whose time is over."""
-        over = "SELECT 1 FROM records WHERE tenant_no = ? AND trashed IS NOT NULL AND until <= ? LIMIT 1"
-
-        def body(connection: Connection) -> list[TenantId]:
-            tenants = each_tenant(connection)
-            return [tenant for number, tenant in tenants if connection.execute(over, (number, micros(now))).fetchall()]
-
-        return self._database.read(body)
+        return self._database.read(lambda connection: backlog.due(connection, now, share))
 
     def unfinished(self) -> Sequence[tuple[TenantId, Reason]]:
         """Return the fences of subjects that are not erased yet."""
         return self._database.read(marking.unfinished)
 
-    def released(self) -> Sequence[tuple[TenantId, Reason]]:
+    def released(self, of: Share | TenantId = EVERYONE) -> Sequence[tuple[TenantId, Reason]]:
         """Return why subjects were kept of which something has not to be kept any more."""
-        return self._database.read(marking.released)
+        return self._database.read(lambda connection: backlog.released(connection, of))
 
     def reasons(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Reason]:
         """Return every reason that the subjects and their records carry."""

@@ -19,7 +19,7 @@ from capsule_sql.provisioning import MayNotProvision, administering
 
 __all__ = ["Copied", "copy_out", "copy_rows", "written_so_far"]
 
-_SCHEMAS: Final = [Role.DATA.schema, Role.LEDGER.schema]
+_SCHEMAS: Final = [Role.DATA.schema, Role.LEDGER.schema, "dbos"]
 _PART: Final = 8 << 20
 _ELSEWHERE: Final = "its log and its archive"
 _FILES: Final = "its own files, which only a superuser may read"
@@ -75,7 +75,7 @@ def copy_rows(admin_url: str, name: str, to: Path) -> int:
     select = "SELECT schemaname, tablename, rowsecurity FROM pg_tables WHERE schemaname = ANY(%s)"
     with administering(admin_url, name) as admin:
         tables = admin.execute(select, (_SCHEMAS,)).fetchall()
-        tenants = _tenants(admin)
+        tenants = _tenants(admin) if any(guarded for *_, guarded in tables) else ()
         for schema, table, guarded in tables:
             with (to / f"{name}.{schema}.{table}").open("wb") as file:
                 for tenant in tenants if guarded else ("",):

@@ -28,6 +28,7 @@ from tests.benchmarks.purging import purging
 from tests.benchmarks.reading import reading
 from tests.benchmarks.searching import searching
 from tests.benchmarks.serving import serving
+from tests.benchmarks.sweeping import sweeping_tenants
 from tests.benchmarks.trashing import trashing
 
 __all__ = ["BENCHMARKS", "main", "measured"]
@@ -38,6 +39,7 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "import": importing,
     "trash": trashing,
     "purge": purging,
+    "sweep": sweeping_tenants,
     "export": exporting,
     "get": serving,
     "fairness": fairness,

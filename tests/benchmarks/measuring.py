@@ -102,6 +102,8 @@ class Scale:
     children: int = 4
     erased: int = 10_000
     erased_singly: int = 20
+    swept: int = 100_000
+    swept_due: int = 1_000
     backed_up: int = 100_000
     exported: int = 5_000
     leaves: int = 20_000
@@ -126,6 +128,8 @@ QUICK = Scale(
     children=2,
     erased=12,
     erased_singly=2,
+    swept=50,
+    swept_due=3,
     backed_up=60,
     exported=40,
     leaves=300,

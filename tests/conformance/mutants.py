@@ -21,6 +21,7 @@ from capsule_core.pages import PageKey
 from capsule_core.protection import EVERYBODY
 from capsule_core.records import GUARDED, Act, Mark, Page, Reason, Restore, Sealed, Slot, Touched, Where
 from capsule_core.statements import Outcome
+from capsule_core.stores import EVERYONE, Share
 
 
 class LosesOneUpdate(MemoryStore):
@@ -98,8 +99,23 @@ class PartsWhatChanged(MemoryStore):
 
 
 class KeepsForEver(MemoryStore):
-    def released(self) -> Any:
+    def released(self, of: Any = EVERYONE) -> Any:
         return []
+
+
+class ReleasesEverybodyEverywhere(MemoryStore):
+    def released(self, of: Any = EVERYONE) -> Any:
+        return super().released(EVERYONE)
+
+
+class NamesTheYoungestTrashFirst(MemoryStore):
+    def due(self, now: datetime, share: Share = EVERYONE) -> Any:
+        return super().due(now, share)[::-1]
+
+
+class LeavesATenantToNobody(MemoryStore):
+    def due(self, now: datetime, share: Share = EVERYONE) -> Any:
+        return super().due(now, share) if share == EVERYONE else []
 
 
 class PurgesHeldRows(MemoryStore):

@@ -17,10 +17,11 @@ from psycopg.conninfo import conninfo_to_dict
 from typer.testing import CliRunner
 
 from capsule_services.commands import app
+from capsule_services.databases import places
 from capsule_services.demo import show
 from capsule_services.runtime.deployment import ORDER
 from capsule_services.runtime.faults import StartRefused
-from capsule_services.runtime.opening import DATABASE
+from capsule_services.runtime.opening import DATABASE, ENGINE
 from capsule_sql.migration import Role
 from capsule_sql.postgres import open_postgres
 from capsule_sql.provisioning import database_of, provision, remove
@@ -204,23 +205,25 @@ def test_a_server_is_prepared_once_and_again_without_a_change(server: Server, tm
     folder = tmp_path / "deployment"
     try:
         assert told(*init(server.url(), folder, "--name", "twice"))[0] == 0
-        files = {service: folder / service / DATABASE for service in ORDER}
+        files = {called: folder / place for called, place in places("twice").items()}
         passwords = set()
-        for service, file in files.items():
+        for called, file in files.items():
             assert file.stat().st_mode & 0o777 == 0o600
             url = file.read_text().strip()
             passwords.add(conninfo_to_dict(url)["password"])
-            assert conninfo_to_dict(url)["user"] == database_of(service, "twice")
-            examine(url)
-            for role in (Role.DATA, Role.LEDGER):
-                open_postgres(url, role).close()
-        assert len(passwords) == len(ORDER), "each has a password of its own"
+            assert conninfo_to_dict(url)["user"] == called
+            if file.name == DATABASE:
+                examine(url)
+                for role in (Role.DATA, Role.LEDGER):
+                    open_postgres(url, role).close()
+        assert len(passwords) == len(files) == 2 * len(ORDER), "each has a password of its own"
         before = in_folder(folder)
         assert told(*init(server.url(), folder, "--name", "twice"))[0] == 0
         assert in_folder(folder) == before
-        assert {path.name for path in folder.rglob("*") if path.is_file()} == {DATABASE}
+        assert {path.name for path in folder.rglob("*") if path.is_file()} == {DATABASE, ENGINE}
         for file in files.values():
-            open_postgres(file.read_text().strip(), Role.DATA).close()
+            if file.name == DATABASE:
+                open_postgres(file.read_text().strip(), Role.DATA).close()
     finally:
-        for service in ORDER:
-            remove(server.url(), database_of(service, "twice"))
+        for called in places("twice"):
+            remove(server.url(), called)

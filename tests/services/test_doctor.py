@@ -260,6 +260,25 @@ def stale_addresses(folder: Path) -> None:
         (folder / "addresses" / name).write_text("127.0.0.1:1")
 
 
+def engine_damaged(folder: Path) -> None:
+    file = folder / "contacts" / "engine.db"
+    content = bytearray(file.read_bytes())
+    content[-4096:] = bytes(4096)
+    file.write_bytes(content)
+
+
+def engine_no_database(folder: Path) -> None:
+    (folder / "contacts" / "engine.db").write_bytes(b"nothing of the kind" * 400)
+
+
+def engine_nowhere(folder: Path) -> None:
+    (folder / "contacts" / "engine.url").write_text("postgresql://admin@db.example/x")
+
+
+def clock_jumped(folder: Path) -> None:
+    (folder / "contacts" / "sweep.json").write_text(json.dumps({"ahead": 900_000, "asks": True}))
+
+
 BROKEN: list[tuple[Callable[[Path], None], str, str]] = [
     (opened_to_others, "rights", "contacts/root.key"),
     (folder_opened_to_others, "rights", "privacy/mirror"),
@@ -293,6 +312,10 @@ BROKEN: list[tuple[Callable[[Path], None], str, str]] = [
     (certificate_damaged, "certificate of identity", "damaged"),
     (authority_missing, "certificates", "missing"),
     (clock_damaged, "clock", "damaged"),
+    (engine_damaged, "engine of contacts", "damaged"),
+    (engine_no_database, "engine of contacts", "cannot be read"),
+    (engine_nowhere, "engine of contacts", "leads nowhere"),
+    (clock_jumped, "clock of the sweeps of contacts", "10 days, 10:00:00, which is not believed"),
     (stale_addresses, "health of contacts", "nobody answers"),
     (stale_addresses, "health of privacy", "stopped, while others run"),
 ]

@@ -147,10 +147,11 @@ class Worker:
 
 @attrs.frozen
 class Ground:
-    """What the processes share: a folder, and a database if it is not in the folder."""
+    """What the processes share: a folder, and databases of records and of the engine if they are not in the folder."""
 
     folder: Path
     database: Database | None = None
+    engine: str | None = None
 
     @property
     def data(self) -> Path:
@@ -172,6 +173,9 @@ class Ground:
             self.data.mkdir(exist_ok=True)
             (self.data / "database.url").write_text(self.database.url)
             told |= {"database": self.data / "database.url", "workers": 2}
+        if self.engine is not None:
+            (self.data / "engine.url").write_text(self.engine)
+            told |= {"engine": self.data / "engine.url"}
         step = self.folder / f"step-{listen.rpartition(':')[2]}"
         child = subprocess.Popen(
             [sys.executable, "-m", "tests.services.worker", published(KEY).decode(), str(step)],

@@ -23,7 +23,7 @@ from capsule_sql.snapshots import Snapshot, journal_at, pinned
 __all__ = ["FILES", "PER_CHUNK", "Progress", "files_of", "forget", "make"]
 
 FILES: Final[Mapping[str, Role]] = {"data.db": Role.DATA, "reads.db": Role.LEDGER}
-"""What of a service's folder belongs into a backup."""
+"""What of a service's folder belongs into a backup; what the durable engine knows does not: it is begun again by id."""
 
 PER_CHUNK: Final = 8
 """Pages to a chunk; a change of one writes them all again, and each chunk costs 32 bytes of list."""

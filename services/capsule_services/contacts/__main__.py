@@ -21,7 +21,7 @@ from capsule_services.runtime.process import Host, Service, run
 from capsule_services.runtime.reporter import Reporter
 from capsule_services.runtime.reports import report_to_privacy
 from capsule_services.runtime.server import Served
-from capsule_services.runtime.sweeper import Sweeper
+from capsule_services.runtime.sweepers import sweeper_of
 
 NAME = "contacts"
 KINDS = [kind_of(model) for model in (Person, Organisation, Entry, Photo, Hold, StandingPolicy)]
@@ -33,17 +33,27 @@ def build(host: Host) -> Service:
     holding = opened.holding
     cursor = host.settings.data / "reported"
     reporter = Reporter(holding, report_to_privacy(host.peers), cursor, host.stopped, host.log)
-    sweeper = Sweeper(holding, reporter.wake, host.stopped, host.log)
+    sweeper = sweeper_of(host, opened, reporter.wake)
 
     mender = Mender(holding, host.stopped, host.log)
     anchorer, compactor = opened.anchorer(host), opened.compactor(host)
 
     def lead() -> None:
         reporter.start()
-        sweeper.start()
+        sweeper.lead()
         mender.start()
         anchorer.start()
         compactor.start()
+
+    leading = Leading(host.settings.data, opened.resume, lead, host.stopped, host.log, opened.shared)
+
+    def begin() -> None:
+        leading.begin()
+        sweeper.start()
+
+    def close() -> None:
+        sweeper.close()
+        opened.close()
 
     ring = ring_of(host)
     return Service(
@@ -61,10 +71,10 @@ def build(host: Host) -> Service:
             served_ledgers(opened),
         ),
         authenticator=authenticator_of(ring),
-        readings={**opened.readings, **readings_of_keys(ring)},
+        readings={**opened.readings, **sweeper.readings, **readings_of_keys(ring)},
         looks=opened.watched(host.health),
-        resume=Leading(host.settings.data, opened.resume, lead, host.stopped, host.log, opened.shared).begin,
-        close=opened.close,
+        resume=begin,
+        close=close,
     )
 
 

@@ -16,13 +16,12 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from capsule_core.errors import CapsuleError
-from capsule_services.databases import check_free, clear, prepare
+from capsule_services.databases import check_free, clear, places, prepare
 from capsule_services.demo.company import CheckFailed
 from capsule_services.demo.proof import PROOF
 from capsule_services.demo.story import WORK, Memory, Step
-from capsule_services.runtime.deployment import ORDER, Options, running
+from capsule_services.runtime.deployment import Options, running
 from capsule_services.runtime.faults import understood
-from capsule_sql.provisioning import database_of
 from capsule_sql.remains import Copied, copy_out, written_so_far
 
 __all__ = ["Played", "show"]
@@ -77,7 +76,7 @@ def _databases(folder: Path, admin_url: str | None) -> Generator[Callable[[Path]
         return
     name = f"capsule_demo_{secrets.token_hex(4)}"
     check_free(admin_url, name)  # or what is taken away at the end might be somebody's
-    ours = [database_of(service, name) for service in ORDER]
+    ours = list(places(name))
     try:
         prepare(folder, admin_url, name)
         begun = written_so_far(admin_url)

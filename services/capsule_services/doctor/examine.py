@@ -8,7 +8,7 @@ from typing import Final
 from rich.table import Table
 from rich.text import Text
 
-from capsule_services.doctor import files, keys, reach, servers, stores
+from capsule_services.doctor import files, keys, reach, servers, stores, sweeps
 from capsule_services.doctor.findings import Finding, Grade, unseen
 from capsule_services.doctor.place import Place
 
@@ -33,6 +33,8 @@ CHECKS: Final[Sequence[Check]] = (
     stores.outboxes,
     stores.erasures,
     stores.trash,
+    sweeps.engines,
+    sweeps.believed,
     stores.ledgers,
     servers.databases,
 )

@@ -8,7 +8,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 from urllib.parse import quote
@@ -18,9 +18,11 @@ import attrs
 from capsule_core.names import TenantId
 from capsule_core.wrapping import Roots
 from capsule_services.runtime.clock import Clock, wall_time
+from capsule_services.runtime.clockwatch import ClockWatch
 from capsule_services.runtime.deployment import ORDER
 from capsule_services.runtime.opening import DATABASE
 from capsule_services.runtime.safekeeping import ELSEWHERE, ROOT_KEY
+from capsule_services.runtime.sweeper import status_in
 from capsule_sql.migration import Role
 from capsule_sql.statements import Connection
 
@@ -32,6 +34,7 @@ _MOVABLE: Final = (("data.db", Role.DATA), ("reads.db", Role.LEDGER))
 _FIXED: Final = (("journal.db", Role.JOURNAL), ("keystore.db", Role.KEYSTORE))
 _UNOPENED: Final = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
 _STEPS: Final = 10_000
+_EVERY: Final = 60
 _MIRRORED: Final = {Role.JOURNAL, Role.KEYSTORE}
 
 
@@ -119,6 +122,16 @@ class Place:
     def now(self) -> datetime:
         """Return the time of the deployment's own clock."""
         return Clock(self.folder / "clock").now()
+
+    def over(self, premises: Premises) -> datetime:
+        """Return the moment up to which things are over by every clock that this service has seen."""
+        watch = ClockWatch(Clock(self.folder / "clock"), premises.folder, timedelta(), lambda _, __: True)
+        return watch.look().now
+
+    def overdue(self, premises: Premises) -> datetime:
+        """Return the moment before which nothing is due any more: one sweep may have begun, the next one takes it."""
+        status = status_in(premises.folder)
+        return self.over(premises) - 2 * timedelta(seconds=status.every if status else _EVERY)
 
     def runs(self, service: str) -> bool:
         """Tell whether *service* has said where it listens."""

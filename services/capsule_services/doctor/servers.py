@@ -15,7 +15,6 @@ from capsule_core.names import micros
 from capsule_core.records import GUARDED
 from capsule_services.doctor.findings import Finding, good, mend, note, unseen
 from capsule_services.doctor.place import Place, Premises
-from capsule_services.doctor.stores import TWO_SWEEPS
 from capsule_services.runtime.opening import DATABASE
 from capsule_sql import indexing, marking
 from capsule_sql.connecting import UrlUnusable
@@ -108,7 +107,7 @@ def _looked_at(place: Place, premises: Premises, data: Postgres, reads: Postgres
     service, runs = premises.service, place.runs(premises.service)
     for check in (_outbox, _erasures, _index):
         yield check(service, data, runs=runs)
-    yield _trash(service, data, runs=runs, over=micros(place.now() - TWO_SWEEPS))
+    yield _trash(service, data, runs=runs, over=micros(place.overdue(premises)))
     for title, database in (("changes", data), ("reads", reads)):
         yield _audited(f"log of {title} of {service}", database, premises)
 

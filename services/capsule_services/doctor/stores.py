@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -18,12 +17,10 @@ from capsule_sql import marking
 from capsule_sql.ledgers import SqlLedger
 from capsule_sql.migration import Role
 
-__all__ = ["TWO_SWEEPS", "deletion", "erasures", "integrity", "ledgers", "outboxes", "schemas", "trash"]
+__all__ = ["deletion", "erasures", "integrity", "ledgers", "outboxes", "schemas", "trash"]
 
 _PATIENCE: Final = 2.0
 """Seconds to look at a file whose service runs: its log cannot be emptied meanwhile."""
-TWO_SWEEPS: Final = timedelta(minutes=2)
-"""So long something may be overdue: one sweep begins as it falls due, the next one takes it."""
 _MOST_PAGES: Final = 10_000
 _UNREADABLE: Final = "it cannot be read as what it should be"
 _RESTORE: Final = "stop the service, and restore the file from its backup or its mirror"
@@ -148,7 +145,7 @@ def trash(place: Place) -> Iterator[Finding]:
     for premises, file in _data(place):
         what = f"trash of {premises.service}"
         with looking(file) as look:
-            ((due,),) = look.rows(select, (micros(place.now() - TWO_SWEEPS), int(GUARDED)))
+            ((due,),) = look.rows(select, (micros(place.overdue(premises)), int(GUARDED)))
         if not due:
             yield good(what, "nothing is overdue")
         elif place.runs(premises.service):

@@ -35,7 +35,7 @@ from capsule_services.runtime.process import Host, Service, run
 from capsule_services.runtime.reporter import Reporter
 from capsule_services.runtime.reports import report_to_privacy
 from capsule_services.runtime.server import Served
-from capsule_services.runtime.sweeper import Sweeper
+from capsule_services.runtime.sweepers import sweeper_of
 from capsule_services.runtime.tokens import KeyRing
 
 NAME = "identity"
@@ -85,7 +85,7 @@ def build(host: Host) -> Service:
     issuer = Issuer(keychain.keys, wall_time)
     cursor = host.settings.data / "reported"
     reporter = Reporter(holding, report_to_privacy(host.peers), cursor, host.stopped, host.log)
-    sweeper = Sweeper(holding, reporter.wake, host.stopped, host.log)
+    sweeper = sweeper_of(host, opened, reporter.wake)
     holder = Served(
         holder_pb2.DESCRIPTOR.services_by_name["HolderService"],
         holder_pb2_grpc.add_HolderServiceServicer_to_server,
@@ -101,18 +101,32 @@ def build(host: Host) -> Service:
 
     def lead() -> None:
         reporter.start()
-        sweeper.start()
+        sweeper.lead()
         mender.start()
         anchorer.start()
         compactor.start()
 
+    leading = Leading(host.settings.data, resume, lead, host.stopped, host.log, opened.shared)
+
+    def begin() -> None:
+        leading.begin()
+        sweeper.start()
+
+    def close() -> None:
+        sweeper.close()
+        opened.close()
+
     return Service(
         served=(*servicers(holding, opened.paging, issuer), holder, served_ledgers(opened)),
         authenticator=authenticator(holding, issuer),
-        readings={**opened.readings, "capsule_signing_keys_held_back": lambda: keychain.is_held_back},
+        readings={
+            **opened.readings,
+            **sweeper.readings,
+            "capsule_signing_keys_held_back": lambda: keychain.is_held_back,
+        },
         looks=opened.watched(host.health),
-        resume=Leading(host.settings.data, resume, lead, host.stopped, host.log, opened.shared).begin,
-        close=opened.close,
+        resume=begin,
+        close=close,
     )
 
 

@@ -28,13 +28,16 @@ from capsule_services.runtime.channels import publish_address, withdraw_address
 from capsule_services.runtime.children import Child, Children
 from capsule_services.runtime.clock import Clock, wall_time
 from capsule_services.runtime.faults import StartRefused
-from capsule_services.runtime.opening import DATABASE
+from capsule_services.runtime.opening import DATABASE, ENGINE
 from capsule_services.runtime.settings import environment
 
-__all__ = ["ORDER", "Deployment", "Options", "running"]
+__all__ = ["ORDER", "SWEEPING", "Deployment", "Options", "running"]
 
 ORDER: Final = ("identity", "contacts", "privacy")
 """In this order they are started, and in the reverse they are stopped."""
+
+SWEEPING: Final = ("identity", "contacts")
+"""The services that destroy what is due."""
 
 _MANY: Final = frozenset({"identity", "contacts"})
 """The services that several processes can serve; nobody waits for the third."""
@@ -236,6 +239,8 @@ class _Telling:
         more: dict[str, str | int | Path] = {}
         if database.is_file():
             more["database"] = database
+        if (engine := self.folder / name / ENGINE).is_file():
+            more["engine"] = engine
         if name in options.metrics:
             more["metrics"] = options.metrics[name] + worker - 1
         return environment(

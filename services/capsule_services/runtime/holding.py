@@ -20,6 +20,7 @@ from capsule_core.vault import Vault
 from capsule_core.witness import read_leaf
 from capsule_services.runtime.calls import Call
 from capsule_services.runtime.clock import Clock
+from capsule_services.runtime.clockwatch import ClockWatch
 from capsule_services.runtime.reads import ReadLog
 from capsule_services.runtime.requests import request_digest
 
@@ -40,6 +41,7 @@ class Holding:
     reads: ReadLog
     clock: Clock
     random: Callable[[int], bytes]
+    watch: ClockWatch | None = None
 
     @property
     def vault(self) -> Vault:
@@ -47,6 +49,10 @@ class Holding:
 
     def now(self) -> datetime:
         return self.clock.now()
+
+    def over(self) -> datetime:
+        """Return the moment up to which what is to be destroyed is over by every clock that was seen."""
+        return self.now() if self.watch is None else self.watch.look().now
 
     def new_id(self, letter: str) -> str:
         return made_id(letter, now=self.now(), randomness=self.random(10))

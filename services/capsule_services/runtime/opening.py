@@ -6,6 +6,7 @@
     reads.db      the log of reads                          (likewise; or schema reads of the database)
     restored.json what a restore left to do                 (gone when it is done)
     keystore.db   page keys, wrapped by root.key            (never in a backup; or in OpenBao, see ``safekeeping``)
+    engine.db     what the sweeps have begun               (never in a backup; or a database of its own)
     journal.db    what a restored backup must be told       (never in a backup)
     mirror/       second copies of keystore and journal; put the folder on another medium
     root.key, receipts.key, pages.key                       (mode 0600)
@@ -17,6 +18,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +36,7 @@ from capsule_core.repository import Repository
 from capsule_core.vault import Vault
 from capsule_services.runtime.anchorer import Anchorer
 from capsule_services.runtime.calls import noting
+from capsule_services.runtime.clockwatch import ClockWatch, in_bulk
 from capsule_services.runtime.compactor import Compactor
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.health import Ailment, Health, Look
@@ -58,10 +61,13 @@ from capsule_sql.root_key import load_or_create_root_key
 from capsule_sql.standing import examine
 from capsule_sql.statements import Transactions
 
-__all__ = ["DATABASE", "Opened", "open_holding"]
+__all__ = ["DATABASE", "ENGINE", "Opened", "open_holding", "url_in"]
 
 DATABASE: Final = "database.url"
 """The file in a service's folder that says how it connects to its PostgreSQL database."""
+
+ENGINE: Final = "engine.url"
+"""The file in a service's folder that says how its durable engine connects to its PostgreSQL database."""
 
 _MIRROR: Final = "mirror"
 
@@ -188,7 +194,9 @@ def _holding(
     def new_erasure() -> str:
         return made_id("e", now=host.clock.now(), randomness=secrets.token_bytes(10))
 
+    bound = timedelta(hours=host.settings.clock_jump)
     return Holding(
+        watch=ClockWatch(host.clock, host.settings.data, bound, in_bulk(repository.store)),
         service=service,
         repository=repository,
         eraser=eraser,
@@ -221,7 +229,7 @@ def _databases(stack: ExitStack, host: Host) -> tuple[Transactions, Transactions
     folder, server = host.settings.data, host.settings.database
     if server is None:
         return _file(stack, folder / "data.db", Role.DATA), _file(stack, folder / "reads.db", Role.LEDGER)
-    url = _url(server)
+    url = url_in(server, "CAPSULE_DATABASE")
     examine(url)
     opened = open_postgres(url, Role.DATA), open_postgres(url, Role.LEDGER)
     for database in opened:
@@ -237,11 +245,16 @@ def _safe(settings: Settings, service: str) -> Address | None:
     return address_at(settings.keystore, token=token, authority=authority).below(service)
 
 
-def _url(file: Path) -> str:
+def url_in(file: Path, variable: str) -> str:
+    """Return the URL of a database that *file* holds, which the *variable* names.
+
+    Raises:
+        StartRefused: it cannot be read.
+    """
     try:
         return file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
-        raise StartRefused(f"{file} cannot be read; run capsule db init, or correct CAPSULE_DATABASE") from None
+        raise StartRefused(f"{file} cannot be read; run capsule db init, or correct {variable}") from None
 
 
 def _file(stack: ExitStack, path: Path, role: Role) -> Database:

@@ -58,6 +58,24 @@ def _workers(text: str) -> int:
     raise StartRefused("CAPSULE_WORKERS must be a whole number of processes, at least 1")
 
 
+def _ranges(text: str) -> int:
+    if _NUMBER.fullmatch(text) and 1 <= int(text) <= 4096:
+        return int(text)
+    raise StartRefused("CAPSULE_SWEEP_RANGES and CAPSULE_SWEEP_AT_ONCE must be whole numbers from 1 to 4096")
+
+
+def _minutes(text: str) -> float:
+    if _SECONDS.fullmatch(text) and float(text):
+        return float(text)
+    raise StartRefused("CAPSULE_SWEEP_EVERY must be a number of minutes above 0, such as 1, or 1440 for each night")
+
+
+def _hours(text: str) -> float:
+    if _SECONDS.fullmatch(text) and float(text):
+        return float(text)
+    raise StartRefused("CAPSULE_CLOCK_JUMP and CAPSULE_ENGINE_HISTORY must be numbers of hours above 0, such as 25")
+
+
 def _seconds(text: str) -> float:
     if _SECONDS.fullmatch(text):
         return float(text)
@@ -77,6 +95,12 @@ class Settings:
         None,
         converter=_path,
         help="file with the URL of the PostgreSQL database; without it SQLite files in the folder",
+    )
+    engine: Path | None = environ.var(
+        None,
+        converter=_path,
+        help="file with the URL of the PostgreSQL database of the durable engine; without it a file in the folder, and "
+        "of several processes one does the sweeps",
     )
     keystore: str | None = environ.var(
         None, help="https://HOST:PORT/MOUNT of an OpenBao or Vault that keeps the page keys; without it a file"
@@ -98,6 +122,17 @@ class Settings:
     burst: int = environ.var("400", converter=_count, help="calls that each tenant may make at once after a pause")
     workers: int = environ.var(
         "1", converter=_workers, help="processes that share the folder and the port; more than one needs PostgreSQL"
+    )
+    sweep_every: float = environ.var("1", converter=_minutes, help="minutes from one look at what is due to the next")
+    sweep_ranges: int = environ.var(
+        "64", converter=_ranges, help="ranges that the tenants are swept in, each a work of its own, at most 4096"
+    )
+    sweep_at_once: int = environ.var("4", converter=_ranges, help="ranges that one process sweeps at the same time")
+    clock_jump: float = environ.var(
+        "25", converter=_hours, help="hours that the clock may jump ahead, unexplained, before sweeps ask about it"
+    )
+    engine_history: float = environ.var(
+        "168", converter=_hours, help="hours for which the engine remembers what has ended"
     )
     drain: float = environ.var(
         "0.5", converter=_seconds, help="seconds to go on answering after saying that the service ends"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 
 import attrs
 
@@ -11,6 +12,7 @@ from capsule_core.journal import Marked
 from capsule_core.names import RecordId, SubjectKey, TenantId, micros
 from capsule_core.protection import EVERYBODY, protectors
 from capsule_core.records import GUARDED, Act, Answer, Cursor, Expected, FoundBy, Mark, Reason, Sealed, Slot, Touched
+from capsule_core.stores import Share
 
 __all__ = [
     "Answers",
@@ -22,6 +24,7 @@ __all__ = [
     "bearers",
     "change",
     "claim",
+    "due",
     "emptied",
     "fits",
     "follow",
@@ -245,10 +248,14 @@ def unfinished(reasons: Reasons) -> list[tuple[TenantId, Reason]]:
     return [each for each in fences if not marks(reasons, each[0], each[1].subject) & Mark.ERASED]
 
 
-def released(reasons: Reasons, records: Records) -> list[tuple[TenantId, Reason]]:
+def released(reasons: Reasons, records: Records, of: Share | TenantId) -> list[tuple[TenantId, Reason]]:
     """Return why subjects were kept that nobody fenced, and that nothing guards, or not all of their records."""
-    kept = [(key[0], reason) for key, reason in reasons.items() if reason.mark is Mark.KEPT]
+    kept = [(key[0], reason) for key, reason in reasons.items() if reason.mark is Mark.KEPT and _is_of(key[0], of)]
     return [each for each in kept if _is_released(reasons, records, each[0], each[1].subject)]
+
+
+def _is_of(tenant: TenantId, of: Share | TenantId) -> bool:
+    return of.has(tenant) if isinstance(of, Share) else tenant == of
 
 
 def _is_released(reasons: Reasons, records: Records, tenant: TenantId, subject: SubjectKey) -> bool:
@@ -288,3 +295,12 @@ def marked(act: Act, changed: Sequence[Reason], bearers: Sequence[Touched], *, l
     """Write down what an act marked, as the journal is told."""
     slots, detail = tuple(each.slot for each in bearers), dict(act.detail)
     return Marked(tenant=act.tenant, reasons=tuple(changed), lift=lift, slots=slots, detail=detail)
+
+
+def due(records: Iterable[Sealed], now: datetime, share: Share) -> list[TenantId]:
+    """Name the tenants that have trash whose time is over, first whose trash has been due for longest."""
+    first: dict[TenantId, datetime] = {}
+    for record in records:
+        if record.trash is not None and record.trash.until <= now and share.has(record.tenant):
+            first[record.tenant] = min(record.trash.until, first.get(record.tenant, now))
+    return sorted(first, key=lambda tenant: (first[tenant], tenant))

@@ -40,6 +40,7 @@ from capsule_core.records import (
     matches,
 )
 from capsule_core.remnants import partner_of
+from capsule_core.stores import EVERYONE, Share
 
 __all__ = ["MemoryStore"]
 
@@ -176,20 +177,20 @@ class MemoryStore(MemoryPages):
         with self._lock:
             self._answers = {key: answer for key, answer in self._answers.items() if answer.until > now}
 
-    def due(self, now: datetime) -> Sequence[TenantId]:
+    def due(self, now: datetime, share: Share = EVERYONE) -> Sequence[TenantId]:
         """Name the tenants that have trash whose time is over."""
         with self._lock:
-            return sorted({r.tenant for r in self._records.values() if r.trash is not None and r.trash.until <= now})
+            return rules.due(self._records.values(), now, share)
 
     def unfinished(self) -> Sequence[tuple[TenantId, Reason]]:
         """Return the fences of subjects that are not erased yet."""
         with self._lock:
             return rules.unfinished(self._reasons)
 
-    def released(self) -> Sequence[tuple[TenantId, Reason]]:
+    def released(self, of: Share | TenantId = EVERYONE) -> Sequence[tuple[TenantId, Reason]]:
         """Return why subjects were kept of which something has not to be kept any more."""
         with self._lock:
-            return rules.released(self._reasons, self._records)
+            return rules.released(self._reasons, self._records, of)
 
     def reasons(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Reason]:
         """Return every reason that the subjects and their records carry."""

@@ -80,7 +80,7 @@ class HolderServicer(holder_pb2_grpc.HolderServiceServicer):
         return convert.done_to(self.holding.holder.erase(wanted, now=now))
 
     def Sweep(self, request: pb.SweepRequest, context: grpc.ServicerContext) -> pb.SweepResponse:
-        now = self.holding.now()
+        now = self.holding.over()
         due = min(now, convert.moment_from(request.due_time, "due_time")) if request.HasField("due_time") else now
         swept = self.holding.holder.sweep(current_call().within(), now=due)
         return pb.SweepResponse(destroyed=swept.records, subjects=swept.subjects, held=swept.guarded)

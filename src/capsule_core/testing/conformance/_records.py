@@ -32,6 +32,7 @@ from capsule_core.records import (
     Trash,
     Where,
 )
+from capsule_core.stores import Share
 from capsule_core.testing.conformance import _cases as cases
 from capsule_core.testing.conformance._model import Broken, Model, Obstacle, Witness, bare, by_id, meant_by_move, plain
 from capsule_core.testing.conformance.clauses import Capabilities, require
@@ -242,13 +243,21 @@ class RecordsMachine(RuleBasedStateMachine):
     @rule(now=st.sampled_from(cases.MOMENTS))
     def look_back(self, now: datetime) -> None:
         store = self.under.store
-        due = list(store.due(now))
-        require(set(due) == self.model.due(now) and len(set(due)) == len(due), "B1", "other tenants are due")
+        due, since = list(store.due(now)), self.model.due(now)
+        require(set(due) == set(since) and len(set(due)) == len(due), "B1", "other tenants are due")
+        require([since[t] for t in due] == sorted(since.values()), "B1", "not first whose trash has been due longest")
+        shares = [store.due(now, Share(number, 3)) for number in range(3)]
+        require(sorted(t for share in shares for t in share) == sorted(due), "B5", "shares have not each tenant once")
         found, wanted = store.unfinished(), self.model.unfinished()
         same = len(found) == len(wanted) and all(each in found for each in wanted)
         require(same, "B2", "other fences are unfinished")
         kept, free = store.released(), self.model.released()
         require(len(kept) == len(free) and all(each in kept for each in free), "B4", "others are not kept any more")
+        split = [each for number in range(3) for each in store.released(Share(number, 3))]
+        require(len(split) == len(kept) and all(each in kept for each in split), "B5", "shares have not each once")
+        for tenant in cases.TENANTS:
+            own = store.released(tenant)
+            require(own == [each for each in kept if each[0] == tenant], "B4", "another tenant's are given")
 
     @precondition(lambda self: self.capabilities.durable)
     @rule()

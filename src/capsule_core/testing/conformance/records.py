@@ -51,7 +51,7 @@ def run_record_store_conformance(
     capabilities: Capabilities = Capabilities(),  # noqa: B008  frozen
     settings: hypothesis.settings | None = None,
 ) -> tuple[str, ...]:
-    """Check that *make* makes empty stores that keep C1-C16, A1-A3 and B1-B4 (docs/reference/ports.md).
+    """Check that *make* makes empty stores that keep C1-C16, A1-A3 and B1-B5 (docs/reference/ports.md).
 
     Returns:
         the clauses that went untried because the adapter lacks a capability.

@@ -1,0 +1,65 @@
+"""What waits to be destroyed, over all tenants, in one statement: the sweep asks it again and again.
+
+On PostgreSQL no statement sees the rows of two tenants. This one goes from tenant to tenant by itself: a row of
+``tenants`` sets who may be seen before the rows that depend on it are looked for, which ``OFFSET 0`` keeps apart. To go
+round for each tenant from here would be two messages a tenant, and take as many seconds as there are ten thousands.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from capsule_core.names import TenantId, micros
+from capsule_core.records import Reason
+from capsule_core.stores import Share
+from capsule_sql.guarding import UNGUARDED
+from capsule_sql.marking import FREE, reason_in
+from capsule_sql.statements import Connection
+
+__all__ = ["due", "released"]
+
+_VISITING: Final = """tenants t
+    JOIN LATERAL (SELECT set_config('capsule.tenant', t.no::text, true) AS no OFFSET 0) v ON true"""
+
+_DUE: Final = """SELECT tenant FROM (
+        SELECT t.tenant, (
+            SELECT r.until FROM records r WHERE r.tenant_no = t.no AND r.trashed IS NOT NULL AND r.until <= ?
+            ORDER BY r.until LIMIT 1
+        ) AS first
+        FROM tenants t WHERE t.no % ? = ?
+    ) WHERE first IS NOT NULL ORDER BY first, tenant"""
+_DUE_THERE: Final = f"""SELECT t.tenant FROM {_VISITING}
+    JOIN LATERAL (
+        SELECT r.until FROM records r WHERE r.tenant_no = v.no::bigint AND r.trashed IS NOT NULL AND r.until <= ?
+        ORDER BY r.until LIMIT 1
+    ) d ON true
+    WHERE t.no % ? = ? ORDER BY d.until, t.tenant"""
+
+_FREE: Final = f"(s.marks & 96) = 64 AND m.mark = 64 AND {FREE} AND {UNGUARDED}"
+_REASON: Final = "s.key, m.id, m.mark, m.record, m.since"
+_RELEASED: Final = f"""SELECT t.tenant, {_REASON}
+    FROM subjects s CROSS JOIN reasons m ON m.subject_no = s.no CROSS JOIN tenants t ON t.no = s.tenant_no
+    WHERE {_FREE} AND {{which}} ORDER BY t.tenant, m.no"""
+_RELEASED_THERE: Final = f"""SELECT t.tenant, k.key, k.id, k.mark, k.record, k.since FROM {_VISITING}
+    JOIN LATERAL (
+        SELECT {_REASON}, m.no FROM subjects s JOIN reasons m ON m.subject_no = s.no
+        WHERE s.tenant_no = v.no::bigint AND {_FREE} OFFSET 0
+    ) k ON true
+    WHERE {{which}} ORDER BY t.tenant, k.no"""
+_SHARE: Final = "t.no % ? = ?"
+_ONE: Final = "t.tenant = ?"
+
+
+def due(connection: Connection, now: datetime, share: Share) -> list[TenantId]:
+    """Name the tenants that have trash whose time is over, first whose trash has been due for longest."""
+    select = _DUE_THERE if connection.shared else _DUE
+    values = (micros(now), share.of, share.number)
+    return [TenantId(tenant) for (tenant,) in connection.execute(select, values).fetchall()]
+
+
+def released(connection: Connection, of: Share | TenantId) -> list[tuple[TenantId, Reason]]:
+    """Return why subjects were kept that nothing guards any more, or not all of their records."""
+    which, values = (_SHARE, (of.of, of.number)) if isinstance(of, Share) else (_ONE, (of,))
+    select = (_RELEASED_THERE if connection.shared else _RELEASED).format(which=which)
+    return [(TenantId(tenant), reason_in(row)) for tenant, *row in connection.execute(select, values).fetchall()]
