@@ -12,10 +12,10 @@ import attrs
 from capsule_core.moments import Events, began
 from capsule_core.names import TenantId
 from capsule_core.personal import Kind
-from capsule_core.policies import scope_of
+from capsule_core.policies import governed, scope_of
 from capsule_core.records import GUARDED, Reason, Sealed, Shelf, events_of
 from capsule_core.repository import Repository
-from capsule_core.retaining import decided, governed
+from capsule_core.retaining import decided
 from capsule_core.retention import Ask, Decision, Effect, Facts, Keep, Policy, Rule, Scope, decide
 
 __all__ = ["Change", "Explanation", "Forecast", "Run", "explain", "forecast", "simulate"]

@@ -21,9 +21,11 @@ from capsule_core.receipts import Receipt
 from capsule_core.records import Act, Cursor, Mark, Reason, Sealed, Shelf, Where
 from capsule_core.remnants import person_of, with_remnants
 from capsule_core.repository import Repository
+from capsule_core.rulebook import Rulebook
 from capsule_core.statements import Outcome
 from capsule_core.story import Erasure
 from capsule_core.sweeping import Expiry, Sweep, Swept
+from capsule_core.upkeep import Upkeep
 from capsule_core.uses import Use
 from capsule_core.witness import bears_witness
 
@@ -244,8 +246,12 @@ class RecordHolder:
     def expiry(self) -> Expiry:
         """Return the duty to sweep the trash, for whoever sweeps many tenants in turns."""
         repository = self._repository
-        sweep = Sweep(repository.store, self._eraser, repository.vault, repository.kinds)
+        sweep = Sweep(repository.store, self._eraser, repository.vault, repository.kinds, Rulebook(repository).of)
         return Expiry(sweep, self._new_erasure)
+
+    def upkeep(self, random: Callable[[int], bytes]) -> Upkeep:
+        """Return the duty to carry out policies, likewise."""
+        return Upkeep(self._repository, self._eraser, random)
 
     def _named(self, tenant: TenantId, place: int, identifier: Identifier) -> set[SubjectKey]:
         repository = self._repository

@@ -26,7 +26,7 @@ from capsule_core.names import record_id
 from capsule_core.personal import Kind, Personal
 from capsule_core.retention import GRACE, TRASH, Effect, Policy, Rule, Scope
 
-__all__ = ["GRACE_PERIOD", "amended", "document", "parse_policy", "scope_of"]
+__all__ = ["GRACE_PERIOD", "amended", "document", "governed", "parse_policy", "scope_of"]
 
 E = TypeVar("E", bound=Enum)
 
@@ -80,6 +80,11 @@ def amended(old: Policy, new: Policy, *, now: datetime, grace: timedelta = GRACE
         if rule.locked and rule.id not in new.named:
             raise InvalidField("rules", f"must still have the rule {rule.id!r}: it is locked")
     return attrs.evolve(new, before=_pruned(old, now), grace=now + grace)
+
+
+def governed(kinds: Mapping[str, Kind]) -> dict[str, Kind]:
+    """Return the kinds that a policy speaks of: not what was decided about people, which the journal keeps."""
+    return {name: declared for name, declared in kinds.items() if not declared.journaled}
 
 
 def scope_of(declared: Kind, field: str | None = None) -> Scope:

@@ -42,7 +42,7 @@ from capsule_core.receipts import Receipt
 from capsule_core.records import Act, Cursor, Reason, Where
 from capsule_core.remnants import with_remnants
 from capsule_core.repository import Draft, Repository
-from capsule_core.rulebook import StandingPolicy
+from capsule_core.rulebook import Rulebook, StandingPolicy
 from capsule_core.statements import Policy
 from capsule_core.stores import EVERYONE, Store
 from capsule_core.story import REQUEST, Erasure
@@ -266,7 +266,7 @@ class Privacy:
         """Destroy what has been in the trash for its time, in every tenant; first finish what a crash interrupted."""
         repository = self.repository
         self._eraser.resume(now=now)
-        sweep = Sweep(repository.store, self._eraser, repository.vault, repository.kinds)
+        sweep = Sweep(repository.store, self._eraser, repository.vault, repository.kinds, Rulebook(repository).of)
         return {
             tenant: sweep.run(tenant, now=now, new_erasure=lambda: made_id("e", now=now, randomness=self._random(10)))
             for tenant in sweep.waiting(now, EVERYONE)

@@ -6,8 +6,9 @@ changed between the finding and the doing stays: each act expects what was found
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from functools import reduce
 from hashlib import sha256
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from capsule_core.errors import SubjectErased, SubjectHeld, VersionMismatch
 from capsule_core.moments import Past
 from capsule_core.names import ActorRef, RecordId, TenantId
 from capsule_core.personal import Kind
-from capsule_core.policies import document, scope_of
+from capsule_core.policies import document, governed, scope_of
 from capsule_core.protection import EVERYBODY, guarding
 from capsule_core.receipts import Receipt
 from capsule_core.records import GUARDED, Act, Expected, Mark, Sealed, Shelf, Where, events_of
@@ -29,7 +30,7 @@ from capsule_core.story import Erasure
 from capsule_core.uses import Use
 from capsule_core.witness import bears_witness
 
-__all__ = ["CLOCK", "GROUND", "Retained", "Retaining", "decided", "governed"]
+__all__ = ["CLOCK", "GROUND", "Retained", "Retaining", "decided"]
 
 CLOCK: Final = ActorRef("clock", "retention")
 GROUND: Final = "retention"
@@ -46,11 +47,6 @@ class Retained:
     destroyed: int = 0
     asking: tuple[RecordId, ...] = ()
     receipts: tuple[Receipt, ...] = ()
-
-
-def governed(kinds: Mapping[str, Kind]) -> dict[str, Kind]:
-    """Return the kinds that a policy speaks of: not what was decided about people, which the journal keeps."""
-    return {name: declared for name, declared in kinds.items() if not declared.journaled}
 
 
 def decided(
@@ -89,15 +85,18 @@ class Retaining:
 
     def run(self, tenant: TenantId, policy: Policy, *, now: datetime) -> Retained:
         """Do what *policy* has due at *now*: never early, never what is guarded."""
-        done = Retained()
+        return reduce(_sum, self.slices(tenant, policy, now=now), Retained())
+
+    def slices(self, tenant: TenantId, policy: Policy, *, now: datetime) -> Iterator[Retained]:
+        """Do what :meth:`run` does in parts, so that other tenants have their turns; each asks anew who is guarded."""
         if guarding(self._repository.store, tenant, [EVERYBODY]):
-            return done
+            return
         for declared in governed(self._repository.kinds).values():
             for page in decided(self._repository, tenant, scope_of(declared), policy, now=now):
-                done = _sum(done, self._carry_out(tenant, declared, page, policy, now=now))
+                yield self._carry_out(tenant, declared, page, policy, now=now)
             for field in sorted({rule.field for rule in policy.rules if rule.field and declared.name in rule.kinds}):
-                done = _sum(done, self._empty_field(tenant, declared, field, policy, now=now))
-        return done
+                for page in decided(self._repository, tenant, scope_of(declared, field), policy, now=now):
+                    yield self._empty_field(declared, field, page, now=now)
 
     def _carry_out(
         self, tenant: TenantId, kind: Kind, page: Sequence[tuple[Sealed, Decision]], policy: Policy, *, now: datetime
@@ -179,13 +178,12 @@ class Retaining:
             emptied += 1
         return emptied
 
-    def _empty_field(self, tenant: TenantId, kind: Kind, field: str, policy: Policy, *, now: datetime) -> Retained:
-        done = Retained()
-        for page in decided(self._repository, tenant, scope_of(kind, field), policy, now=now):
-            due = [record for record, decision in page if isinstance(decision, Destroy)]
-            asking = tuple(record.id for record, decision in page if isinstance(decision, Ask))
-            done = _sum(done, Retained(depersonalised=self._empty(kind, due, [field], now=now), asking=asking))
-        return done
+    def _empty_field(
+        self, kind: Kind, field: str, page: Sequence[tuple[Sealed, Decision]], *, now: datetime
+    ) -> Retained:
+        due = [record for record, decision in page if isinstance(decision, Destroy)]
+        asking = tuple(record.id for record, decision in page if isinstance(decision, Ask))
+        return Retained(depersonalised=self._empty(kind, due, [field], now=now), asking=asking)
 
     def _act(self, tenant: TenantId, verb: str, records: Sequence[Sealed], by: Past, now: datetime) -> Act:
         act = Act(tenant=tenant, actor=CLOCK, verb=verb, use=Use.ERASE.value, at=now, expects=_expected(records, by))

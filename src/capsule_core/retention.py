@@ -34,6 +34,7 @@ __all__ = [
     "Rule",
     "Scope",
     "decide",
+    "keeps",
     "past",
 ]
 
@@ -259,6 +260,14 @@ def _dues(events: Events, clocks: Sequence[Clock]) -> list[_Due]:
         if start is not None:
             found.append((clock.ended(start), clock.caution, clock.rule.id))
     return found
+
+
+def keeps(facts: Facts, policy: Policy, now: datetime) -> bool:
+    """Tell whether a rule keeps it, whatever lets it go: one of the policy, or of the one before during its grace."""
+    if any(due[0] > now for due in _dues(facts.events, policy.binding(facts.scope).keeping)):
+        return True
+    counts = policy.before is not None and policy.grace is not None and now < policy.grace
+    return counts and keeps(facts, policy.before or NO_RULES, now)
 
 
 def past(policy: Policy, scope: Scope, now: datetime, *, trashed: bool = False, closed: datetime | None = None) -> Past:

@@ -12,16 +12,15 @@ from capsule_core.answers import Request
 from capsule_core.errors import VersionMismatch
 from capsule_core.kept import Kept
 from capsule_core.names import RecordId, TenantId
-from capsule_core.personal import Plain, kind
-from capsule_core.policies import GRACE_PERIOD, amended, document, parse_policy
+from capsule_core.personal import Plain, kind, kind_of
+from capsule_core.policies import GRACE_PERIOD, amended, document, governed, parse_policy
 from capsule_core.protection import EVERYBODY
 from capsule_core.records import Act
 from capsule_core.repository import Draft, Repository
-from capsule_core.retaining import governed
 from capsule_core.retention import NO_RULES, Policy
 from capsule_core.uses import Use
 
-__all__ = ["Rulebook", "StandingPolicy"]
+__all__ = ["KIND", "Rulebook", "StandingPolicy"]
 
 _ID: Final = RecordId("retention-policy")
 
@@ -38,6 +37,9 @@ class StandingPolicy:
     set_by: Annotated[str, Plain("who set it")] = ""
 
 
+KIND: Final = kind_of(StandingPolicy).name
+
+
 @attrs.frozen
 class Rulebook:
     """Keeps the policies of one store; :class:`StandingPolicy` is among its repository's kinds."""
@@ -47,7 +49,7 @@ class Rulebook:
 
     def of(self, tenant: TenantId, *, use: Use = Use.ERASE) -> Policy:
         """Return the policy of a tenant; nothing but the trash lets anything go if it never set one."""
-        kept = self.kept(tenant, use=use)
+        kept = self.kept(tenant, use=use) if KIND in self._repository.kinds else None
         return NO_RULES if kept is None else self.read(kept.content)
 
     def kept(self, tenant: TenantId, *, use: Use) -> Kept[StandingPolicy] | None:

@@ -172,6 +172,7 @@ class Backlog(Protocol):
         guards any more, or one of whose records nothing guards any more, and nothing else; asked of one tenant, those
         of that one.
     B5. Of any number of shares each tenant is in exactly one, always the same.
+    B6. ``having`` names each tenant of the share that has a living record of the kind, once, and no other.
     """
 
     def due(self, now: datetime, share: Share = EVERYONE) -> Sequence[TenantId]:
@@ -184,6 +185,10 @@ class Backlog(Protocol):
 
     def released(self, of: Share | TenantId = EVERYONE) -> Sequence[tuple[TenantId, Reason]]:
         """Return why subjects were kept of which something has not to be kept any more."""
+        ...
+
+    def having(self, kind: str, share: Share = EVERYONE) -> Sequence[TenantId]:
+        """Name the tenants that have a living record of a kind."""
         ...
 
     def reasons(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Reason]:

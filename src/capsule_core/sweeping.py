@@ -15,6 +15,8 @@ from capsule_core.personal import Kind
 from capsule_core.protection import EVERYBODY, guarding
 from capsule_core.receipts import Receipt
 from capsule_core.records import GUARDED, Act, Expected, Mark, Sealed, Shelf, Where
+from capsule_core.retention import NO_RULES, Policy
+from capsule_core.sparing import unspared
 from capsule_core.stores import Share, Store
 from capsule_core.story import Erasure
 from capsule_core.uses import Use
@@ -49,6 +51,7 @@ class Sweep:
     _eraser: Eraser
     _vault: Vault
     _kinds: Mapping[str, Kind]
+    _policy: Callable[[TenantId], Policy] = attrs.field(default=lambda _: NO_RULES)
 
     def waiting(self, now: datetime, share: Share) -> Sequence[TenantId]:
         """Name the tenants that have something to destroy: first whose trash has been due for longest."""
@@ -75,14 +78,17 @@ class Sweep:
         """
         if guarding(self._store, tenant, [EVERYBODY]):
             return
+        policy = self._policy(tenant)
         for due in self._pages_due(tenant, now=now, admits=_ADMITTED):
-            yield _erased(self._erase(tenant, due, now=now, new_erasure=new_erasure))
+            going = unspared(self._store, self._kinds, policy, due, now=now)
+            if going:
+                yield _erased(self._erase(tenant, going, now=now, new_erasure=new_erasure))
         free, partly = self._released(tenant)
         for some in _sliced(free):
             yield _erased(self._release(tenant, some, now=now, new_erasure=new_erasure))
         for some in _sliced(partly):
             yield Swept(records=self._let_go(tenant, some, now=now))
-        for cleared in self._clear(tenant, now=now):
+        for cleared in self._clear(tenant, policy, now=now):
             yield Swept(records=cleared)
 
     def _pages_due(self, tenant: TenantId, *, now: datetime, admits: Mark) -> Iterator[Sequence[Sealed]]:
@@ -135,12 +141,13 @@ class Sweep:
         where = Where(tenant=tenant, shelf=Shelf.ANY, subjects=tuple(partly))
         return len(self._store.destroy(where, admits=_ADMITTED & ~GUARDED, act=act))
 
-    def _clear(self, tenant: TenantId, *, now: datetime) -> Iterator[int]:
+    def _clear(self, tenant: TenantId, policy: Policy, *, now: datetime) -> Iterator[int]:
         rest = tuple(name for name, kind in self._kinds.items() if not kind.is_root)
         act = _act(self._vault, tenant, "trash.clear", now=now)
         where = Where(tenant=tenant, shelf=Shelf.TRASHED, due=now, kinds=rest)
         for due in self._pages(where, admits=_ADMITTED):
-            some = attrs.evolve(where, ids=tuple(record.id for record in due))  # and still in the trash
+            going = unspared(self._store, self._kinds, policy, due, now=now)
+            some = attrs.evolve(where, ids=tuple(record.id for record in going))  # and still in the trash
             yield len(self._store.destroy(some, admits=_ADMITTED & ~GUARDED, act=act))
 
     def _pages(self, where: Where, *, admits: Mark) -> Iterator[Sequence[Sealed]]:

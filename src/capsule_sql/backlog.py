@@ -17,7 +17,7 @@ from capsule_sql.guarding import UNGUARDED
 from capsule_sql.marking import FREE, reason_in
 from capsule_sql.statements import Connection
 
-__all__ = ["due", "released"]
+__all__ = ["due", "having", "released"]
 
 _VISITING: Final = """tenants t
     JOIN LATERAL (SELECT set_config('capsule.tenant', t.no::text, true) AS no OFFSET 0) v ON true"""
@@ -35,6 +35,15 @@ _DUE_THERE: Final = f"""SELECT t.tenant FROM {_VISITING}
         ORDER BY r.until LIMIT 1
     ) d ON true
     WHERE t.no % ? = ? ORDER BY d.until, t.tenant"""
+
+_HAVING: Final = """SELECT t.tenant FROM tenants t WHERE EXISTS (
+        SELECT 1 FROM records r WHERE r.tenant_no = t.no AND r.kind = ? AND r.trashed IS NULL
+    ) AND t.no % ? = ? ORDER BY t.tenant"""
+_HAVING_THERE: Final = f"""SELECT t.tenant FROM {_VISITING}
+    JOIN LATERAL (
+        SELECT 1 FROM records r WHERE r.tenant_no = v.no::bigint AND r.kind = ? AND r.trashed IS NULL LIMIT 1
+    ) d ON true
+    WHERE t.no % ? = ? ORDER BY t.tenant"""
 
 _FREE: Final = f"(s.marks & 96) = 64 AND m.mark = 64 AND {FREE} AND {UNGUARDED}"
 _REASON: Final = "s.key, m.id, m.mark, m.record, m.since"
@@ -56,6 +65,12 @@ def due(connection: Connection, now: datetime, share: Share) -> list[TenantId]:
     select = _DUE_THERE if connection.shared else _DUE
     values = (micros(now), share.of, share.number)
     return [TenantId(tenant) for (tenant,) in connection.execute(select, values).fetchall()]
+
+
+def having(connection: Connection, kind: str, share: Share) -> list[TenantId]:
+    """Name the tenants that have a living record of a kind."""
+    select = _HAVING_THERE if connection.shared else _HAVING
+    return [TenantId(tenant) for (tenant,) in connection.execute(select, (kind, share.of, share.number)).fetchall()]
 
 
 def released(connection: Connection, of: Share | TenantId) -> list[tuple[TenantId, Reason]]:

@@ -14,7 +14,6 @@ from capsule_core.journal import Journal, Marked, SealedPage, Suppressed, Writte
 from capsule_core.moments import Events, Moment
 from capsule_core.names import RecordId, SubjectKey, TenantId
 from capsule_core.records import (
-    GONE,
     GUARDED,
     Act,
     Answer,
@@ -54,7 +53,7 @@ from capsule_sql.rows import sealed, seen, touched_by
 from capsule_sql.selections import counting, listing, reading
 from capsule_sql.statements import EACH, TENANT, Connection, Transactions, listed
 from capsule_sql.tenants import each_tenant, numbered
-from capsule_sql.writing import Drafts
+from capsule_sql.writing import Drafts, let_in
 
 __all__ = ["SqlStore"]
 
@@ -170,7 +169,7 @@ class SqlStore:
         def body(connection: Connection) -> Sequence[Touched]:
             tenant = numbered(connection, act.tenant)
             guarding.before_marking(connection, act.tenant, reasons, lift=lift)
-            writing = _let_in(connection, tenant, beside, act.at)
+            writing = let_in(connection, tenant, beside, act.at)
             part(connection, tenant, parting)
             bearers = marking.Marking(connection, tenant, reasons)
             _expect(connection, act)
@@ -235,6 +234,10 @@ class SqlStore:
     def due(self, now: datetime, share: Share = EVERYONE) -> Sequence[TenantId]:
         """Name the tenants that have trash whose time is over."""
         return self._database.read(lambda connection: backlog.due(connection, now, share))
+
+    def having(self, kind: str, share: Share = EVERYONE) -> Sequence[TenantId]:
+        """Name the tenants that have a living record of a kind."""
+        return self._database.read(lambda connection: backlog.having(connection, kind, share))
 
     def unfinished(self) -> Sequence[tuple[TenantId, Reason]]:
         """Return the fences of subjects that are not erased yet."""
@@ -348,16 +351,6 @@ class SqlStore:
         if any(each.kind in act.journaled for each in touched):
             self._outbox.ship()
         return touched
-
-
-def _let_in(connection: Connection, tenant: int, beside: Sequence[Sealed], at: datetime) -> Drafts | None:
-    """Begin to write what goes with a mark, if anything does."""
-    if not beside:
-        return None
-    connection.search(tenant)
-    writing = Drafts(connection, tenant, beside, at)
-    writing.admit(~GONE)
-    return writing
 
 
 def _keep(connection: Connection, act: Act, writing: Drafts, drafts: Sequence[Sealed]) -> None:

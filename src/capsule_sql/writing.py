@@ -17,7 +17,7 @@ from capsule_sql.rows import words
 from capsule_sql.statements import EACH, Connection, listed
 from capsule_sql.tenants import fresh_numbers
 
-__all__ = ["INSERT_SIGNATURES", "INSERT_TOKENS", "Drafts", "claim", "forget_index"]
+__all__ = ["INSERT_SIGNATURES", "INSERT_TOKENS", "Drafts", "claim", "forget_index", "let_in"]
 
 _GONE: Final = int(GONE)
 
@@ -206,6 +206,16 @@ _INSERT: Final = f"INSERT INTO records (no, tenant_no, {_COLUMNS}) VALUES ({', '
 _UPDATE: Final = f"UPDATE records SET ({_COLUMNS}) = ({', '.join('?' * 10)}) WHERE no = ?"
 INSERT_TOKENS: Final = "INSERT INTO tokens (tenant_no, token, record_no, at, claim) VALUES (?, ?, ?, ?, ?)"
 INSERT_SIGNATURES: Final = "INSERT INTO signatures (tenant_no, record_no, s0, s1, s2, s3) VALUES (?, ?, ?, ?, ?, ?)"
+
+
+def let_in(connection: Connection, tenant: int, beside: Sequence[Sealed], at: datetime) -> Drafts | None:
+    """Begin to write what goes with a mark, if anything does."""
+    if not beside:
+        return None
+    connection.search(tenant)
+    writing = Drafts(connection, tenant, beside, at)
+    writing.admit(~GONE)
+    return writing
 
 
 def forget_index(connection: Connection, records: Sequence[int]) -> None:

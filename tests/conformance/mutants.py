@@ -250,6 +250,11 @@ class CountsTheRefused(MemoryStore):
         return super().count(where, admits=~Mark.NONE)
 
 
+class NamesWhoHadIt(MemoryStore):
+    def having(self, kind: str, share: Share = EVERYONE) -> Sequence[TenantId]:
+        return sorted({each.tenant for each in self._records.values() if each.kind == kind})
+
+
 class FindsNothingPast(MemoryStore):
     def _meant(self, where: Where, *, refused: Mark) -> list[Sealed]:
         return super()._meant(attrs.evolve(where, past=None), refused=refused)

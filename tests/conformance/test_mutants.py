@@ -71,6 +71,7 @@ STORES = [
     (mutants.GivesASlotTwice, "C11"),
     (mutants.ListsAPageTwice, "C10"),
     (mutants.CountsTheRefused, "C17"),
+    (mutants.NamesWhoHadIt, "B6"),
     (mutants.ForgetsAnErasureAtRestart, "B2"),
     (mutants.ForgetsAnswersEarly, "A3"),
     (mutants.NeverForgetsAnswers, "A3"),

@@ -88,6 +88,7 @@ class Sweeper:
     _swept: Callable[[], None]
     _stopped: threading.Event
     _log: FilteringBoundLogger
+    _duties: Sequence[Duty] = attrs.field(init=False, repr=False)
     _leads: threading.Event = attrs.field(factory=threading.Event, init=False)
     _thread: threading.Thread | None = attrs.field(default=None, init=False, repr=False)
     _status: Status = attrs.field(factory=Status, init=False)
@@ -95,6 +96,10 @@ class Sweeper:
     _done: Tally = attrs.field(factory=Tally, init=False)
     _next: datetime | None = attrs.field(default=None, init=False)
     _cleaned: datetime | None = attrs.field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        holder = self._holding.holder
+        self._duties = (holder.expiry(), holder.upkeep(self._holding.random))
 
     @property
     def readings(self) -> Mapping[str, Reading]:
@@ -134,7 +139,7 @@ class Sweeper:
 
     def _opened(self) -> Engine | None:
         """Open the engine as soon as its database can be used; None if it is too late."""
-        job = sweeping(self._duties(), self._holding.over, self._swept, self._log)
+        job = sweeping(self._duties, self._holding.over, self._swept, self._log)
         while not self._stopped.is_set():
             try:
                 return self._open(job)
@@ -143,11 +148,8 @@ class Sweeper:
                 self._stopped.wait(_AGAIN)
         return None
 
-    def _duties(self) -> Sequence[Duty]:
-        return (self._holding.holder.expiry(),)
-
     def _sweep(self, engine: Engine) -> None:
-        sweeps = Sweeps(engine, self._duties(), self._ranges, self._log)
+        sweeps = Sweeps(engine, self._duties, self._ranges, self._log)
         while not self._stopped.is_set():
             if self._leads.is_set():
                 try:

@@ -182,6 +182,12 @@ class MemoryStore(MemoryPages):
         with self._lock:
             return rules.due(self._records.values(), now, share)
 
+    def having(self, kind: str, share: Share = EVERYONE) -> Sequence[TenantId]:
+        """Name the tenants that have a living record of a kind."""
+        with self._lock:
+            there = {each.tenant for each in self._records.values() if each.kind == kind and each.trash is None}
+            return sorted(filter(share.has, there))
+
     def unfinished(self) -> Sequence[tuple[TenantId, Reason]]:
         """Return the fences of subjects that are not erased yet."""
         with self._lock:

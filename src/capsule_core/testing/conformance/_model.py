@@ -107,6 +107,9 @@ class Model:
         slot = self.slots.get((tenant, key))
         return None if slot is None else Subject(key=key, slot=slot, marks=self.marks(tenant, key))
 
+    def having(self, kind: str) -> set[TenantId]:
+        return {record.tenant for record in self.records.values() if record.kind == kind and record.trash is None}
+
     def due(self, now: datetime) -> dict[TenantId, datetime]:
         over = [(r.tenant, r.trash.until) for r in self.records.values() if r.trash and r.trash.until <= now]
         return {tenant: min(until for owner, until in over if owner == tenant) for tenant, _ in over}

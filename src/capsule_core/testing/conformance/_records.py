@@ -248,9 +248,12 @@ class RecordsMachine(RuleBasedStateMachine):
         require([since[t] for t in due] == sorted(since.values()), "B1", "not first whose trash has been due longest")
         shares = [store.due(now, Share(number, 3)) for number in range(3)]
         require(sorted(t for share in shares for t in share) == sorted(due), "B5", "shares have not each tenant once")
+        named = all(sorted(store.having(each)) == sorted(self.model.having(each)) for each in cases.KINDS)
+        require(named, "B6", "others have living records of a kind")
         found, wanted = store.unfinished(), self.model.unfinished()
-        same = len(found) == len(wanted) and all(each in found for each in wanted)
-        require(same, "B2", "other fences are unfinished")
+        require(
+            len(found) == len(wanted) and all(each in found for each in wanted), "B2", "other fences are unfinished"
+        )
         kept, free = store.released(), self.model.released()
         require(len(kept) == len(free) and all(each in kept for each in free), "B4", "others are not kept any more")
         split = [each for number in range(3) for each in store.released(Share(number, 3))]
