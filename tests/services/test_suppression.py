@@ -150,6 +150,8 @@ BRINGS_NOBODY = {
     "UpdateEntry": "likewise",
     "DeleteEntry": "it throws away",
     "UndeleteEntry": "likewise an entry",
+    "PlaceHold": "a hold is about who is there, and nothing is found by its text",
+    "ReleaseHold": "likewise",
     "SignIn": "a session names a user by their id",
     "SignOut": "likewise",
     "ChangeRole": "it leaves the address as it is",

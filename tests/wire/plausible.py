@@ -166,6 +166,8 @@ class Plausible:
         match field.containing_type.name, field.name:
             case "AcceptInvitationRequest", "token":
                 return self.invited()
+            case "Hold", "field":
+                return "about"
             case "Identifier", "value":
                 return _TEXTS["email"]
             case _, name:
@@ -181,11 +183,14 @@ class Plausible:
             "Contact": self.tenant if child else self.contact,
             "Entry": self.contact if child else self.entry,
             "Photo": f"{self.contact}/photo",
+            "Hold": self.tenant if child else f"{self.tenant}/holds/h{'0' * 26}",
             "Log": f"{self.tenant}/logs/changes",
             "User": self.tenant if child else self.user,
             "Erasure": self.tenant if child else self.erasure,
             "Receipt": f"{self.erasure}/receipt",
-            "*": self.gone if field.containing_type.name == "ReportErasureRequest" else self.subject,
+            "*": {"ReportErasureRequest": self.gone, "Hold": self.contact}.get(
+                field.containing_type.name, self.subject
+            ),
         }
         return names.get(wanted, self.tenant)
 

@@ -250,7 +250,10 @@ def _stretch(message: Any, value: int) -> None:
             _stretch(getattr(message, field.name), value)
 
 
-IN_A_TENANT = {"CreateContact", "ListContacts", "SearchContacts", "ImportContacts", "ExportContacts"}
+IN_A_TENANT = {"CreateContact", "ListContacts", "SearchContacts", "ImportContacts", "ExportContacts"} | {
+    "PlaceHold",
+    "ListHolds",
+}
 NAMING = [
     (service, method)
     for service, method in METHODS
