@@ -9,6 +9,7 @@ from typing import Final
 import attrs
 
 from capsule_core.names import TenantId, from_micros, micros
+from capsule_core.protection import EVERYBODY
 from capsule_core.records import GUARDED, Mark
 from capsule_core.stores import EVERYONE
 from capsule_sql import backlog
@@ -17,8 +18,11 @@ from capsule_sql.statements import Connection, Transactions
 
 __all__ = ["Fate", "due_tenants", "fates"]
 
-# A record that hangs on none is somebody's own: what guards any record of theirs guards them whole.
-_FATES: Final = """SELECT r.kind, CASE WHEN r.id = r.root THEN s.anywhere ELSE s.marks | r.marks END & ? AS carried,
+# A record that hangs on none is somebody's own: what guards any record of theirs guards them whole. What guards
+# everybody guards each of them.
+_FATES: Final = f"""SELECT r.kind, (CASE WHEN r.id = r.root THEN s.anywhere ELSE s.marks | r.marks END
+            | coalesce((SELECT g.marks & {int(GUARDED)} FROM subjects g
+                WHERE g.tenant_no = r.tenant_no AND g.key = '{EVERYBODY}'), 0)) & ? AS carried,
         r.id = r.root, count(*), min(r.until)
     FROM records r CROSS JOIN subjects s ON s.no = r.subject_no
     WHERE r.tenant_no = (SELECT no FROM tenants WHERE tenant = ?) AND r.trashed IS NOT NULL AND r.until <= ?

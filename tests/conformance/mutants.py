@@ -533,16 +533,16 @@ class DestroysWhomEverybodyHolds(MemoryStore):
 
 
 class ReleasesWhomEverybodyHolds(MemoryStore):
-    def released(self) -> Sequence[tuple[TenantId, Reason]]:
+    def released(self, of: Any = EVERYONE) -> Sequence[tuple[TenantId, Reason]]:
         heard = {key: each for key, each in self._reasons.items() if key[3] != EVERYBODY}
-        return rules.released(heard, self._records)
+        return rules.released(heard, self._records, of)
 
 
 class ReleasesAllOrNothing(MemoryStore):
     """Waits with one record until nothing guards the other either."""
 
-    def released(self) -> Sequence[tuple[TenantId, Reason]]:
-        return rules.released(self._reasons, {})
+    def released(self, of: Any = EVERYONE) -> Sequence[tuple[TenantId, Reason]]:
+        return rules.released(self._reasons, {}, of)
 
 
 class FencesEverybody(MemoryStore):

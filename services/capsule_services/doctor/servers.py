@@ -18,6 +18,7 @@ from capsule_services.doctor.place import Place, Premises
 from capsule_services.runtime.opening import DATABASE
 from capsule_sql import indexing, marking
 from capsule_sql.connecting import UrlUnusable
+from capsule_sql.guarding import UNGUARDED
 from capsule_sql.ledgers import SqlLedger
 from capsule_sql.migration import Role
 from capsule_sql.postgres import Postgres, open_postgres
@@ -141,10 +142,9 @@ def _index(service: str, data: Postgres, *, runs: bool) -> Finding:
 def _trash(service: str, data: Postgres, *, runs: bool, over: int) -> Finding:
     """Nothing stays in the trash for two sweeps longer than it should, unless something keeps it."""
     what = f"trash of {service}"
-    select = (
-        "SELECT count(*) FROM records r JOIN subjects s ON s.no = r.subject_no"
-        " WHERE r.tenant_no = ? AND r.trashed IS NOT NULL AND r.until <= ? AND (s.anywhere & ?) = 0"
-    )
+    select = f"""SELECT count(*) FROM records r JOIN subjects s ON s.no = r.subject_no
+        WHERE r.tenant_no = ? AND r.trashed IS NOT NULL AND r.until <= ? AND (s.anywhere & ?) = 0
+            AND {UNGUARDED}"""  # noqa: S608  our own names
 
     def count(connection: Connection) -> int:
         asked = ((number, over, int(GUARDED)) for number, _ in each_tenant(connection))

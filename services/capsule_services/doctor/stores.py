@@ -14,6 +14,7 @@ from capsule_core.records import GUARDED
 from capsule_services.doctor.findings import Finding, gathered, good, mend, note
 from capsule_services.doctor.place import File, Interrupted, Place, Premises, Unreadable, looking, overwrites
 from capsule_sql import marking
+from capsule_sql.guarding import UNGUARDED
 from capsule_sql.ledgers import SqlLedger
 from capsule_sql.migration import Role
 
@@ -138,10 +139,8 @@ def erasures(place: Place) -> Iterator[Finding]:
 
 def trash(place: Place) -> Iterator[Finding]:
     """Nothing stays in the trash for two sweeps longer than it should, unless something keeps it."""
-    select = (
-        "SELECT count(*) FROM records r JOIN subjects s ON s.no = r.subject_no"
-        " WHERE r.trashed IS NOT NULL AND r.until <= ? AND (s.anywhere & ?) = 0"
-    )
+    select = f"""SELECT count(*) FROM records r JOIN subjects s ON s.no = r.subject_no
+        WHERE r.trashed IS NOT NULL AND r.until <= ? AND (s.anywhere & ?) = 0 AND {UNGUARDED}"""  # noqa: S608  our names
     for premises, file in _data(place):
         what = f"trash of {premises.service}"
         with looking(file) as look:

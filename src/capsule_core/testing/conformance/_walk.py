@@ -31,6 +31,7 @@ class Walk:
         self.machine.begin()
         self._writes()
         self._throws_away_and_takes_back()
+        self._waits_in_turn()
         self._marks()
         self._parts()
         self._protects()
@@ -64,6 +65,20 @@ class Walk:
         self.move({}, Restore(cases.BATCHES[0]))
         self.destroy(_RIVAL.id)
         self.move({}, Restore(cases.BATCHES[0]))
+
+    def _waits_in_turn(self) -> None:
+        """Two tenants have trash that is due: first one of them for longer, then the other."""
+        sketch = cases.plain(_FIFTH, _FIFTH, cases.SUBJECTS[3])
+        for tenant in cases.TENANTS:
+            self.machine.write(tenant=tenant, sketches=[sketch], admits=Mark.NONE, manner=_PLAIN)
+        for moments in (cases.MOMENTS[1:3], cases.MOMENTS[2:0:-1]):
+            for tenant, until in zip(cases.TENANTS, moments, strict=True):
+                bin_ = Trash(batch="turn", at=cases.START, until=until)
+                self.machine.move(tenant=tenant, selection={"ids": (_FIFTH,)}, to=bin_, admits=Mark.NONE, manner=_PLAIN)
+            for now in moments:
+                self.machine.look_back(now=now)
+            for tenant in cases.TENANTS:
+                self.machine.move(tenant=tenant, selection={}, to=Restore("turn"), admits=Mark.NONE, manner=_PLAIN)
 
     def _marks(self) -> None:
         for mark in (Mark.HELD, Mark.RESTRICTED):
