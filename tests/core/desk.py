@@ -24,6 +24,7 @@ from capsule_core.personal import Category, Personal, kind, kind_of
 from capsule_core.receipts import Receipt
 from capsule_core.records import Act, Mark, Reason
 from capsule_core.repository import Draft, Repository
+from capsule_core.rulebook import StandingPolicy
 from capsule_core.story import Erasure
 from capsule_core.sweeping import Sweep, Swept
 from capsule_core.uses import Use
@@ -45,7 +46,7 @@ class Invoice:
     amount: Annotated[str, Personal(Category.FINANCIAL, purpose="accounting")]
 
 
-KINDS = [kind_of(model) for model in (Person, Organisation, Entry, Photo, Invoice, Hold)]
+KINDS = [kind_of(model) for model in (Person, Organisation, Entry, Photo, Invoice, Hold, StandingPolicy)]
 
 
 def new_id(letter: str) -> str:

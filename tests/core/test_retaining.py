@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from datetime import timedelta
 
 import attrs
@@ -13,12 +14,17 @@ from capsule_core.errors import ResourceMissing
 from capsule_core.forecasts import explain, forecast, simulate
 from capsule_core.moments import Event, Moment
 from capsule_core.names import SubjectKey
-from capsule_core.policies import amended, parse_policy
+from capsule_core.policies import amended, document, parse_policy
 from capsule_core.records import Mark, Where
 from capsule_core.retaining import Retained, Retaining
 from capsule_core.retention import GRACE, NO_RULES, TRASH, Effect, Keep, Policy
+from capsule_core.rulebook import Rulebook
 from capsule_core.statements import Outcome
-from tests.core.desk import ACME, NOON, Desk, in_memory, invoice, new_id, note, person
+from capsule_core.stores import EVERYONE
+from capsule_core.sweeping import Sweep
+from capsule_core.upkeep import Upkeep
+from capsule_core.uses import Use
+from tests.core.desk import ACME, NOON, ZETA, Desk, in_memory, invoice, new_id, note, person
 
 YEAR = timedelta(days=366)
 DAY = timedelta(days=1)
@@ -197,3 +203,40 @@ def test_shortening_a_rule_destroys_nothing_until_the_grace_period_has_passed() 
         NOON + 2 * YEAR + 30 * DAY, (GRACE, "r0")
     )
     assert run(desk, changed, after=2 * YEAR + 30 * DAY).destroyed == 1
+
+
+@pytest.mark.law("L4")
+def test_a_rule_that_keeps_spares_what_is_in_the_trash_and_whom_it_is_of_until_it_is_over() -> None:
+    desk = in_memory()
+    ann, bo = desk.add(person("Ann"), person("Bo"))
+    (kept,) = desk.add(call(ann.id, "2026-02-01"))
+    (cleared,) = desk.add(note(bo.id))
+    for each in (ann, bo):
+        desk.trash(each.id)
+    by = policy(desk, {**NOTES, "effect": "keep", "since": "updated", "period": "P1Y"})
+    Rulebook(desk.repository).set(document(by), act=desk.act(use=Use.ADMINISTER))
+    sweep = Sweep(desk.store, desk.eraser, desk.vault, desk.repository.kinds, Rulebook(desk.repository).of)
+
+    def run_at(after: timedelta) -> int:
+        return sweep.run(ACME, now=NOON + after, new_erasure=lambda: new_id("e")).subjects
+
+    assert run_at(31 * DAY) == 0
+    assert desk.get(kept.id).trash is not None
+    assert run_at(YEAR - DAY) == 0
+    assert run_at(YEAR + DAY) == 2
+    assert desk.store.read(ACME, [kept.id, cleared.id], admits=~Mark.NONE) == [None, None]
+
+
+def test_policies_are_carried_out_in_turns_each_tenant_once_an_hour() -> None:
+    desk = in_memory()
+    for tenant in (ACME, ZETA):
+        desk.add(person("Ann"), tenant=tenant)
+    Rulebook(desk.repository).set(document(policy(desk, OLD)), act=desk.act(use=Use.ADMINISTER))
+    upkeep = Upkeep(desk.repository, desk.eraser, secrets.token_bytes)
+    now = NOON + 2 * YEAR
+    assert upkeep.waiting(now, EVERYONE) == [ACME]
+    assert upkeep.waiting(now, EVERYONE) == [ACME]  # it was not looked at to the end
+    assert sum(each.subjects for each in upkeep.slices(ACME, now=now)) == 1
+    assert upkeep.waiting(now + timedelta(minutes=59), EVERYONE) == []
+    assert upkeep.waiting(now + timedelta(hours=1), EVERYONE) == [ACME]
+    assert list(upkeep.slices(ZETA, now=now)) == []

@@ -347,9 +347,7 @@ class RecordsMachine(RuleBasedStateMachine):
         said = Counter((entry.id, entry.subject) for entry in self.touched)
         self._same_state(clause, answers or ("C9" if clause == "C9" else "C5"), "C8", changed=tenant)
         require(said == Counter(touched), clause, "it does not say what it touched")
-        require(
-            (self.witness.shown or []) == self.touched, "C5", "the leaf was made of something else than was touched"
-        )
+        require((self.witness.shown or []) == self.touched, "C5", "the leaf was made of something else")
         leaves = self.under.ledger.head().size - self.size
         require(leaves == bool(touched), "C5", f"{leaves} leaves for an act that touched {len(touched)}")
 
@@ -370,9 +368,7 @@ class RecordsMachine(RuleBasedStateMachine):
         store = self.under.store
         for key, found in zip(cases.SUBJECTS, store.subjects(tenant, cases.SUBJECTS), strict=True):
             wanted = self.model.subject(tenant, key)
-            same = (found is None) == (wanted is None) and (
-                found is None or wanted is None or found.slot == wanted.slot
-            )
+            same = (found and found.slot) == (wanted and wanted.slot)
             require(same, "C11", "a subject is not known, or has another slot")
             require(found == wanted, marks, "a subject carries other marks")
         ours = [r for (owner, *_), r in self.model.reasons.items() if owner == tenant]
