@@ -35,9 +35,12 @@ def unspared(
     return [each for each in records if each.id not in spared and each.subject not in theirs]
 
 
-def _has_a_say(policy: Policy, kind: str) -> bool:
-    rules = policy.rules if policy.before is None else (*policy.rules, *policy.before.rules)
-    return any(rule.effect is Effect.KEEP and (not rule.kinds or kind in rule.kinds) for rule in rules)
+def _has_a_say(policy: Policy | None, kind: str) -> bool:
+    """Tell whether a rule about *kind* keeps anything, now or before a change."""
+    if policy is None:
+        return False
+    about = (rule for rule in policy.rules if rule.effect is Effect.KEEP and (not rule.kinds or kind in rule.kinds))
+    return any(about) or _has_a_say(policy.before, kind)
 
 
 def _kept(
