@@ -30,6 +30,7 @@ from capsule_services.doctor.place import Place
 from capsule_services.keys import keys
 from capsule_services.ledgers import ledger
 from capsule_services.release import release
+from capsule_services.retention import retention
 from capsule_services.rootkeys import rotate_root
 from capsule_services.runtime.authority import Step
 from capsule_services.runtime.certificates import next_step, prepared, take_step
@@ -78,6 +79,7 @@ app.add_typer(db, name="db")
 app.add_typer(backup, name="backup")
 app.add_typer(ledger, name="ledger")
 app.add_typer(keys, name="keys")
+app.add_typer(retention, name="retention")
 keys.command("rotate-root")(rotate_root)
 
 _REFUSED: Final = 2

@@ -1,0 +1,113 @@
+"""Asking running services as a user does: with an e-mail address, a password, and that user's permissions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import attrs
+import grpc
+from google.protobuf.json_format import MessageToDict
+
+from capsule_api.contacts.v1 import contacts_pb2, contacts_pb2_grpc
+from capsule_api.identity.v1 import identity_pb2, identity_pb2_grpc
+from capsule_services.runtime.certificates import CLIENT, credential_of
+from capsule_services.runtime.channels import address_of, open_channel
+from capsule_services.runtime.faults import StartRefused
+
+__all__ = ["Asker", "asking"]
+
+_PATIENCE: Final = 600.0
+"""Seconds after which even a look at all of an address book has failed."""
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Asker:
+    """A user of *tenant* at the contacts service; answers are dictionaries, fields as the contract calls them."""
+
+    tenant: str
+    _contacts: contacts_pb2_grpc.ContactsServiceStub
+
+    def preview(self, weeks: int) -> list[dict[str, Any]]:
+        """Ask what goes in the next weeks."""
+        request = contacts_pb2.PreviewRetentionRequest(parent=self._name, weeks=weeks)
+        return _listed(lambda: self._contacts.PreviewRetention(request, timeout=_PATIENCE), "forecasts")
+
+    def policy(self) -> dict[str, Any]:
+        """Ask for the policy."""
+        request = contacts_pb2.GetRetentionPolicyRequest(name=f"{self._name}/retentionPolicy")
+        return _plain(lambda: self._contacts.GetRetentionPolicy(request))
+
+    def simulate(self, policy: dict[str, Any], weeks: int) -> list[dict[str, Any]]:
+        """Ask what another policy would change; its rules are as ``policies`` describes them."""
+        message = contacts_pb2.RetentionPolicy(name=f"{self._name}/retentionPolicy", **_policy(policy))
+        request = contacts_pb2.SimulateRetentionRequest(policy=message, weeks=weeks)
+        return _listed(lambda: self._contacts.SimulateRetention(request, timeout=_PATIENCE), "changes")
+
+    def explain(self, contact: str) -> dict[str, Any]:
+        """Ask why a contact is still here; it is named in full or by its id."""
+        name = contact if "/" in contact else f"{self._name}/contacts/{contact}"
+        return _plain(lambda: self._contacts.ExplainContact(contacts_pb2.ExplainContactRequest(name=name)))
+
+    @property
+    def _name(self) -> str:
+        return f"tenants/{self.tenant}"
+
+
+@contextmanager
+def asking(folder: Path, tenant: str, email: str, password: str) -> Generator[Asker]:
+    """Sign in to the deployment in *folder*, and out again at the end.
+
+    Raises:
+        StartRefused: there is none, or the service refused, in its own words.
+        Unavailable: it does not run.
+    """
+    if not (folder / "tls").is_dir():
+        raise StartRefused(f"{folder} is not the folder of a deployment; say --data DIR as for capsule up")
+    credential, addresses = credential_of(folder / "tls", CLIENT), folder / "addresses"
+    entrance = address_of(addresses, "identity")
+    with closing(open_channel(entrance, service="identity", credential=credential)) as channel:
+        request = identity_pb2.SignInRequest(tenant=f"tenants/{tenant}", email=email, password=password)
+        token = _answered(lambda: identity_pb2_grpc.IdentityServiceStub(channel).SignIn(request)).token
+    address = address_of(addresses, "contacts")
+    with (
+        closing(open_channel(address, service="contacts", credential=credential, token=token)) as channel,
+        closing(open_channel(entrance, service="identity", credential=credential, token=token)) as leaving,
+    ):
+        yield Asker(tenant, contacts_pb2_grpc.ContactsServiceStub(channel))
+        _answered(lambda: identity_pb2_grpc.IdentityServiceStub(leaving).SignOut(identity_pb2.SignOutRequest()))
+
+
+def _plain(ask: Callable[[], Any]) -> dict[str, Any]:
+    return MessageToDict(_answered(ask), preserving_proto_field_name=True)
+
+
+def _listed(ask: Callable[[], Any], field: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = _plain(ask).get(field, [])
+    return found
+
+
+def _answered(ask: Callable[[], T]) -> T:
+    try:
+        return ask()
+    except grpc.RpcError as error:
+        raise StartRefused(str(error.details())) from None
+
+
+def _policy(document: dict[str, Any]) -> dict[str, Any]:
+    given = document.get("rules", [])
+    if not isinstance(given, list):
+        raise StartRefused("policy.rules must be a list")
+    return {"rules": [_rule(place, rule) for place, rule in enumerate(given)], "time_zone": document.get("zone", "")}
+
+
+def _rule(place: int, given: Any) -> contacts_pb2.RetentionRule:
+    try:
+        named = {key: str(value).upper() for key, value in given.items() if key in {"effect", "since"}}
+        return contacts_pb2.RetentionRule(**{**given, **named})
+    except (AttributeError, TypeError, ValueError) as error:
+        raise StartRefused(f"policy.rules[{place}] is no rule: {error}") from None
