@@ -13,6 +13,7 @@ from capsule_core.moments import Events, began
 from capsule_core.names import TenantId
 from capsule_core.personal import Kind
 from capsule_core.policies import governed, scope_of
+from capsule_core.protection import protectors
 from capsule_core.records import GUARDED, Reason, Sealed, Shelf, events_of
 from capsule_core.repository import Repository
 from capsule_core.retaining import decided
@@ -115,7 +116,7 @@ def explain(repository: Repository, record: Sealed, policy: Policy, *, now: date
     events = events_of(record, happened)
     guards = tuple(
         reason
-        for reason in store.reasons(record.tenant, [record.subject])
+        for reason in store.reasons(record.tenant, [record.subject, *protectors(record.subject)])
         if reason.mark & GUARDED and reason.record in {None, record.id}
     )
     scope = scope_of(repository.kinds[record.kind])

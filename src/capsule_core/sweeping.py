@@ -80,6 +80,8 @@ class Sweep:
             return
         policy = self._policy(tenant)
         for due in self._pages_due(tenant, now=now, admits=_ADMITTED):
+            if guarding(self._store, tenant, [EVERYBODY]):
+                return  # held since the last part: each of them would be tried, and refused
             going = unspared(self._store, self._kinds, policy, due, now=now)
             if going:
                 yield _erased(self._erase(tenant, going, now=now, new_erasure=new_erasure))

@@ -13,14 +13,16 @@ from hypothesis import strategies as st
 
 from capsule_core.custody import Custody
 from capsule_core.errors import InvalidField, ResourceMissing, SubjectErased, SubjectHeld, VersionMismatch
+from capsule_core.forecasts import explain
 from capsule_core.holds import Extent, Ground, Hold
 from capsule_core.journal import Marked, PageResealed, Written
 from capsule_core.kept import Kept
 from capsule_core.names import RecordId, SubjectKey
-from capsule_core.policies import parse_policy
+from capsule_core.policies import governed, parse_policy
 from capsule_core.protection import EVERYBODY, refuse_guarded
-from capsule_core.records import Mark
-from capsule_core.retaining import Retaining, governed
+from capsule_core.records import Mark, Where
+from capsule_core.retaining import Retaining
+from capsule_core.retention import NO_RULES, Keep
 from capsule_core.uses import Use
 from tests.core.desk import ACME, NOON, ZETA, Desk, asked, in_memory, invoice, new_id, note, person
 from tests.core.siege import Traces, values_reachable_from
@@ -249,6 +251,16 @@ def test_what_is_held_between_the_finding_and_the_emptying_is_not_emptied_by_ret
         Retaining(desk.repository, desk.eraser, new_id).run(ACME, policy, now=DUE + timedelta(days=9)).depersonalised
         == 1
     )
+
+
+def test_why_something_is_still_here_names_the_hold_whomever_it_is_on() -> None:
+    desk = in_memory()
+    (ann,) = desk.add(person("Ann"))
+    (sealed,) = desk.store.select(Where(tenant=ACME, ids=(ann.id,)), admits=Mark.NONE, limit=1).records
+    holds = [place(desk), place(desk, subject=ann.id), place(desk, record=ann.id)]
+    told = explain(desk.repository, sealed, NO_RULES, now=NOON)
+    assert {reason.id for reason in told.guards} == {hold.id for hold in holds}
+    assert isinstance(told.decision, Keep)
 
 
 def test_what_is_not_there_or_has_no_such_field_cannot_be_held() -> None:
