@@ -36,15 +36,14 @@ _DUE_THERE: Final = f"""SELECT t.tenant FROM {_VISITING}
     ) d ON true
     WHERE t.no % ? = ? ORDER BY d.until, t.tenant"""
 
-_FREE: Final = f"(s.marks & 96) = 64 AND m.mark = 64 AND {FREE} AND {UNGUARDED}"
 _REASON: Final = "s.key, m.id, m.mark, m.record, m.since"
 _RELEASED: Final = f"""SELECT t.tenant, {_REASON}
     FROM subjects s CROSS JOIN reasons m ON m.subject_no = s.no CROSS JOIN tenants t ON t.no = s.tenant_no
-    WHERE {_FREE} AND {{which}} ORDER BY t.tenant, m.no"""
+    WHERE (s.marks & 96) = 64 AND m.mark = 64 AND {{free}} AND {{which}} ORDER BY t.tenant, m.no"""
 _RELEASED_THERE: Final = f"""SELECT t.tenant, k.key, k.id, k.mark, k.record, k.since FROM {_VISITING}
     JOIN LATERAL (
         SELECT {_REASON}, m.no FROM subjects s JOIN reasons m ON m.subject_no = s.no
-        WHERE s.tenant_no = v.no::bigint AND {_FREE} OFFSET 0
+        WHERE s.tenant_no = v.no::bigint AND (s.marks & 96) = 64 AND m.mark = 64 AND {{free}} OFFSET 0
     ) k ON true
     WHERE {{which}} ORDER BY t.tenant, k.no"""
 _SHARE: Final = "t.no % ? = ?"
@@ -61,5 +60,6 @@ def due(connection: Connection, now: datetime, share: Share) -> list[TenantId]:
 def released(connection: Connection, of: Share | TenantId) -> list[tuple[TenantId, Reason]]:
     """Return why subjects were kept that nothing guards any more, or not all of their records."""
     which, values = (_SHARE, (of.of, of.number)) if isinstance(of, Share) else (_ONE, (of,))
-    select = (_RELEASED_THERE if connection.shared else _RELEASED).format(which=which)
+    free = f"{FREE} AND {UNGUARDED}"
+    select = (_RELEASED_THERE if connection.shared else _RELEASED).format(which=which, free=free)
     return [(TenantId(tenant), reason_in(row)) for tenant, *row in connection.execute(select, values).fetchall()]
