@@ -7,6 +7,7 @@ round for each tenant from here would be two messages a tenant, and take as many
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -15,7 +16,7 @@ from capsule_core.records import Reason
 from capsule_core.stores import Share
 from capsule_sql.guarding import UNGUARDED
 from capsule_sql.marking import FREE, reason_in
-from capsule_sql.statements import Connection
+from capsule_sql.statements import TENANT, Connection
 
 __all__ = ["due", "having", "released"]
 
@@ -45,19 +46,20 @@ _HAVING_THERE: Final = f"""SELECT t.tenant FROM {_VISITING}
     ) d ON true
     WHERE t.no % ? = ? ORDER BY t.tenant"""
 
-_FREE: Final = f"(s.marks & 96) = 64 AND m.mark = 64 AND {FREE} AND {UNGUARDED}"
 _REASON: Final = "s.key, m.id, m.mark, m.record, m.since"
 _RELEASED: Final = f"""SELECT t.tenant, {_REASON}
     FROM subjects s CROSS JOIN reasons m ON m.subject_no = s.no CROSS JOIN tenants t ON t.no = s.tenant_no
-    WHERE {_FREE} AND {{which}} ORDER BY t.tenant, m.no"""
+    WHERE (s.marks & 96) = 64 AND m.mark = 64 AND {{free}} AND {{which}} ORDER BY t.tenant, m.no"""
 _RELEASED_THERE: Final = f"""SELECT t.tenant, k.key, k.id, k.mark, k.record, k.since FROM {_VISITING}
     JOIN LATERAL (
         SELECT {_REASON}, m.no FROM subjects s JOIN reasons m ON m.subject_no = s.no
-        WHERE s.tenant_no = v.no::bigint AND {_FREE} OFFSET 0
+        WHERE s.tenant_no = v.no::bigint AND (s.marks & 96) = 64 AND m.mark = 64 AND {{free}} OFFSET 0
     ) k ON true
     WHERE {{which}} ORDER BY t.tenant, k.no"""
 _SHARE: Final = "t.no % ? = ?"
 _ONE: Final = "t.tenant = ?"
+# On SQLite numbers begin with the tenant's: so the index of the kept is read where this one's are, and nowhere else.
+_ONE_HERE: Final = f"{_ONE} AND s.no >= {TENANT} << 32 AND s.no < ({TENANT} + 1) << 32"
 
 
 def due(connection: Connection, now: datetime, share: Share) -> list[TenantId]:
@@ -75,6 +77,12 @@ def having(connection: Connection, kind: str, share: Share) -> list[TenantId]:
 
 def released(connection: Connection, of: Share | TenantId) -> list[tuple[TenantId, Reason]]:
     """Return why subjects were kept that nothing guards any more, or not all of their records."""
-    which, values = (_SHARE, (of.of, of.number)) if isinstance(of, Share) else (_ONE, (of,))
-    select = (_RELEASED_THERE if connection.shared else _RELEASED).format(which=which)
+    which: str
+    values: Sequence[int | str]
+    if isinstance(of, Share):
+        which, values = _SHARE, (of.of, of.number)
+    else:
+        which, values = (_ONE, (of,)) if connection.shared else (_ONE_HERE, (of, of, of))
+    free = f"{FREE} AND {UNGUARDED}"
+    select = (_RELEASED_THERE if connection.shared else _RELEASED).format(which=which, free=free)
     return [(TenantId(tenant), reason_in(row)) for tenant, *row in connection.execute(select, values).fetchall()]

@@ -127,7 +127,7 @@ def test_what_ends_keys_is_the_vault_alone_and_who_closes_one_asks() -> None:
         ("capsule_core.memory.store", "MemoryStore._protected", "protected"),
         ("capsule_core.memory.store", "MemoryStore.destroy", "_protected"),
         ("capsule_sql.marking", "Marking.changing", "guarded"),
-        ("capsule_sql.backlog", "", "UNGUARDED"),
+        ("capsule_sql.backlog", "released", "UNGUARDED"),
         ("capsule_sql.marking", "_expect_unguarded", "before_destroying"),
         ("capsule_sql.moving", "Meant.unguarded", "guarded"),
         ("capsule_sql.records", "SqlStore.destroy", "unguarded"),

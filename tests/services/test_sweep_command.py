@@ -27,6 +27,7 @@ from capsule_services.runtime.remembering import MemoryEngine
 from capsule_services.runtime.sweeper import Sweeper
 from capsule_services.runtime.sweeping import JOB
 from tests.services.office import KINDS, Office, deleted, fresh_id, host, note, office, person
+from tests.services.test_contacts_holds import placing
 
 MONTH = timedelta(days=31)
 
@@ -109,6 +110,17 @@ def test_a_dry_run_says_what_would_go_and_what_stays_and_why_and_touches_nothing
     assert "a hold" in out
     assert "with all there is of each" in out
     assert state(here.folder) == before
+
+
+@pytest.mark.law("L4")
+def test_what_a_hold_on_everybody_keeps_is_said_to_stay_and_stays(here: Office) -> None:
+    fill(here)
+    acme = here.desk("acme")
+    acme.PlaceHold(placing(acme, acme.tenant))
+    lines = json.loads(told("--data", str(here.folder), "--dry-run", "--json")[1])
+    assert {line["tenant"]: line["because_of"] for line in lines} == {"acme": ["a hold"], "zeta": []}
+    holding = here.opened.holding
+    assert holding.holder.sweep(TenantId("acme"), now=holding.now()).records == 0
 
 
 def test_what_a_dry_run_says_is_what_a_sweep_then_does(here: Office) -> None:

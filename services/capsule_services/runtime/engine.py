@@ -132,16 +132,18 @@ class Engine(Protocol):
         ...
 
 
-def opaque(answer: Answer) -> dict[str, int]:
+def opaque(answer: Mapping[str, object]) -> dict[str, int]:
     """Return *answer* as it may be kept.
 
     Raises:
         InvalidField: it holds something else than names of ours and numbers.
     """
+    kept: dict[str, int] = {}
     for name, number in answer.items():
         if not _WORD.fullmatch(name) or not isinstance(number, int):
             raise InvalidField("answer", "must be names and whole numbers")
-    return {name: int(number) for name, number in answer.items()}
+        kept[name] = int(number)
+    return kept
 
 
 def reason_of(error: BaseException) -> str:
