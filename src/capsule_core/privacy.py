@@ -259,7 +259,13 @@ class Privacy:
         return self.repository.trash(kept, made_id("b", now=now, randomness=self._random(10)), act=act)
 
     def restore(self, kept: Kept[T], *, by: ActorRef, now: datetime) -> Kept[T]:
-        """Take it back, exactly as it was, with what was thrown away together with it."""
+        """Take it back, exactly as it was, with what was thrown away together with it.
+
+        Raises:
+            TrashExpired: 30 x 24 hours have passed by *now*, whether it was destroyed yet or something keeps it.
+            VersionMismatch: it is not in the trash any more, or has changed.
+            IdentifierSuppressed: somebody was erased at their request who was known by what is in it.
+        """
         return self.repository.restore(kept, act=_act(kept.tenant, "restore", by, now, Use.STORE))
 
     def sweep(self, *, now: datetime) -> dict[TenantId, Swept]:
