@@ -97,6 +97,7 @@ class Erasing:
         """Carry out a plan, and give the receipt; again, if it was carried out before.
 
         Raises:
+            InvalidField: *now* is before the plan.
             PlanStale: the facts moved since it was made.
             SubjectHeld: a hold, an obligation or a restriction keeps them.
         """
