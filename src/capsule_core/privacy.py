@@ -166,8 +166,9 @@ class Privacy:
         kinds: Sequence[type[Any]],
         service: str = "example",
         random: Callable[[int], bytes] = secrets.token_bytes,
+        region: str | None = None,
     ) -> Privacy:
-        """Start with everything in memory: for trying it out, and for tests."""
+        """Start with everything in memory: for trying it out, and for tests; *region* as in :meth:`over`."""
         ledger, journal = MemoryLedger(), MemoryJournal()
         return cls.over(
             MemoryStore(ledger, journal),
@@ -177,6 +178,7 @@ class Privacy:
             signer=Signer.from_seed(service, random(32)),
             kinds=kinds,
             random=random,
+            region=region,
         )
 
     @classmethod
@@ -192,7 +194,11 @@ class Privacy:
         random: Callable[[int], bytes] = secrets.token_bytes,
         region: str | None = None,
     ) -> Privacy:
-        """Put it together over adapters of the ports; *store* keeps records and, beside them, the sealed key pages."""
+        """Put it together over adapters of the ports; *store* keeps records and, beside them, the sealed key pages.
+
+        *region* is where phone numbers without a country code are read (ISO 3166-1 alpha-2, ``GB``); without one they
+        are refused.
+        """
         vault = Vault(store, keystore, journal, random)
         repository = Repository(store, vault, [kind_of(model) for model in (*kinds, Hold, StandingPolicy)], region)
         eraser = Eraser(store, vault, ledger, signer, signer.name, repository.identifiers)
@@ -208,6 +214,7 @@ class Privacy:
             SubjectRestricted: its subject may not be touched for *use*.
             CardNumberFound: a text holds a payment card number.
             IdentifierSuppressed: an identifier is of somebody who was erased at their request.
+            InvalidField: an e-mail address or phone number is none.
         """
         owner = tenant_id(tenant)
         declared = kind_of(type(content))

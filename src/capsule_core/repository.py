@@ -193,11 +193,14 @@ class Repository:
             IdentifierTaken: an identifier that is claimed belongs to another record.
             IdentifierSuppressed: one that comes in new is of somebody who was erased at their request.
             CardNumberFound: a text holds a card number.
+            InvalidField: an e-mail address or phone number that comes in new is none.
         """
         brought: dict[bytes, str] = {}
         for draft in drafts:
+            before = draft.over and draft.over.content
             refuse_cards(self._kind(draft.content), draft.content)
-            brought |= self.identifiers.brought(act.tenant, draft.content, draft.over and draft.over.content)
+            self.identifiers.check(draft.content, before)
+            brought |= self.identifiers.brought(act.tenant, draft.content, before)
         act = attrs.evolve(act, brings=tuple(brought))
         while True:
             made = self._sealed(drafts, act)
