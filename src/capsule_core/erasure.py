@@ -19,7 +19,7 @@ from capsule_core import answers, story
 from capsule_core.anchors import prove
 from capsule_core.answers import Request
 from capsule_core.checkpoints import Signer
-from capsule_core.errors import PlanStale, ResourceMissing, SubjectErased, SubjectHeld, Unavailable
+from capsule_core.errors import InvalidField, PlanStale, ResourceMissing, SubjectErased, SubjectHeld, Unavailable
 from capsule_core.grounds import read_policy
 from capsule_core.keeping import keeping, remainders
 from capsule_core.ledger import LedgerStore
@@ -96,6 +96,7 @@ class Eraser:
         """Carry out *plan*; called again after an interruption, it goes on where that one ended.
 
         Raises:
+            InvalidField: *now* is before the plan; one that was begun is finished by whatever clock.
             PlanStale: the facts moved since it was made.
             SubjectHeld: a subject is guarded; nothing was destroyed of anybody.
         """
@@ -103,6 +104,8 @@ class Eraser:
         if finished is not None:
             return finished
         begun = bool(self._fenced(plan.erasure)[0])  # then an attempt was interrupted, and there is no way but on
+        if not begun and now < plan.erasure.requested:
+            raise InvalidField("now", "must not be before the time of the plan")
         if not begun and self.plan(plan.erasure).digest != plan.digest:
             raise PlanStale
         if not begun and plan.guarded:
@@ -127,6 +130,7 @@ class Eraser:
         return self._carry_out(erasure, now=now, expects=expects)
 
     def _carry_out(self, erasure: Erasure, *, now: datetime, expects: tuple[Expected, ...] = ()) -> Receipt:
+        now = max(now, erasure.requested)  # a clock that was set back delays nothing, and dates nothing before its cause
         self._fence(erasure, now=now, expects=expects)
         receipt = self._finish(erasure, now=now)
         if receipt is None:
@@ -202,7 +206,8 @@ class Eraser:
         fenced, since = self._fenced(erasure)
         if not fenced:
             return None
-        erasure = attrs.evolve(erasure, subjects=tuple(subject.key for subject in fenced))
+        now, requested = max(now, since), min(erasure.requested, since)  # of whoever began it
+        erasure = attrs.evolve(erasure, requested=requested, subjects=tuple(subject.key for subject in fenced))
         if not all(subject.marks & Mark.ERASED for subject in fenced):
             if erasure.suppresses:
                 self._suppress(erasure, now=now)

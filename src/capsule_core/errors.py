@@ -52,6 +52,7 @@ __all__ = [
     "SubjectRestricted",
     "TenantClosed",
     "TooMany",
+    "TrashExpired",
     "Unauthenticated",
     "Unavailable",
     "UndeclaredField",
@@ -312,6 +313,13 @@ class NotTrashed(FailedPrecondition):
     reason = "NOT_TRASHED"
     sentence = "the {resource} is not in the trash; delete it first"
     resource: str
+
+
+class TrashExpired(FailedPrecondition):
+    """The time in the trash is over: what was thrown away is not given back, whatever still keeps it from going."""
+
+    reason = "TRASH_EXPIRED"
+    sentence = "its 30 days in the trash are over; it is not taken back any more"
 
 
 class PlanStale(FailedPrecondition):

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Callable
 from functools import cache
 from typing import Final
+from urllib.parse import unquote
 
 import attrs
 import phonenumbers
@@ -18,10 +19,13 @@ from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
 
 from capsule_core.personal import Form
 
-__all__ = ["canonical", "email_problem", "mailbox", "words"]
+__all__ = ["canonical", "email_problem", "identifier_problem", "mailbox", "words"]
 
 _PLAIN_EMAIL = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?=.{1,253}\Z)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 _SHAPE = 'must be an e-mail address, such as "name@example.org"'
+_NUMBER = 'must be a telephone number, such as "+44 20 7946 0000"'
+_NATIONAL = "must begin with its country code, such as +44, or be read in a region, which is not set"
+_FOREIGN = "is no telephone number of the region that is set; begin it with its country code, such as +44"
 _INSIDE = re.compile(r'[\s\x00-\x1f\x7f-\x9f\ud800-\udfff"(),:;<>@\[\\\]]')
 _HALVES = re.compile("[\ud800-\udfff]")
 _FEWEST_DIGITS: Final = 5
@@ -51,6 +55,23 @@ def canonical(form: Form, text: str, *, region: str | None = None) -> str | None
     if form is Form.PHONE:
         return _canonical_phone(text, region)
     return _CANONICAL[form](text)
+
+
+def identifier_problem(form: Form, text: str, *, region: str | None = None) -> str | None:
+    """Say what keeps *text* from being the e-mail address or telephone number that *form* says it is, or nothing.
+
+    What nobody can read as one could not be found by it, nor be kept out by it once it is erased.
+    """
+    if form is Form.TEXT:
+        return None
+    spelling = canonical(form, text, region=region)
+    if form is Form.EMAIL:
+        return None if spelling else _SHAPE
+    if spelling and spelling.startswith("+"):
+        return None
+    if len(_digits(text)) < _FEWEST_DIGITS:
+        return _NUMBER
+    return _FOREIGN if region else _NATIONAL
 
 
 def mailbox(text: str) -> str | None:
@@ -114,7 +135,7 @@ def _canonical_email(text: str) -> str | None:
     lowered = text.strip().lower()
     if _PLAIN_EMAIL.fullmatch(lowered):
         return lowered
-    local, _, domain = _folded(text.strip()).rpartition("@")
+    local, _, domain = _bare(_seen(text)).rpartition("@")
     if not local or len(domain) > _LONGEST_DOMAIN or _INSIDE.search(local) or _INSIDE.search(domain):
         return None
     try:
@@ -124,22 +145,80 @@ def _canonical_email(text: str) -> str | None:
     return f"{local}@{encoded}" if 0 < len(encoded) <= _LONGEST_DOMAIN else None
 
 
+class _Unseen(dict[int, int | None]):
+    """Leaves out of a text what nobody sees in it: formats, joiners, marks of direction, selectors of variants."""
+
+    def __missing__(self, code: int) -> int | None:
+        seen = unicodedata.category(chr(code)) != "Cf" and not 0xFE00 <= code <= 0xFE0F
+        return code if seen else None
+
+
+_UNSEEN: Final = _Unseen()
+_COMMENT = re.compile(r"\([^()@]*\)")
+_ANGLES = re.compile(r"([^<>]*)<([^<>]+)>")
+_QUOTED = re.compile(r'"([^"\\]*)"@')
+
+
+def _seen(text: str) -> str:
+    return _folded(_folded(text).translate(_UNSEEN)).strip()
+
+
+def _bare(text: str) -> str:
+    """Return the address in what people write around one: a link, the name of a person, a comment, quotes, spaces."""
+    if found := _ANGLES.fullmatch(text):
+        named, text = found[1].strip().strip("\"'"), found[2].strip()
+        if "@" in named and named != text:
+            return ""  # of two addresses nobody can tell which is meant
+    if text.startswith("mailto:"):
+        text = _seen(unquote(text.removeprefix("mailto:").partition("?")[0]))
+    text = _COMMENT.sub("", text)
+    return _QUOTED.sub(r"\1@", re.sub(r"\s*@\s*", "@", text.strip()))
+
+
 def _canonical_phone(text: str, region: str | None) -> str | None:
     if plain := _already_international(text):
         return plain
+    if abroad := _dialled_abroad(text):
+        return abroad
     try:
         parsed = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
-        digits = "".join(str(unicodedata.decimal(sign)) for sign in text if sign.isdecimal())
+        digits = _digits(text)
         bare = f"+{digits}" if _PLUS_BEFORE.match(text) else digits
         if bare != text:
             return _canonical_phone(bare, region)  # without what stood between them the digits may be a number
-        return bare if len(digits) >= _FEWEST_DIGITS else None
+        return bare if _FEWEST_DIGITS <= len(digits) <= _LONGEST_PHONE else None
+    if _is_too_long(parsed) and not _PLUS_BEFORE.match(text) and (abroad := _abroad(f"+{_digits(text)}")):
+        return abroad  # only its plus is missing
     written = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
     # What is left may begin with a national prefix again: a number is read until it stays as it is.
     return written if written == text else _canonical_phone(written, region)
 
 
+def _digits(text: str) -> str:
+    return "".join(str(unicodedata.decimal(sign)) for sign in text if sign.isdecimal())
+
+
+def _dialled_abroad(text: str) -> str | None:
+    """Return a number that is dialled with 00, as in most of the world, with a plus; nothing if it cannot be one."""
+    if not _ZEROS_BEFORE.match(text):
+        return None
+    return _abroad(f"+{_digits(text)[2:]}")
+
+
+def _abroad(number: str) -> str | None:
+    try:
+        parsed = phonenumbers.parse(number)
+    except phonenumbers.NumberParseException:
+        return None
+    return _canonical_phone(number, None) if phonenumbers.is_possible_number(parsed) else None
+
+
+def _is_too_long(parsed: phonenumbers.PhoneNumber) -> bool:
+    return phonenumbers.is_possible_number_with_reason(parsed) == phonenumbers.ValidationResult.TOO_LONG
+
+
+_ZEROS_BEFORE = re.compile(r"[^\d+＋]*[0０][\W_]*[0０]")
 _PLUS_BEFORE = re.compile(r"\D*[+＋]")
 _INTERNATIONAL = re.compile(r"\+[1-9][0-9 ().-]{6,30}")
 _BETWEEN_DIGITS: Final = str.maketrans("", "", " ().-")

@@ -97,6 +97,7 @@ class Erasing:
         """Carry out a plan, and give the receipt; again, if it was carried out before.
 
         Raises:
+            InvalidField: *now* is before the plan.
             PlanStale: the facts moved since it was made.
             SubjectHeld: a hold, an obligation or a restriction keeps them.
         """
@@ -165,8 +166,9 @@ class Privacy:
         kinds: Sequence[type[Any]],
         service: str = "example",
         random: Callable[[int], bytes] = secrets.token_bytes,
+        region: str | None = None,
     ) -> Privacy:
-        """Start with everything in memory: for trying it out, and for tests."""
+        """Start with everything in memory: for trying it out, and for tests; *region* as in :meth:`over`."""
         ledger, journal = MemoryLedger(), MemoryJournal()
         return cls.over(
             MemoryStore(ledger, journal),
@@ -176,6 +178,7 @@ class Privacy:
             signer=Signer.from_seed(service, random(32)),
             kinds=kinds,
             random=random,
+            region=region,
         )
 
     @classmethod
@@ -191,7 +194,11 @@ class Privacy:
         random: Callable[[int], bytes] = secrets.token_bytes,
         region: str | None = None,
     ) -> Privacy:
-        """Put it together over adapters of the ports; *store* keeps records and, beside them, the sealed key pages."""
+        """Put it together over adapters of the ports; *store* keeps records and, beside them, the sealed key pages.
+
+        *region* is where phone numbers without a country code are read (ISO 3166-1 alpha-2, ``GB``); without one they
+        are refused.
+        """
         vault = Vault(store, keystore, journal, random)
         repository = Repository(store, vault, [kind_of(model) for model in (*kinds, Hold, StandingPolicy)], region)
         eraser = Eraser(store, vault, ledger, signer, signer.name, repository.identifiers)
@@ -207,6 +214,7 @@ class Privacy:
             SubjectRestricted: its subject may not be touched for *use*.
             CardNumberFound: a text holds a payment card number.
             IdentifierSuppressed: an identifier is of somebody who was erased at their request.
+            InvalidField: an e-mail address or phone number is none.
         """
         owner = tenant_id(tenant)
         declared = kind_of(type(content))
@@ -259,7 +267,13 @@ class Privacy:
         return self.repository.trash(kept, made_id("b", now=now, randomness=self._random(10)), act=act)
 
     def restore(self, kept: Kept[T], *, by: ActorRef, now: datetime) -> Kept[T]:
-        """Take it back, exactly as it was, with what was thrown away together with it."""
+        """Take it back, exactly as it was, with what was thrown away together with it.
+
+        Raises:
+            TrashExpired: 30 x 24 hours have passed by *now*, whether it was destroyed yet or something keeps it.
+            VersionMismatch: it is not in the trash any more, or has changed.
+            IdentifierSuppressed: somebody was erased at their request who was known by what is in it.
+        """
         return self.repository.restore(kept, act=_act(kept.tenant, "restore", by, now, Use.STORE))
 
     def sweep(self, *, now: datetime) -> dict[TenantId, Swept]:

@@ -18,7 +18,7 @@ from capsule_core.answers import Request
 from capsule_core.blind import surrogate
 from capsule_core.codec import Reading
 from capsule_core.drafting import Place, have_moved, sealed, slots_of, untouched
-from capsule_core.errors import ResourceMissing, VersionMismatch
+from capsule_core.errors import ResourceMissing, TrashExpired, VersionMismatch
 from capsule_core.index import found_by_words, query_signature
 from capsule_core.intake import contacts, refuse_cards
 from capsule_core.kept import Kept, Listing, Opened, from_plain, kept_as, to_plain
@@ -43,7 +43,7 @@ from capsule_core.records import (
 from capsule_core.remnants import remnant_of
 from capsule_core.stores import Store
 from capsule_core.suppression import Identifiers, refusal_of
-from capsule_core.trash import thrown
+from capsule_core.trash import is_due, thrown
 from capsule_core.uses import Use, admits, refusal
 from capsule_core.vault import Vault
 from capsule_core.witness import bears_witness, wholly
@@ -193,11 +193,14 @@ class Repository:
             IdentifierTaken: an identifier that is claimed belongs to another record.
             IdentifierSuppressed: one that comes in new is of somebody who was erased at their request.
             CardNumberFound: a text holds a card number.
+            InvalidField: an e-mail address or phone number that comes in new is none.
         """
         brought: dict[bytes, str] = {}
         for draft in drafts:
+            before = draft.over and draft.over.content
             refuse_cards(self._kind(draft.content), draft.content)
-            brought |= self.identifiers.brought(act.tenant, draft.content, draft.over and draft.over.content)
+            self.identifiers.check(draft.content, before)
+            brought |= self.identifiers.brought(act.tenant, draft.content, before)
         act = attrs.evolve(act, brings=tuple(brought))
         while True:
             made = self._sealed(drafts, act)
@@ -260,11 +263,14 @@ class Repository:
 
         Raises:
             VersionMismatch: it is not in the trash any more, or has changed.
+            TrashExpired: its time there is over by the act's clock, swept or not, held or not.
             IdentifierTaken: another live record claims one of its identifiers by now; nothing was restored.
             IdentifierSuppressed: somebody was erased at their request who was known by one of them; likewise.
         """
         if kept.trash is None:
             raise VersionMismatch
+        if is_due(kept.trash, now=act.at):
+            raise TrashExpired
         restored = attrs.evolve(kept, trash=None)
         expects = (Expected(id=kept.id, version=kept.version, batch=kept.trash.batch), *act.expects)
         act = attrs.evolve(act, expects=expects)

@@ -14,8 +14,8 @@ import attrs
 
 from capsule_core import codec
 from capsule_core.blind import suppression
-from capsule_core.errors import IdentifierSuppressed, SealBroken, SubjectErased
-from capsule_core.identifiers import canonical, mailbox
+from capsule_core.errors import IdentifierSuppressed, InvalidField, SealBroken, SubjectErased
+from capsule_core.identifiers import canonical, identifier_problem, mailbox
 from capsule_core.names import TenantId
 from capsule_core.opening import opened
 from capsule_core.personal import Exact, Form, Kind, kind_of
@@ -58,6 +58,18 @@ class Identifiers:
                 if hashed is not None and hashed not in before:
                     found.setdefault(hashed, field)
         return found
+
+    def check(self, content: Any, over: Any = None) -> None:
+        """Let *content* pass if each identifier in it is one; what it is written *over* may go on holding what it held.
+
+        Raises:
+            InvalidField: one is not, or cannot be told to be one: it could neither be found nor be kept out.
+        """
+        for name, search in _identifying(kind_of(type(content))):
+            for field, value in _values(name, getattr(content, name), search.of):
+                problem = identifier_problem(search.form, value, region=self.region)
+                if problem and not _holds(over, name, search.of, value):
+                    raise InvalidField(field, problem)
 
     def carried(self, store: RecordStore, where: Where, *, admits: Mark) -> Iterator[dict[bytes, str]]:
         """Give what :meth:`brought` does of all records that are meant, page by page."""
@@ -113,6 +125,10 @@ def refusal_of(barred: Barred, brought: Mapping[bytes, str]) -> IdentifierSuppre
 
 def _identifying(kind: Kind) -> Iterator[tuple[str, Exact]]:
     return ((name, search) for name, search in kind.exact if search.form in _FORMS)
+
+
+def _holds(content: Any, name: str, of: str | None, value: str) -> bool:
+    return content is not None and any(held == value for _, held in _values(name, getattr(content, name), of))
 
 
 def _values(name: str, held: Any, of: str | None) -> Iterator[tuple[str, str]]:

@@ -91,3 +91,44 @@ def test_a_plan_is_refused_when_the_facts_have_moved(library: Privacy) -> None:
 def test_only_fields_declared_for_it_are_looked_up_by_their_value(library: Privacy, field: str) -> None:
     with pytest.raises(InvalidField, match="equal"):
         library.find(Ticket, "acme", equal=(field, "x"))
+
+
+@pytest.mark.parametrize("earlier", [timedelta(microseconds=1), timedelta(days=400)])
+def test_an_erasure_is_not_dated_before_its_plan(library: Privacy, earlier: timedelta) -> None:
+    plan = library.erase.plan(WHO, by=AGENT, now=NOW)
+    with pytest.raises(InvalidField, match="now"):
+        library.erase.run(plan, now=NOW - earlier)
+    assert library.get(Ticket, "acme", "t-1").content.text == "my printer burns"
+    with pytest.raises(Unavailable):
+        library.erase.run(plan, now=NOW)
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_an_erasure_that_was_begun_is_finished_by_a_clock_that_was_set_back(library: Privacy, resumed: bool) -> None:
+    plan = library.erase.plan(WHO, by=AGENT, now=NOW)
+    begun, back = NOW + timedelta(hours=1), NOW - timedelta(days=400)
+    with pytest.raises(Unavailable):
+        library.erase.run(plan, now=begun)
+    if resumed:
+        library.sweep(now=back)
+    told = verify(library.erase.run(plan, now=back), library.public_key)
+    assert (told.requested_at, told.fenced_at, told.destroyed_at, told.read_back_at) == (NOW, begun, begun, begun)
+    assert [part.verification.at for part in told.destructions if part.verification] == [begun]
+
+
+def test_an_erasure_that_a_service_asks_for_is_never_dated_before_it_was_asked_for(library: Privacy) -> None:
+    wanted = library.erase.plan(WHO, by=AGENT, now=NOW).erasure
+    back = NOW - timedelta(days=1)
+    with pytest.raises(Unavailable):
+        library._eraser.erase(wanted, now=back)
+    told = verify(library._eraser.erase(wanted, now=back), library.public_key)
+    assert {told.requested_at, told.fenced_at, told.destroyed_at, told.read_back_at} == {NOW}
+
+
+def test_an_erasure_that_is_asked_for_again_was_asked_for_when_it_began(library: Privacy) -> None:
+    wanted = library.erase.plan(WHO, by=AGENT, now=NOW).erasure
+    with pytest.raises(Unavailable):
+        library._eraser.erase(wanted, now=NOW)
+    later = NOW + timedelta(days=1)
+    told = verify(library._eraser.erase(attrs.evolve(wanted, requested=later), now=later), library.public_key)
+    assert (told.requested_at, told.fenced_at, told.destroyed_at) == (NOW, NOW, later)

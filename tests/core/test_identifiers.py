@@ -8,11 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capsule_core.identifiers import canonical, email_problem, mailbox, words
+from capsule_core.identifiers import canonical, email_problem, identifier_problem, mailbox, words
 from capsule_core.personal import Form
 from capsule_core.testing import strategies as the
 
-ANY = st.text() | the.names() | the.email_addresses() | the.phone_numbers()
+WRITTEN = st.text(' <>()"\'@,;:?%42a.bÜ\u200b\u00ad＠', max_size=12).map("mailto:{}".format) | st.text(
+    " <>()\"'@,;:?%42a.b+-/Ü\u200b\u00ad＠", max_size=16
+)
+ANY = WRITTEN | st.text() | the.names() | the.email_addresses() | the.phone_numbers()
 
 
 @given(st.sampled_from(Form), ANY, st.sampled_from([None, "GB", "DE"]))
@@ -49,6 +52,20 @@ def test_an_address_has_one_spelling_whatever_its_case_and_normal_form(address: 
         ("jürgen@xn--mnchen-3ya.example", "jürgen@xn--mnchen-3ya.example"),
         ("ａｎｎ＠example.org", "ann@example.org"),
         ("ann@example.org.", "ann@example.org"),
+        ("mailto:ann@example.org", "ann@example.org"),
+        ("MailTo:%41nn%40example.org?subject=hi@you", "ann@example.org"),
+        ("<ann@example.org>", "ann@example.org"),
+        ("Ann Lee <ann@example.org>", "ann@example.org"),
+        ('"Lee, Ann" <mailto:ann@example.org>', "ann@example.org"),
+        ("ann@example.org <Ann@Example.org>", "ann@example.org"),
+        ('"ann"@example.org', "ann@example.org"),
+        ("ann(at work)@example.org (Ann Lee)", "ann@example.org"),
+        ("a\u200bnn@exam\u00adple.org\u202c", "ann@example.org"),
+        ("ann @ example.org", "ann@example.org"),
+        ("ann@example.org, bob@example.org", None),
+        ("bob@example.org <ann@example.org>", None),
+        ("ann@example.org (bob@example.org)", None),
+        ('"a b"@example.org', None),
         ("nobody", None),
         ("a@b@c.example", None),
         ("a@" + "b" * 300, None),
@@ -80,6 +97,15 @@ def test_what_is_no_address_is_told_so(address: str) -> None:
         ("tel:+44-20-7946-0958", None, "+442079460958"),
         ("+٤٤٢٠٧٩٤٦٠٩٥٨", None, "+442079460958"),
         ("020 7946=0958", "GB", "+442079460958"),
+        ("0044 20 7946 0958", None, "+442079460958"),
+        ("(00) 44 (0)20 7946 0958", "US", "+442079460958"),
+        ("0061 2 5550 1234", "AU", "+61255501234"),
+        ("0011 44 20 7946 0958", "AU", "+442079460958"),
+        ("442079460958", "GB", "+442079460958"),
+        ("442079460958", "US", "+442079460958"),
+        ("+44\u200b20\u00ad7946\u20110958", None, "+442079460958"),
+        ("020 7946 0958, 020 7946 0959", "GB", None),
+        ("+44 20 7946 0958, +44 20 7946 0959", None, None),
         ("tel +28 000-000", "GB", "+28000000"),
         ("020 7946 0958", None, "02079460958"),
         ("٠٢٠ ٧٩٤٦", None, "0207946"),
@@ -90,6 +116,26 @@ def test_what_is_no_address_is_told_so(address: str) -> None:
 )
 def test_a_number_has_one_spelling_however_it_was_typed(number: str, region: str | None, spelling: str | None) -> None:
     assert canonical(Form.PHONE, number, region=region) == spelling
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "region", "says"),
+    [
+        (Form.EMAIL, "not an address", None, "must be an e-mail address"),
+        (Form.EMAIL, "x@example.org, y@example.org", None, "must be an e-mail address"),
+        (Form.EMAIL, "X Y <x@example.org>", None, None),
+        (Form.PHONE, "abc", None, "must be a telephone number"),
+        (Form.PHONE, "abc", "GB", "must be a telephone number"),
+        (Form.PHONE, "020 7946 0000", None, "country code"),
+        (Form.PHONE, "442079460000", None, "country code"),
+        (Form.PHONE, "020 7946 0000", "GB", None),
+        (Form.PHONE, "0044 20 7946 0000", None, None),
+        (Form.TEXT, "abc", None, None),
+    ],
+)
+def test_what_is_no_identifier_is_told_what_to_do(form: Form, text: str, region: str | None, says: str | None) -> None:
+    problem = identifier_problem(form, text, region=region)
+    assert problem is None if says is None else says in str(problem)
 
 
 @given(

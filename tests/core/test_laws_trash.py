@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capsule_core.errors import CapsuleError, ResourceMissing, SubjectErased
+from capsule_core.errors import CapsuleError, ResourceMissing, SubjectErased, TrashExpired
 from capsule_core.names import from_micros
 from capsule_core.receipts import verify
 from capsule_core.records import Mark, Shelf, Where
@@ -60,6 +60,27 @@ def test_trash_can_be_taken_back_until_the_last_microsecond_and_is_destroyed_aft
 
 
 @pytest.mark.law("L2")
+@pytest.mark.parametrize("thrown", CRITICAL, ids=str)
+@pytest.mark.parametrize("mark", [None, Mark.HELD, Mark.OBLIGED])
+def test_nothing_is_taken_back_from_the_last_moment_on_swept_or_not_and_kept_or_not(
+    thrown: datetime, mark: Mark | None
+) -> None:
+    desk = in_memory()
+    ann = person("Ann")
+    desk.add(ann, note(ann.id), now=thrown)
+    desk.trash(ann.id, now=thrown)
+    if mark is not None:
+        desk.mark(ann.id, mark)
+    size = desk.ledger.head().size
+    for late in (later(thrown, DAYS), later(thrown, DAYS + MICROSECOND), later(thrown, 2 * DAYS)):
+        with pytest.raises(TrashExpired):
+            desk.restore(ann.id, now=late)
+    assert desk.ledger.head().size == size
+    assert desk.get(ann.id).trash is not None
+    assert desk.restore(ann.id, now=later(thrown, DAYS - MICROSECOND)).trash is None
+
+
+@pytest.mark.law("L2")
 @given(
     thrown=st.integers(0, 4 * 10**15).flatmap(
         lambda count: st.timezones().map(lambda zone: from_micros(count).astimezone(zone))
@@ -97,7 +118,7 @@ def test_a_restore_that_races_the_sweep_wins_whole_or_loses_whole() -> None:
 def _sweep_or_restore(desk: Desk, people: list, number: int) -> object:
     if number == 0:
         return desk.sweep(now=NOON + DAYS)
-    return desk.restore(people[number - 1].id, now=NOON + DAYS)
+    return desk.restore(people[number - 1].id, now=NOON + DAYS - MICROSECOND)  # its clock is a moment behind
 
 
 @pytest.mark.law("L2", "L4")

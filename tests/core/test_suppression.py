@@ -360,3 +360,77 @@ def test_what_is_known_of_the_erased_is_told_before_what_they_were_known_by() ->
     with pytest.raises(CapsuleError) as refusal:
         desk.repository.add([Draft(jane.content, over=jane)], act=desk.act())
     assert refusal.value.reason == "SUBJECT_ERASED"
+
+
+WRITTEN = [
+    ("sender", "mailto:x@example.org"),
+    ("sender", "<x@example.org>"),
+    ("sender", "X Y <x@example.org>"),
+    ("sender", '"x"@example.org'),
+    ("sender", "x(comment)@example.org"),
+    ("sender", "x\u200b@example.org"),
+    ("sender", "x @example.org"),
+    ("mobile", "0044 20 7946 0000"),
+    ("mobile", "tel:+44-20-7946-0000"),
+]
+NATIONAL = [("mobile", "442079460000"), ("mobile", "020 7946 0000")]
+NEITHER = [
+    ("sender", "x@example.org, y@example.org"),
+    ("sender", "y@example.org <x@example.org>"),
+    ("sender", "not an address"),
+    ("mobile", "abc"),
+    ("mobile", "+442079460000, +442079460001"),
+]
+
+
+def without_x(region: str | None) -> Privacy:
+    """Open a library from which somebody was erased who was known by an address and a number."""
+    p, agent = Privacy.in_memory(kinds=[Ticket], region=region), ActorRef("user", "u1")
+    p.save("acme", Ticket("t1", "c-1", sender="x@example.org", mobile="+442079460000"), by=agent, now=NOON)
+    p.erase.run(p.erase.plan(SubjectRef("acme", "customer", "c-1"), by=agent, now=NOON), now=NOON)
+    return p
+
+
+@pytest.mark.parametrize("region", [None, "GB", "US"])
+@pytest.mark.parametrize(("field", "value"), [*WRITTEN, *NATIONAL, *NEITHER])
+def test_nobody_comes_back_however_it_is_written_whether_it_is_understood_or_not(
+    field: str, value: str, region: str | None
+) -> None:
+    p, back = without_x(region), attrs.evolve(Ticket("t2", "c-2"), **{field: value})
+    if region == "US" and value == "020 7946 0000":
+        return  # there it is another number
+    understood = (field, value) in WRITTEN or (region is not None and (field, value) in NATIONAL)
+    with pytest.raises(IdentifierSuppressed if understood else InvalidField) as refusal:
+        p.save("acme", back, by=ActorRef("user", "u1"), now=NOON)
+    assert refusal.value.field == field
+    assert value not in str(refusal.value)
+    if understood:
+        p.save("zeta", back, by=ActorRef("user", "u1"), now=NOON)
+        assert p.find(Ticket, "zeta", equal=(field, value)).records[0].content == back
+
+
+@pytest.mark.parametrize("way", ["create", "import", "update"])
+def test_what_is_no_number_is_refused_on_every_way_in(way: str) -> None:
+    desk = in_memory()
+
+    def come(number: str) -> None:
+        person_with = reached(phone=number)
+        over = desk.add(attrs.evolve(person_with, phones=()))[0] if way == "update" else None
+        desk.repository.add([Draft(person_with, over=over)], act=desk.act(use=Use.IMPORT if way == "import" else Use.EDIT))
+
+    with pytest.raises(InvalidField, match="phones.0..number"):
+        come("ask at the desk")
+    come("+44 20 7946 0958")
+
+
+def test_what_was_kept_before_it_had_to_be_a_number_is_read_and_corrected(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = in_memory()
+    with monkeypatch.context() as before:
+        before.setattr("capsule_core.suppression.identifier_problem", lambda *_, **__: None)
+        (kept,) = desk.add(reached(phone="ask at the desk"))
+    assert desk.get(kept.id).content == kept.content
+    changed = desk.rename(kept.id, "a note")
+    with pytest.raises(InvalidField):
+        desk.repository.change(
+            changed, attrs.evolve(changed.content, phones=(Phone("ask elsewhere"),)), act=desk.act()
+        )

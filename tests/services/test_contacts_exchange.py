@@ -449,3 +449,12 @@ def test_however_often_a_file_is_sent_and_broken_off_each_whole_row_is_there_onc
     report = desk.ImportContacts(messages)
     assert report.created + report.already_applied == sum(wholes)
     assert report.refused == len(wholes) - sum(wholes)
+
+
+def test_a_row_with_a_telephone_number_that_is_none_is_refused_alone(desk: Desk) -> None:
+    header = "First Name,Phone 1 - Label,Phone 1 - Value\r\n"
+    rows_sent = "Ada,work,020 7946 0958\r\nBo,work,ask at the desk\r\nCy,work,0044 20 7946 0001\r\n"
+    report = send(desk, (header + rows_sent).encode())
+    assert report.created == 2
+    assert rows(report) == [(2, "INVALID_FIELD", "phones[0].number")]
+    assert "desk" not in report.refused_rows[0].message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -13,6 +14,7 @@ from capsule_core.errors import (
     CardNumberFound,
     InvalidField,
     ResourceMissing,
+    TrashExpired,
     VersionMismatch,
 )
 from tests.services.office import Desk, Office, deleted, fresh_id, note, office, opened_on, person, purged
@@ -214,3 +216,19 @@ def test_an_entry_created_twice_under_one_request_id_is_there_once(desk: Desk) -
     request = pb.CreateEntryRequest(parent=seen.name, entry=entry, request_id=fresh_id())
     assert desk.CreateEntry(request) == desk.CreateEntry(request)
     assert bodies(desk, seen) == ["Once."]
+
+
+@pytest.mark.law("L2")
+def test_nothing_is_taken_back_when_its_time_in_the_trash_is_over(here: Office, desk: Desk) -> None:
+    seen, other = person(desk), person(desk)
+    alone = note(desk, other, "alone")
+    deleted(desk, seen)
+    desk.DeleteEntry(pb.DeleteEntryRequest(name=alone.name))
+    here.advance(timedelta(days=30))
+    for take_back in (
+        lambda: desk.UndeleteContact(pb.UndeleteContactRequest(name=seen.name)),
+        lambda: desk.UndeleteEntry(pb.UndeleteEntryRequest(name=alone.name)),
+    ):
+        with pytest.raises(TrashExpired):
+            take_back()
+    assert desk.GetContact(pb.GetContactRequest(name=seen.name)).state == pb.Contact.DELETED

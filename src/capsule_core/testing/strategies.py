@@ -24,6 +24,8 @@ from capsule_core.contacts import (
     Website,
 )
 from capsule_core.export import Exported
+from capsule_core.identifiers import identifier_problem
+from capsule_core.personal import Form
 
 __all__ = [
     "birthdays",
@@ -49,6 +51,7 @@ __all__ = [
 
 T = TypeVar("T")
 
+_COUNTRIES = ("1", "33", "44", "49", "81")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 _RISKY = (
     "=1+1",
@@ -117,8 +120,12 @@ def emails() -> st.SearchStrategy[Email]:
 
 
 def phones() -> st.SearchStrategy[Phone]:
-    """Phone numbers with what they are called."""
-    return st.builds(Phone, phone_numbers(), label=lines(max_size=12), primary=st.booleans())
+    """Phone numbers that can be read in every region, with what they are called."""
+    part = st.text("0123456789", min_size=3, max_size=4)
+    typed = st.builds("{}{} {}-{}".format, st.sampled_from(("+", "00")), st.sampled_from(_COUNTRIES), part, part)
+    legible = typed.filter(lambda text: identifier_problem(Form.PHONE, text) is None)
+    numbers = legible | st.sampled_from(("+44 20 7946 0958", "+44 (0)20 7946 0958 ext. 3", "+٤٤٢٠٧٩٤٦٠٩٥٨"))
+    return st.builds(Phone, numbers, label=lines(max_size=12), primary=st.booleans())
 
 
 def postal_addresses() -> st.SearchStrategy[PostalAddress]:

@@ -50,7 +50,7 @@ def import_contacts(holding: Holding, call: Call, incoming: Incoming, chunks: It
     report = Report()
     rows = _until_unreadable(incoming.read(chunks, new_id=lambda number: _row_id(holding, call, incoming, number)))
     while batch := list(islice(rows, BATCH)):
-        _take(holding, call, _admitted(batch, incoming, report), report)
+        _take(holding, call, _admitted(holding, batch, incoming, report), report)
     return report
 
 
@@ -121,13 +121,15 @@ def _take(holding: Holding, call: Call, rows: list[Row], report: Report) -> None
         return
 
 
-def _admitted(batch: Sequence[Row | Refused], incoming: Incoming, report: Report) -> list[Row]:
+def _admitted(
+    holding: Holding, batch: Sequence[Row | Refused], incoming: Incoming, report: Report
+) -> list[Row]:
     """Return the rows that may be kept, as what they become; the others are on the report."""
     rows: list[Row] = []
     for row in batch:
         try:
             if isinstance(row, Row):
-                rows.append(_owned(row, incoming))
+                rows.append(_owned(holding, row, incoming))
             else:
                 report.refuse(row)
         except CapsuleError as error:
@@ -172,11 +174,12 @@ def _drafts(row: Row) -> Iterator[Draft]:
         yield Draft(photo, root=RecordId(name))
 
 
-def _owned(row: Row, incoming: Incoming) -> Row:
+def _owned(holding: Holding, row: Row, incoming: Incoming) -> Row:
     contact = row.contact
     tags = (*contact.tags, *(tag for tag in incoming.tags if tag not in contact.tags))
     contact = attrs.evolve(contact, owner=incoming.owner, tags=tags, source="import")
     refuse_cards(kind_of(type(contact)), contact)
+    holding.repository.identifiers.check(contact)
     return attrs.evolve(row, contact=contact)
 
 

@@ -194,6 +194,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         {"reason": "ROOT_KEY_ABSENT", "domain": "contacts.capsule", "metadata": {}}
     """
+    TRASH_EXPIRED: _ErrorReason.ValueType  # 33
+    """TRASH_EXPIRED means that the time in the trash is over; what is still kept of it, for a hold say, is not taken back.
+
+        {"reason": "TRASH_EXPIRED", "domain": "contacts.capsule", "metadata": {}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call was refused. Every error carries one google.rpc.ErrorInfo whose domain is
@@ -366,6 +371,11 @@ ROOT_KEY_ABSENT: ErrorReason.ValueType  # 32
 """ROOT_KEY_ABSENT means that the key that wraps the page keys is not at hand; its operator has to put it back.
 
     {"reason": "ROOT_KEY_ABSENT", "domain": "contacts.capsule", "metadata": {}}
+"""
+TRASH_EXPIRED: ErrorReason.ValueType  # 33
+"""TRASH_EXPIRED means that the time in the trash is over; what is still kept of it, for a hold say, is not taken back.
+
+    {"reason": "TRASH_EXPIRED", "domain": "contacts.capsule", "metadata": {}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 

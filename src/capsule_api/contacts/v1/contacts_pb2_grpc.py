@@ -223,7 +223,8 @@ class ContactsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UndeleteContact(self, request, context):
-        """UndeleteContact takes a contact out of the trash exactly as it was, with all that went there with it.
+        """UndeleteContact takes a contact out of the trash exactly as it was, with all that went there with it, before its
+        purge_time; from then on it fails with TRASH_EXPIRED, also while a hold or a rule keeps the contact from going.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -390,7 +391,8 @@ class ContactsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UndeleteEntry(self, request, context):
-        """UndeleteEntry takes an entry out of the trash exactly as it was.
+        """UndeleteEntry takes an entry out of the trash exactly as it was, before its purge_time; from then on it fails with
+        TRASH_EXPIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -46,7 +46,9 @@ class ContactsServiceStub:
     destruction.
     """
     UndeleteContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.UndeleteContactRequest, _contacts_pb2.Contact]
-    """UndeleteContact takes a contact out of the trash exactly as it was, with all that went there with it."""
+    """UndeleteContact takes a contact out of the trash exactly as it was, with all that went there with it, before its
+    purge_time; from then on it fails with TRASH_EXPIRED, also while a hold or a rule keeps the contact from going.
+    """
     PurgeContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.PurgeContactRequest, _contacts_pb2.PurgeContactResponse]
     """PurgeContact destroys a contact that is in the trash, at once and for ever, and returns the receipt."""
     LiftSuppression: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.LiftSuppressionRequest, _contacts_pb2.LiftSuppressionResponse]
@@ -104,7 +106,9 @@ class ContactsServiceStub:
     DeleteEntry: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.DeleteEntryRequest, _contacts_pb2.Entry]
     """DeleteEntry moves an entry to the trash."""
     UndeleteEntry: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.UndeleteEntryRequest, _contacts_pb2.Entry]
-    """UndeleteEntry takes an entry out of the trash exactly as it was."""
+    """UndeleteEntry takes an entry out of the trash exactly as it was, before its purge_time; from then on it fails with
+    TRASH_EXPIRED.
+    """
 
 @_typing.type_check_only
 class ContactsServiceAsyncStub(ContactsServiceStub):
@@ -124,7 +128,9 @@ class ContactsServiceAsyncStub(ContactsServiceStub):
     destruction.
     """
     UndeleteContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.UndeleteContactRequest, _contacts_pb2.Contact]  # type: ignore[assignment]
-    """UndeleteContact takes a contact out of the trash exactly as it was, with all that went there with it."""
+    """UndeleteContact takes a contact out of the trash exactly as it was, with all that went there with it, before its
+    purge_time; from then on it fails with TRASH_EXPIRED, also while a hold or a rule keeps the contact from going.
+    """
     PurgeContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.PurgeContactRequest, _contacts_pb2.PurgeContactResponse]  # type: ignore[assignment]
     """PurgeContact destroys a contact that is in the trash, at once and for ever, and returns the receipt."""
     LiftSuppression: _aio.UnaryUnaryMultiCallable[_contacts_pb2.LiftSuppressionRequest, _contacts_pb2.LiftSuppressionResponse]  # type: ignore[assignment]
@@ -182,7 +188,9 @@ class ContactsServiceAsyncStub(ContactsServiceStub):
     DeleteEntry: _aio.UnaryUnaryMultiCallable[_contacts_pb2.DeleteEntryRequest, _contacts_pb2.Entry]  # type: ignore[assignment]
     """DeleteEntry moves an entry to the trash."""
     UndeleteEntry: _aio.UnaryUnaryMultiCallable[_contacts_pb2.UndeleteEntryRequest, _contacts_pb2.Entry]  # type: ignore[assignment]
-    """UndeleteEntry takes an entry out of the trash exactly as it was."""
+    """UndeleteEntry takes an entry out of the trash exactly as it was, before its purge_time; from then on it fails with
+    TRASH_EXPIRED.
+    """
 
 class ContactsServiceServicer(metaclass=_abc_1.ABCMeta):
     """ContactsService keeps a tenant's address book: contacts, their trash, their history, and the ways in and out."""
@@ -235,7 +243,9 @@ class ContactsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _contacts_pb2.UndeleteContactRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.Contact, _abc.Awaitable[_contacts_pb2.Contact]]:
-        """UndeleteContact takes a contact out of the trash exactly as it was, with all that went there with it."""
+        """UndeleteContact takes a contact out of the trash exactly as it was, with all that went there with it, before its
+        purge_time; from then on it fails with TRASH_EXPIRED, also while a hold or a rule keeps the contact from going.
+        """
 
     @_abc_1.abstractmethod
     def PurgeContact(
@@ -431,6 +441,8 @@ class ContactsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _contacts_pb2.UndeleteEntryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.Entry, _abc.Awaitable[_contacts_pb2.Entry]]:
-        """UndeleteEntry takes an entry out of the trash exactly as it was."""
+        """UndeleteEntry takes an entry out of the trash exactly as it was, before its purge_time; from then on it fails with
+        TRASH_EXPIRED.
+        """
 
 def add_ContactsServiceServicer_to_server(servicer: ContactsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
