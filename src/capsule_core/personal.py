@@ -16,7 +16,7 @@ class is made.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any, Final, TypeVar, get_args, get_type_hints
 
@@ -34,6 +34,7 @@ __all__ = [
     "Plain",
     "Upcast",
     "Words",
+    "by_name",
     "kind",
     "kind_of",
 ]
@@ -216,6 +217,11 @@ def kind(
         return model
 
     return declare
+
+
+def by_name(kinds: Iterable[Kind]) -> dict[str, Kind]:
+    """Return kinds by their names."""
+    return {declared.name: declared for declared in kinds}
 
 
 def kind_of(model: type[Any]) -> Kind:

@@ -7,7 +7,7 @@ that makes its leaf. It never decides who may; it asks ``uses`` whose data a use
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from capsule_core.intake import contacts, refuse_cards
 from capsule_core.kept import Kept, Listing, Opened, from_plain, kept_as, to_plain
 from capsule_core.names import RecordId, SubjectKey, SubjectRef, TenantId
 from capsule_core.opening import opened
-from capsule_core.personal import Kind
+from capsule_core.personal import Kind, by_name
 from capsule_core.records import (
     Act,
     Answer,
@@ -38,6 +38,7 @@ from capsule_core.records import (
     Sealed,
     Shelf,
     Slot,
+    Touched,
     Where,
 )
 from capsule_core.remnants import remnant_of
@@ -70,12 +71,8 @@ class Draft:
     over: Kept[Any] | None = None
 
 
-def _nobody(tenant: TenantId, slots: Sequence[Slot]) -> None:
-    """Be told whose keys were used, and keep it from nobody else: there is nobody else."""
-
-
-def _by_name(kinds: Iterable[Kind]) -> dict[str, Kind]:
-    return {kind.name: kind for kind in kinds}
+def _nobody(_: TenantId, __: Sequence[Slot]) -> None:
+    """Be told whose keys were used."""
 
 
 @attrs.define(eq=False)
@@ -87,7 +84,7 @@ class Repository:
 
     store: Store
     vault: Vault
-    kinds: Mapping[str, Kind] = attrs.field(converter=_by_name)
+    kinds: Mapping[str, Kind] = attrs.field(converter=by_name)
     region: str | None = None
     used: Callable[[TenantId, Sequence[Slot]], object] = _nobody
     identifiers: Identifiers = attrs.field(init=False, repr=False)
@@ -240,7 +237,9 @@ class Repository:
         thrown_away = attrs.evolve(kept, trash=trash)
         expects = (Expected(id=kept.id, version=kept.version), *act.expects)
         act = attrs.evolve(act, expects=expects)
-        self._move(kept, self.below(kept), trash, act=act, request=request, answered=thrown_away)
+        act = self._complete(act, request, answered=[thrown_away])
+        if not self.store.move(self.below(kept), trash, admits=admits(Use(act.use)), act=act):
+            raise untouched(self.store, kept.tenant, kept.subject, Use(act.use))
         return thrown_away
 
     def throw_away(self, records: Sequence[Sealed], batch: str, *, act: Act) -> int:
@@ -274,15 +273,27 @@ class Repository:
         restored = attrs.evolve(kept, trash=None)
         expects = (Expected(id=kept.id, version=kept.version, batch=kept.trash.batch), *act.expects)
         act = attrs.evolve(act, expects=expects)
-        where = attrs.evolve(self.below(kept), shelf=Shelf.TRASHED, batch=kept.trash.batch)
+        act = self._complete(act, request, answered=[restored])
+        if not self._take_back(self.below(kept), kept.trash.batch, act):
+            raise untouched(self.store, kept.tenant, kept.subject, Use(act.use))
+        return restored
+
+    def take_back(self, batch: str, *, act: Act) -> int:
+        """Take everything back that was thrown away in *batch*, or nothing; errors as :meth:`restore`."""
+        over = Where(tenant=act.tenant, shelf=Shelf.TRASHED, batch=batch, due=act.at)
+        if self.store.count(over, admits=admits(Use(act.use))):
+            raise TrashExpired
+        return len(self._take_back(Where(tenant=act.tenant), batch, self._witnessed(act)))
+
+    def _take_back(self, where: Where, batch: str, act: Act) -> Sequence[Touched]:
+        where = attrs.evolve(where, shelf=Shelf.TRASHED, batch=batch)
         pages = self.identifiers.carried(self.store, where, admits=admits(Use(act.use)))
         brought = {hashed: field for page in pages for hashed, field in page.items()}  # the trash does not change
         act = attrs.evolve(act, brings=tuple(brought))
         try:
-            self._move(kept, where, Restore(kept.trash.batch), act=act, request=request, answered=restored)
+            return self.store.move(where, Restore(batch), admits=admits(Use(act.use)), act=act)
         except Barred as barred:
             raise refusal_of(barred, brought) from None
-        return restored
 
     def below(self, kept: Kept[Any]) -> Where:
         """Mean *kept* and all that hangs on it."""
@@ -359,20 +370,6 @@ class Repository:
             updated=act.at,
         )
         return sealed(draft.content, kind, place, vault=self.vault, region=self.region)
-
-    def _move(
-        self,
-        kept: Kept[Any],
-        where: Where,
-        to: Any,
-        *,
-        act: Act,
-        request: Request | None,
-        answered: Kept[Any],
-    ) -> None:
-        act = self._complete(act, request, answered=[answered])
-        if not self.store.move(where, to, admits=admits(Use(act.use)), act=act):
-            raise untouched(self.store, kept.tenant, kept.subject, Use(act.use))
 
     def _complete(self, act: Act, request: Request | None, *, answered: Sequence[Kept[Any]]) -> Act:
         """Put on the act its witness and, if it was asked for under a request id, its answer."""

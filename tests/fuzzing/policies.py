@@ -17,6 +17,7 @@ from capsule_core.errors import InvalidField
 from capsule_core.personal import kind_of
 from capsule_core.policies import amended, document, parse_policy, scope_of
 from capsule_core.retention import NO_RULES, past
+from capsule_services.contacts.bulk.convert import batch_from, stale_from
 from capsule_services.contacts.retention.convert import document_from, moment_from, policy_to, weeks_from
 from tests.fuzzing.target import Drawn, Target
 
@@ -78,7 +79,28 @@ def _moments() -> Iterator[bytes]:
         yield Timestamp(seconds=seconds, nanos=999_999_999).SerializeToString()
 
 
+def _stale(data: bytes) -> None:
+    message = pb.TrashContactsRequest.FromString(data)
+    assert all(group for group in stale_from(message.stale).groups)
+    batch = batch_from(message.batch)
+    assert batch in {"", message.batch}
+
+
+def _stales() -> Iterator[bytes]:
+    for batch in ("", "b06k1ntb2vtpg7bebldke4ld54s"):
+        request = pb.TrashContactsRequest(batch=batch)
+        request.stale.not_opened_since.FromDatetime(NOW.replace(tzinfo=None))
+        yield request.SerializeToString()
+
+
 TARGETS: Final = (
+    Target(
+        name="stale",
+        take=_stale,
+        parsers=(stale_from, batch_from),
+        samples=_stales,
+        raises=(InvalidField, DecodeError),
+    ),
     Target(
         name="period",
         take=_period,

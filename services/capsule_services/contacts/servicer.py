@@ -6,6 +6,7 @@ import attrs
 
 from capsule_api.contacts.v1 import contacts_pb2_grpc
 from capsule_services.contacts.book.servicer import BookServicer
+from capsule_services.contacts.bulk.servicer import BulkServicer
 from capsule_services.contacts.disposal.servicer import DisposalServicer
 from capsule_services.contacts.exchange.servicer import ExchangeServicer
 from capsule_services.contacts.history.servicer import HistoryServicer
@@ -19,6 +20,7 @@ __all__ = ["ContactsServicer"]
 @attrs.define(slots=False)
 class ContactsServicer(
     BookServicer,
+    BulkServicer,
     HistoryServicer,
     ExchangeServicer,
     DisposalServicer,
@@ -27,4 +29,4 @@ class ContactsServicer(
     SuppressionServicer,
     contacts_pb2_grpc.ContactsServiceServicer,
 ):
-    """One servicer of seven capabilities; each brings the methods it answers and the fields it needs."""
+    """One servicer of eight capabilities; each brings the methods it answers and the fields it needs."""

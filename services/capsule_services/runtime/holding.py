@@ -21,6 +21,7 @@ from capsule_core.witness import read_leaf
 from capsule_services.runtime.calls import Call
 from capsule_services.runtime.clock import Clock
 from capsule_services.runtime.clockwatch import ClockWatch
+from capsule_services.runtime.openings import Openings
 from capsule_services.runtime.reads import ReadLog
 from capsule_services.runtime.requests import request_digest
 
@@ -42,6 +43,9 @@ class Holding:
     clock: Clock
     random: Callable[[int], bytes]
     watch: ClockWatch | None = None
+    openings: Openings = attrs.field(
+        default=attrs.Factory(lambda self: Openings(self.repository.store), takes_self=True), repr=False
+    )
 
     @property
     def vault(self) -> Vault:
@@ -89,6 +93,10 @@ class Holding:
         """
         slots = {kept.subject: kept.slot for kept in records}
         self.reads.record(read_leaf(self.vault, self.act(call), slots, records=len(records)))
+
+    def opened(self, call: Call, subject: SubjectKey) -> None:
+        """Have it noted that somebody was opened; whoever answers does not wait for it."""
+        self.openings.note(call.within(), subject, self.now())
 
     def searched(self, call: Call, subjects: Sequence[SubjectKey]) -> None:
         """Log that everything on *subjects* is about to be read; errors as :meth:`shown`."""

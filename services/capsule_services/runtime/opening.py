@@ -156,6 +156,8 @@ def open_holding(
         read_ledger = SqlLedger(log)
         reads = stack.enter_context(ReadLog(read_ledger))
         holding = _holding(host, service, repository, eraser=eraser, ledger=ledger, reads=reads)
+        holding.openings.start()
+        stack.callback(holding.openings.close)
         readings = readings_of(holding, unshipped=lambda: data.rows("SELECT count(*) FROM outbox", ())[0][0])
 
         def rehearse() -> None:

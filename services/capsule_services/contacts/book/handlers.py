@@ -12,6 +12,7 @@ from capsule_core.errors import AlreadyLive, InvalidField, ResourceMissing
 from capsule_core.identifiers import canonical, words
 from capsule_core.index import query_token
 from capsule_core.kept import Kept, Listing
+from capsule_core.moments import Past
 from capsule_core.names import RecordId
 from capsule_core.personal import Form
 from capsule_core.records import Mark, Shelf, Where
@@ -48,11 +49,15 @@ class Lookup:
 
 @attrs.frozen(kw_only=True)
 class Filters:
-    """Which contacts to list: those of an owner, with a tag, who work for an organisation; empty is any."""
+    """Which contacts to list: those of an owner, with a tag, who work for an organisation; empty is any.
+
+    *stale* keeps those to whom nothing has happened for long.
+    """
 
     owner: str = ""
     tag: str = ""
     organisation: str = ""
+    stale: Past | None = None
 
 
 def create(holding: Holding, call: Call, contact: Contact, request: Request | None) -> Kept[Contact]:
@@ -70,6 +75,7 @@ def get(holding: Holding, call: Call, contact: str) -> tuple[Kept[Contact], bool
     if kept is None or kept.kind not in KINDS:
         kept = kept_contact(holding, call, contact)  # says why it is not there
     holding.shown(call, [kept])
+    holding.opened(call, kept.subject)
     return kept, has_photo
 
 
@@ -87,6 +93,7 @@ def list_contacts(holding: Holding, call: Call, filters: Filters, *, show_delete
         kinds=KINDS,
         shelf=Shelf.ANY if show_deleted else Shelf.LIVE,
         tokens=tuple(query_token(keys, field, Form.TEXT, value, region=None) for field, value in asked if value),
+        past=filters.stale,
     )
     found = holding.repository.select(
         where,

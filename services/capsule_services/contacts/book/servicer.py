@@ -12,6 +12,7 @@ from capsule_core.contacts import Contact
 from capsule_core.kept import Kept, Listing
 from capsule_services.contacts.book import handlers
 from capsule_services.contacts.book.convert import changed_from, contact_from, contact_to
+from capsule_services.contacts.bulk.convert import stale_from
 from capsule_services.contacts.names import parsed_contact, parsed_photo, parsed_user
 from capsule_services.runtime.calls import Call, current_call
 from capsule_services.runtime.etags import parsed_etag
@@ -98,4 +99,5 @@ class BookServicer:
 
 def _filters(request: pb.ListContactsRequest) -> handlers.Filters:
     owner = parsed_user(request.owner, field="owner")
-    return handlers.Filters(owner=owner, tag=request.tag, organisation=request.organisation)
+    stale = stale_from(request.stale) if request.HasField("stale") else None
+    return handlers.Filters(owner=owner, tag=request.tag, organisation=request.organisation, stale=stale)

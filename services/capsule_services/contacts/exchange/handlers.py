@@ -14,6 +14,7 @@ from capsule_core.errors import CapsuleError, IdentifierSuppressed, InvalidField
 from capsule_core.export import Exported, Record, Refused, Row, html, plain_record, refused
 from capsule_core.intake import refuse_cards
 from capsule_core.kept import Kept
+from capsule_core.moments import Past
 from capsule_core.names import RecordId, SubjectKey, encoded
 from capsule_core.personal import kind_of
 from capsule_core.records import Cursor, Mark, Sealed, Where
@@ -67,9 +68,14 @@ def _until_unreadable(rows: Iterator[Row | Refused]) -> Iterator[Row | Refused]:
         yield refused(number + 1, error)
 
 
-def export_contacts(holding: Holding, call: Call, form: Form, window: Window) -> Iterator[Piece]:
-    """Write every living contact with what the format holds beside it, or those after where a stream was lost."""
-    for part in parts(holding, call, form.beside, window):
+def export_contacts(
+    holding: Holding, call: Call, form: Form, window: Window, stale: Past | None = None
+) -> Iterator[Piece]:
+    """Write every living contact with what the format holds beside it, or those after where a stream was lost.
+
+    Those only that are *stale*, if that is given.
+    """
+    for part in parts(holding, call, form.beside, window, stale):
         written = form.write(_told(holding, part), begins=part.begins, ends=part.after is None)
         *earlier, last = list(_pieces(written)) or [b""]
         yield from map(Piece, earlier)
@@ -77,9 +83,11 @@ def export_contacts(holding: Holding, call: Call, form: Form, window: Window) ->
             yield Piece(last, part.after)
 
 
-def parts(holding: Holding, call: Call, beside: Sequence[str], window: Window) -> Iterator[Part]:
+def parts(
+    holding: Holding, call: Call, beside: Sequence[str], window: Window, stale: Past | None = None
+) -> Iterator[Part]:
     """Open every living contact and what hangs on it of the kinds *beside*: logged ahead, given part by part."""
-    where, ahead, after = Where(tenant=call.within(), kinds=KINDS), window.limit, window.after
+    where, ahead, after = Where(tenant=call.within(), kinds=KINDS, past=stale), window.limit, window.after
     while True:
         call.last_look.forget()  # what was opened before this has left
         page = holding.repository.page(where, use=call.use, limit=ahead, after=after)
@@ -121,9 +129,7 @@ def _take(holding: Holding, call: Call, rows: list[Row], report: Report) -> None
         return
 
 
-def _admitted(
-    holding: Holding, batch: Sequence[Row | Refused], incoming: Incoming, report: Report
-) -> list[Row]:
+def _admitted(holding: Holding, batch: Sequence[Row | Refused], incoming: Incoming, report: Report) -> list[Row]:
     """Return the rows that may be kept, as what they become; the others are on the report."""
     rows: list[Row] = []
     for row in batch:

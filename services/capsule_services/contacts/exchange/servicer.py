@@ -9,6 +9,7 @@ import grpc
 
 from capsule_api.contacts.v1 import contacts_pb2 as pb
 from capsule_core.errors import InvalidField
+from capsule_services.contacts.bulk.convert import stale_from
 from capsule_services.contacts.exchange import handlers
 from capsule_services.contacts.exchange.convert import data_of, form_of, incoming_from, records_to, report_to
 from capsule_services.contacts.names import parsed_contact
@@ -41,11 +42,12 @@ class ExchangeServicer:
     ) -> Iterator[pb.ExportContactsResponse]:
         call, form = current_call(), form_of(request.format)
         window = attrs.evolve(self.paging.window(call, request), limit=carried(request.page_size))
+        stale = stale_from(request.stale) if request.HasField("stale") else None
         if form is None:
-            for part in handlers.parts(self.holding, call, handlers.BESIDE, window):
+            for part in handlers.parts(self.holding, call, handlers.BESIDE, window, stale):
                 yield from records_to(call.within(), part, self.paging.token(call, request, part.after))
             return
-        for piece in handlers.export_contacts(self.holding, call, form, window):
+        for piece in handlers.export_contacts(self.holding, call, form, window, stale):
             token = self.paging.token(call, request, piece.after)
             yield pb.ExportContactsResponse(data=piece.data, next_page_token=token)
 

@@ -1202,6 +1202,7 @@ class ListContactsRequest(_message.Message):
     OWNER_FIELD_NUMBER: _builtins.int
     TAG_FIELD_NUMBER: _builtins.int
     ORGANISATION_FIELD_NUMBER: _builtins.int
+    STALE_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """parent is the tenant, `tenants/{tenant}`."""
     page_size: _builtins.int
@@ -1216,6 +1217,10 @@ class ListContactsRequest(_message.Message):
     """tag keeps the contacts that have this tag."""
     organisation: _builtins.str
     """organisation keeps the people whose organisation_name is this one."""
+    @_builtins.property
+    def stale(self) -> Global___Stale:
+        """stale keeps those to whom nothing has happened for long."""
+
     def __init__(
         self,
         *,
@@ -1226,14 +1231,53 @@ class ListContactsRequest(_message.Message):
         owner: _builtins.str = ...,
         tag: _builtins.str = ...,
         organisation: _builtins.str = ...,
+        stale: Global___Stale | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stale", b"stale"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["organisation", b"organisation", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "show_deleted", b"show_deleted", "tag", b"tag"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["organisation", b"organisation", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "show_deleted", b"show_deleted", "stale", b"stale", "tag", b"tag"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListContactsRequest: _TypeAlias = ListContactsRequest  # noqa: Y015
+
+@_typing.final
+class Stale(_message.Message):
+    """Stale says since when nothing has happened to a contact: all times that are given hold. Who was never changed, opened
+    or contacted counts as having been when they came in.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOT_UPDATED_SINCE_FIELD_NUMBER: _builtins.int
+    NOT_OPENED_SINCE_FIELD_NUMBER: _builtins.int
+    NOT_CONTACTED_SINCE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def not_updated_since(self) -> _timestamp_pb2.Timestamp:
+        """not_updated_since keeps those that nobody has changed since then."""
+
+    @_builtins.property
+    def not_opened_since(self) -> _timestamp_pb2.Timestamp:
+        """not_opened_since keeps those that nobody has opened since then, to within a day."""
+
+    @_builtins.property
+    def not_contacted_since(self) -> _timestamp_pb2.Timestamp:
+        """not_contacted_since keeps those with whom there was no e-mail, call or meeting since then."""
+
+    def __init__(
+        self,
+        *,
+        not_updated_since: _timestamp_pb2.Timestamp | None = ...,
+        not_opened_since: _timestamp_pb2.Timestamp | None = ...,
+        not_contacted_since: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["not_contacted_since", b"not_contacted_since", "not_opened_since", b"not_opened_since", "not_updated_since", b"not_updated_since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["not_contacted_since", b"not_contacted_since", "not_opened_since", b"not_opened_since", "not_updated_since", b"not_updated_since"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Stale: _TypeAlias = Stale  # noqa: Y015
 
 @_typing.final
 class ListContactsResponse(_message.Message):
@@ -2216,6 +2260,130 @@ class EndRelationshipResponse(_message.Message):
 Global___EndRelationshipResponse: _TypeAlias = EndRelationshipResponse  # noqa: Y015
 
 @_typing.final
+class TrashContactsRequest(_message.Message):
+    """TrashContactsRequest asks to throw many contacts away."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    STALE_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """parent is the tenant, `tenants/{tenant}`."""
+    batch: _builtins.str
+    """batch is that of an earlier call, whose contacts these go together with; empty begins another."""
+    request_id: _builtins.str
+    """request_id is a UUID4 the caller chose; sent again with the same request, it returns the first answer."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """names are the contacts, up to 500; this or stale is required, not both. Those in the trash already stay as they are."""
+
+    @_builtins.property
+    def stale(self) -> Global___Stale:
+        """stale throws away those to whom nothing has happened for long, the newest 500 of them first."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        stale: Global___Stale | None = ...,
+        batch: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stale", b"stale"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "names", b"names", "parent", b"parent", "request_id", b"request_id", "stale", b"stale"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrashContactsRequest: _TypeAlias = TrashContactsRequest  # noqa: Y015
+
+@_typing.final
+class TrashContactsResponse(_message.Message):
+    """TrashContactsResponse says what went."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BATCH_FIELD_NUMBER: _builtins.int
+    CONTACTS_FIELD_NUMBER: _builtins.int
+    REMAINING_FIELD_NUMBER: _builtins.int
+    batch: _builtins.str
+    """batch is what went together: send it back to go on, or to UndeleteBatch."""
+    contacts: _builtins.int
+    """contacts is how many contacts went in this call."""
+    remaining: _builtins.int
+    """remaining is how many more are as stale; 0 where names were given."""
+    def __init__(
+        self,
+        *,
+        batch: _builtins.str = ...,
+        contacts: _builtins.int = ...,
+        remaining: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "contacts", b"contacts", "remaining", b"remaining"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrashContactsResponse: _TypeAlias = TrashContactsResponse  # noqa: Y015
+
+@_typing.final
+class UndeleteBatchRequest(_message.Message):
+    """UndeleteBatchRequest asks for what was thrown away together."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """parent is the tenant, `tenants/{tenant}`."""
+    batch: _builtins.str
+    """batch is what TrashContacts answered."""
+    request_id: _builtins.str
+    """request_id is a UUID4 the caller chose; sent again with the same request, it returns the first answer."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        batch: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndeleteBatchRequest: _TypeAlias = UndeleteBatchRequest  # noqa: Y015
+
+@_typing.final
+class UndeleteBatchResponse(_message.Message):
+    """UndeleteBatchResponse says what came back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    records: _builtins.int
+    """records is how many records came back, contacts and what hangs on them."""
+    def __init__(
+        self,
+        *,
+        records: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndeleteBatchResponse: _TypeAlias = UndeleteBatchResponse  # noqa: Y015
+
+@_typing.final
 class PurgeContactResponse(_message.Message):
     """PurgeContactResponse is the proof that a contact was destroyed by this service."""
 
@@ -2523,6 +2691,7 @@ class ExportContactsRequest(_message.Message):
     FORMAT_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    STALE_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """parent is the tenant, `tenants/{tenant}`."""
     format: Global___ExportContactsRequest.Format.ValueType
@@ -2533,6 +2702,10 @@ class ExportContactsRequest(_message.Message):
     """
     page_size: _builtins.int
     """page_size is how many contacts a message may carry; 100 if it is 0 or more than that."""
+    @_builtins.property
+    def stale(self) -> Global___Stale:
+        """stale exports only those to whom nothing has happened for long."""
+
     def __init__(
         self,
         *,
@@ -2540,10 +2713,11 @@ class ExportContactsRequest(_message.Message):
         format: Global___ExportContactsRequest.Format.ValueType = ...,
         page_token: _builtins.str = ...,
         page_size: _builtins.int = ...,
+        stale: Global___Stale | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stale", b"stale"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "stale", b"stale"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

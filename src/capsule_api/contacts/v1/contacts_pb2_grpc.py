@@ -65,6 +65,16 @@ class ContactsServiceStub:
                 request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.UndeleteContactRequest.SerializeToString,
                 response_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.Contact.FromString,
                 _registered_method=True)
+        self.TrashContacts = channel.unary_unary(
+                '/capsule_api.contacts.v1.ContactsService/TrashContacts',
+                request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.TrashContactsRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.TrashContactsResponse.FromString,
+                _registered_method=True)
+        self.UndeleteBatch = channel.unary_unary(
+                '/capsule_api.contacts.v1.ContactsService/UndeleteBatch',
+                request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.UndeleteBatchRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.UndeleteBatchResponse.FromString,
+                _registered_method=True)
         self.PurgeContact = channel.unary_unary(
                 '/capsule_api.contacts.v1.ContactsService/PurgeContact',
                 request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.PurgeContactRequest.SerializeToString,
@@ -225,6 +235,21 @@ class ContactsServiceServicer:
     def UndeleteContact(self, request, context):
         """UndeleteContact takes a contact out of the trash exactly as it was, with all that went there with it, before its
         purge_time; from then on it fails with TRASH_EXPIRED, also while a hold or a rule keeps the contact from going.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TrashContacts(self, request, context):
+        """TrashContacts moves many contacts to the trash with all that hangs on them, up to 500 in a call. Sent again with the
+        batch of the first call while there is more, they all went together, and UndeleteBatch takes them back as one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndeleteBatch(self, request, context):
+        """UndeleteBatch takes back everything that was thrown away together, or nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -430,6 +455,16 @@ def add_ContactsServiceServicer_to_server(servicer, server):
                     servicer.UndeleteContact,
                     request_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.UndeleteContactRequest.FromString,
                     response_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.Contact.SerializeToString,
+            ),
+            'TrashContacts': grpc.unary_unary_rpc_method_handler(
+                    servicer.TrashContacts,
+                    request_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.TrashContactsRequest.FromString,
+                    response_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.TrashContactsResponse.SerializeToString,
+            ),
+            'UndeleteBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndeleteBatch,
+                    request_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.UndeleteBatchRequest.FromString,
+                    response_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.UndeleteBatchResponse.SerializeToString,
             ),
             'PurgeContact': grpc.unary_unary_rpc_method_handler(
                     servicer.PurgeContact,
@@ -710,6 +745,60 @@ class ContactsService:
             '/capsule_api.contacts.v1.ContactsService/UndeleteContact',
             capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.UndeleteContactRequest.SerializeToString,
             capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.Contact.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TrashContacts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.contacts.v1.ContactsService/TrashContacts',
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.TrashContactsRequest.SerializeToString,
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.TrashContactsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndeleteBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.contacts.v1.ContactsService/UndeleteBatch',
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.UndeleteBatchRequest.SerializeToString,
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.UndeleteBatchResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,12 @@ class ContactsServiceStub:
     """UndeleteContact takes a contact out of the trash exactly as it was, with all that went there with it, before its
     purge_time; from then on it fails with TRASH_EXPIRED, also while a hold or a rule keeps the contact from going.
     """
+    TrashContacts: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.TrashContactsRequest, _contacts_pb2.TrashContactsResponse]
+    """TrashContacts moves many contacts to the trash with all that hangs on them, up to 500 in a call. Sent again with the
+    batch of the first call while there is more, they all went together, and UndeleteBatch takes them back as one.
+    """
+    UndeleteBatch: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.UndeleteBatchRequest, _contacts_pb2.UndeleteBatchResponse]
+    """UndeleteBatch takes back everything that was thrown away together, or nothing."""
     PurgeContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.PurgeContactRequest, _contacts_pb2.PurgeContactResponse]
     """PurgeContact destroys a contact that is in the trash, at once and for ever, and returns the receipt."""
     LiftSuppression: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.LiftSuppressionRequest, _contacts_pb2.LiftSuppressionResponse]
@@ -131,6 +137,12 @@ class ContactsServiceAsyncStub(ContactsServiceStub):
     """UndeleteContact takes a contact out of the trash exactly as it was, with all that went there with it, before its
     purge_time; from then on it fails with TRASH_EXPIRED, also while a hold or a rule keeps the contact from going.
     """
+    TrashContacts: _aio.UnaryUnaryMultiCallable[_contacts_pb2.TrashContactsRequest, _contacts_pb2.TrashContactsResponse]  # type: ignore[assignment]
+    """TrashContacts moves many contacts to the trash with all that hangs on them, up to 500 in a call. Sent again with the
+    batch of the first call while there is more, they all went together, and UndeleteBatch takes them back as one.
+    """
+    UndeleteBatch: _aio.UnaryUnaryMultiCallable[_contacts_pb2.UndeleteBatchRequest, _contacts_pb2.UndeleteBatchResponse]  # type: ignore[assignment]
+    """UndeleteBatch takes back everything that was thrown away together, or nothing."""
     PurgeContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.PurgeContactRequest, _contacts_pb2.PurgeContactResponse]  # type: ignore[assignment]
     """PurgeContact destroys a contact that is in the trash, at once and for ever, and returns the receipt."""
     LiftSuppression: _aio.UnaryUnaryMultiCallable[_contacts_pb2.LiftSuppressionRequest, _contacts_pb2.LiftSuppressionResponse]  # type: ignore[assignment]
@@ -246,6 +258,24 @@ class ContactsServiceServicer(metaclass=_abc_1.ABCMeta):
         """UndeleteContact takes a contact out of the trash exactly as it was, with all that went there with it, before its
         purge_time; from then on it fails with TRASH_EXPIRED, also while a hold or a rule keeps the contact from going.
         """
+
+    @_abc_1.abstractmethod
+    def TrashContacts(
+        self,
+        request: _contacts_pb2.TrashContactsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.TrashContactsResponse, _abc.Awaitable[_contacts_pb2.TrashContactsResponse]]:
+        """TrashContacts moves many contacts to the trash with all that hangs on them, up to 500 in a call. Sent again with the
+        batch of the first call while there is more, they all went together, and UndeleteBatch takes them back as one.
+        """
+
+    @_abc_1.abstractmethod
+    def UndeleteBatch(
+        self,
+        request: _contacts_pb2.UndeleteBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.UndeleteBatchResponse, _abc.Awaitable[_contacts_pb2.UndeleteBatchResponse]]:
+        """UndeleteBatch takes back everything that was thrown away together, or nothing."""
 
     @_abc_1.abstractmethod
     def PurgeContact(

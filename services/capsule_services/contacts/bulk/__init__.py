@@ -1,0 +1,1 @@
+"""Many contacts at once: thrown away together, and taken back as one."""
