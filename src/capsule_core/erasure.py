@@ -130,7 +130,9 @@ class Eraser:
         return self._carry_out(erasure, now=now, expects=expects)
 
     def _carry_out(self, erasure: Erasure, *, now: datetime, expects: tuple[Expected, ...] = ()) -> Receipt:
-        now = max(now, erasure.requested)  # a clock that was set back delays nothing, and dates nothing before its cause
+        now = max(
+            now, erasure.requested
+        )  # a clock that was set back delays nothing, and dates nothing before its cause
         self._fence(erasure, now=now, expects=expects)
         receipt = self._finish(erasure, now=now)
         if receipt is None:

@@ -12,7 +12,7 @@ from capsule_core.identifiers import canonical, email_problem, identifier_proble
 from capsule_core.personal import Form
 from capsule_core.testing import strategies as the
 
-WRITTEN = st.text(' <>()"\'@,;:?%42a.bÜ\u200b\u00ad＠', max_size=12).map("mailto:{}".format) | st.text(
+WRITTEN = st.text(" <>()\"'@,;:?%42a.bÜ\u200b\u00ad＠", max_size=12).map("mailto:{}".format) | st.text(
     " <>()\"'@,;:?%42a.b+-/Ü\u200b\u00ad＠", max_size=16
 )
 ANY = WRITTEN | st.text() | the.names() | the.email_addresses() | the.phone_numbers()

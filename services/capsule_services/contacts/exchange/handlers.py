@@ -121,9 +121,7 @@ def _take(holding: Holding, call: Call, rows: list[Row], report: Report) -> None
         return
 
 
-def _admitted(
-    holding: Holding, batch: Sequence[Row | Refused], incoming: Incoming, report: Report
-) -> list[Row]:
+def _admitted(holding: Holding, batch: Sequence[Row | Refused], incoming: Incoming, report: Report) -> list[Row]:
     """Return the rows that may be kept, as what they become; the others are on the report."""
     rows: list[Row] = []
     for row in batch:
