@@ -14,13 +14,20 @@ __all__ = ["SPECIAL_CATEGORIES", "refuse_card_numbers", "refuse_special_category
 
 _SEPARATOR: Final = "[ .\u00a0\u2007\u2009\u202f\u2010-\u2015\u2212-]"
 _LOOSE: Final = r"[\s./_\u2010-\u2015\u2212-]"
+_ANY: Final = r"[\W_]"
 _RUN = re.compile(rf"\d(?:{_SEPARATOR}?\d){{12,}}")
 _LOOSE_RUN = re.compile(rf"\d(?:{_LOOSE}{{0,3}}\d){{12,}}")
+_ANY_RUN = re.compile(rf"\d(?:{_ANY}{{0,8}}\d){{12,}}")
+_LIKE_EMBOSSED = re.compile(rf"(?<!\d)\d{{4}}{_ANY}+(?:\d{{4}}{_ANY}+\d{{4}}{_ANY}+\d|\d{{6}}{_ANY}+\d{{4,5}}(?!\d))")
+_PARTS = re.compile(rf"(\d+)({_ANY}*)")
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?(?![A-Za-z0-9])")
 _LONGEST_PHONE: Final = 15
 _LONGEST_CARD: Final = 19
 _SHORTEST_GROUP: Final = 4
+# How cards are embossed: by four, and a rest; American Express; Diners Club.
+_EMBOSSED: Final = frozenset({(4, 4, 4, 4), (4, 4, 4, 4, 3), (4, 4, 4, 1), (4, 6, 5), (4, 6, 4)})
+_LIST: Final = 6
 # Issuer ranges with the lengths they are issued in (ISO/IEC 7812-1 leaves them to the issuers).
 _CARD = re.compile(
     r"4(?:\d{12}|\d{15}|\d{18})"  # Visa
@@ -42,21 +49,24 @@ def refuse_card_numbers(field: str, text: str) -> None:
 
     A card number has a known issuer, a length which that issuer uses and a right check digit (ISO/IEC 7812-1 Annex B);
     up to three spaces, dashes, dots, slashes or underscores may part its digits, anywhere if it stands alone, into the
-    usual groups between other numbers; other numbers that are one such mark away do not hide it. Phone numbers with a
-    leading plus and IBANs are let pass.
+    usual groups between other numbers; other numbers that are one such mark away do not hide it. Any other marks, up to
+    eight, part it into the groups it is embossed in, the same marks each time. Phone numbers with a leading plus, IBANs
+    and rows of six or more numbers in such marks (prices in thousands, years) are let pass.
 
     Raises:
         CardNumberFound: it does.
     """
     shown = text if text.isascii() else _INVISIBLE.sub("", text)
-    if not _LOOSE_RUN.search(shown):
+    if not _LOOSE_RUN.search(shown) and not _LIKE_EMBOSSED.search(shown):
         return
     shown = _IBAN.sub(lambda found: "\n" if _is_iban(found[0]) else found[0], shown)
     for run in (*_RUN.finditer(shown), *_LOOSE_RUN.finditer(shown)):
-        groups = ["".join(str(unicodedata.decimal(digit)) for digit in group) for group in re.findall(r"\d+", run[0])]
+        groups = [_ascii(group) for group in re.findall(r"\d+", run[0])]
         is_phone = shown[: run.start()].endswith("+") and sum(map(len, groups)) <= _LONGEST_PHONE
         if not is_phone and _holds_card(groups):
             raise CardNumberFound(field)
+    if _LIKE_EMBOSSED.search(shown) and any(map(_is_embossed, _runs(shown))):
+        raise CardNumberFound(field)
 
 
 def special_categories(text: str) -> frozenset[str]:
@@ -96,6 +106,40 @@ def _between_others(groups: list[str]) -> Iterator[str]:
             yield number
             if len(group) < _SHORTEST_GROUP:
                 break
+
+
+def _runs(text: str) -> Iterator[str]:
+    """Give the runs of digits and marks in *text*, each with the sign before it."""
+    return (text[max(run.start() - 1, 0) : run.end()] for run in _ANY_RUN.finditer(text))
+
+
+def _is_embossed(run: str) -> bool:
+    """Tell whether a card stands in *run* in the groups it is embossed in, with the same marks between them."""
+    parts = [(_ascii(digits), "".join(marks.split())) for digits, marks in _PARTS.findall(run)]
+    before = run[:1]
+    start = 0
+    for end in range(1, len(parts) + 1):
+        if end < len(parts) and (end - start < 2 or parts[end - 1][1] == parts[start][1]):
+            continue
+        row = [digits for digits, _ in parts[start:end]]
+        is_phone = before.endswith("+") and sum(map(len, row)) <= _LONGEST_PHONE
+        if not is_phone and any(map(_is_card, _in_row(row))):
+            return True
+        start, before = end - 1, parts[end - 2][1]
+    return False
+
+
+def _in_row(groups: list[str]) -> Iterator[str]:
+    if sum(len(group) == _SHORTEST_GROUP for group in groups) >= _LIST:
+        return
+    for first in range(len(groups)):
+        for last in range(first + 2, min(first + 6, len(groups) + 1)):
+            if tuple(map(len, groups[first:last])) in _EMBOSSED:
+                yield "".join(groups[first:last])
+
+
+def _ascii(digits: str) -> str:
+    return digits if digits.isascii() else "".join(str(unicodedata.decimal(digit)) for digit in digits)
 
 
 def _is_card(number: str) -> bool:

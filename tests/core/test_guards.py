@@ -25,7 +25,8 @@ ORDINARY = [
     "Revenue: 1.234.567,89; 12 345 678.90; 3 141 592 653 589",
     "Numbers 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15",
     "VAT ESB12345678, tax id 12/345/67890, parcel 00340434161094042557",
-    "4111, 1111, 1111, 1111 are four numbers",
+    "4999, 5999, 1299, 1999, 2999, 3999 and 4111, 1111, 1111, 1111, 1234, 1500 are rows of prices",
+    "Call +4222 2222 2222 2, or +37 828224 631 0005.",
     "",
     "王小明 说：电话 010-12345678",
 ]
@@ -61,6 +62,19 @@ def cards_between_other_numbers(draw: st.DrawFn) -> str:
         "4111_1111_1111_1111",
         "4111 - 1111 - 1111 - 1111",
         "4111 1111\n1111 1111",
+        "4111     1111     1111     1111",
+        "4111, 1111, 1111, 1111",
+        "(4111)(1111)(1111)(1111)",
+        "4111:1111:1111:1111",
+        "4111|1111|1111|1111",
+        "4111*1111*1111*1111",
+        "4111  --  1111 -- 1111 -- 1111",
+        "4111;1111;1111;1111;12;27;123",
+        "2027, 4111, 1111, 1111, 1111",
+        "3782, 822463, 10005",
+        "4111,\n1111,\n1111,\n1111",
+        "4111 > 1111 > 1111 > 1111",
+        "\u0664\u0661\u0661\u0661\u061b1111\u061b1111\u061b1111",
     ],
 )
 def test_a_card_number_is_found_with_more_than_one_mark_between_its_groups(text: str) -> None:
@@ -73,6 +87,43 @@ def test_a_card_number_is_found_in_any_digits_with_any_separators_inside_any_tex
     with pytest.raises(CardNumberFound) as caught:
         refuse_card_numbers("body", text)
     assert caught.value.metadata == {"field": "body"}
+
+
+MARKS = st.text(st.sampled_from(" ,;:|*()[]{}<>~+=#'\"!?&-./_\u00b7\u2022\u2192\u3001\u200b\n"), min_size=1, max_size=8)
+
+
+@given(the.card_numbers().filter(lambda digits: len(digits) == 16), MARKS, st.sampled_from(["", "Visa", "(", "x1 "]))
+def test_a_card_number_is_found_by_fours_with_any_marks_between_them(digits: str, marks: str, before: str) -> None:
+    with pytest.raises(CardNumberFound):
+        refuse_card_numbers("body", before + marks.join(digits[at : at + 4] for at in range(0, 16, 4)))
+
+
+def some(each: st.SearchStrategy[str], least: int = 1, most: int = 12) -> st.SearchStrategy[str]:
+    marks = st.sampled_from([", ", "; ", " | ", ",", " and "])
+    return st.builds(lambda texts, mark: mark.join(texts), st.lists(each, min_size=least, max_size=most), marks)
+
+
+LISTS = {
+    "prices": some(st.builds("{}.{:02}".format, st.integers(1, 999), st.integers(0, 99))),
+    "prices with thousands": some(st.builds("{},{:03}.{:02} EUR".format, *map(st.integers, (1, 0, 0), (99, 999, 99)))),
+    "dates": some(st.dates().map(str)),
+    "days": some(st.dates().map(lambda day: f"{day:%d.%m.%Y}")),
+    "times": some(st.datetimes().map(lambda at: f"{at:%H:%M:%S}")),
+    "orders": some(st.builds("A-{:07}".format, st.integers(0, 9_999_999))),
+    "coordinates": some(st.builds("{:.4f}, {:.4f}".format, st.floats(-90, 90), st.floats(-180, 180)), most=1),
+    "fine coordinates": some(st.builds("{:.6f}, {:.6f}".format, st.floats(-90, 90), st.floats(-180, 180)), most=1),
+    "small numbers": some(st.integers(0, 999).map(str)),
+    "phones": some(st.builds("+44 20 7946 {:04}".format, st.integers(0, 9999))),
+    "american phones": some(st.builds("({:03}) 555-{:04}".format, st.integers(200, 999), st.integers(0, 9999))),
+    "yields": some(st.integers(1000, 9999).map(str), least=6),
+    "networks": some(st.ip_addresses(v=4).map(str)),
+}
+
+
+@pytest.mark.parametrize("what", LISTS)
+@given(data=st.data())
+def test_ordinary_lists_are_let_pass(what: str, data: st.DataObject) -> None:
+    refuse_card_numbers("body", data.draw(LISTS[what]))
 
 
 @given(the.card_numbers(), st.integers(1, 9), st.data())

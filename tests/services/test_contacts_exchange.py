@@ -452,8 +452,8 @@ def test_however_often_a_file_is_sent_and_broken_off_each_whole_row_is_there_onc
 
 
 def test_a_row_with_a_telephone_number_that_is_none_is_refused_alone(desk: Desk) -> None:
-    header = "First Name,Phone 1 - Label,Phone 1 - Value\r\n"
-    rows_sent = "Ada,work,020 7946 0958\r\nBo,work,ask at the desk\r\nCy,work,0044 20 7946 0001\r\n"
+    header = "First Name,Last Name,Organization Name,Labels,Phone 1 - Label,Phone 1 - Value\r\n"
+    rows_sent = "Ada,,,,work,tel:+442079460958\r\nBo,,,,work,ask at the desk\r\nCy,,,,work,0044 20 7946 0001\r\n"
     report = send(desk, (header + rows_sent).encode())
     assert report.created == 2
     assert rows(report) == [(2, "INVALID_FIELD", "phones[0].number")]
