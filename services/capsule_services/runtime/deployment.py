@@ -31,6 +31,7 @@ from capsule_services.runtime.children import Child, Children
 from capsule_services.runtime.clock import Clock, wall_time
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.opening import DATABASE, ENGINE
+from capsule_services.runtime.restored import restored_in
 from capsule_services.runtime.settings import environment
 
 __all__ = ["ORDER", "SWEEPING", "Deployment", "Options", "running"]
@@ -136,6 +137,7 @@ def running(folder: Path, options: Options) -> Generator[Deployment]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(_alone(folder))
         for name in ORDER:
+            restored_in(folder / name)  # one that was interrupted says more
             check_begun(folder, folder / name, name, on_server=_is_on_server(folder, name))
         _set_clock(folder, options)
         _check_workers(folder, options)
