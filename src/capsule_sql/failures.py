@@ -55,8 +55,8 @@ class KeystoresDiffer(FailedPrecondition):
 
     reason = "KEYSTORES_DIFFER"
     sentence = (
-        "{path} and its mirror are no copies of each other: they were made apart; keep both, find out with capsule doctor"
-        " which one opens the data, and move the other away"
+        "{path} and its mirror are no copies of each other: they were made apart; keep both, find out with capsule"
+        " doctor which one opens the data, and move the other away"
     )
     path: str
 

@@ -95,9 +95,9 @@ def test_what_was_lost_is_refused_and_nothing_new_is_begun_in_its_place(
 ) -> None:
     lose(copied)
     before = names(copied)
-    with pytest.raises(StartRefused, match=r"contacts was begun before.*missing.*restore a backup"):
-        with running(copied, Options(dev=True)):
-            pass
+    refused = pytest.raises(StartRefused, match=r"contacts was begun before.*missing.*restore a backup")
+    with refused, running(copied, Options(dev=True)):
+        pass
     assert names(copied) == before
     assert "records of contacts" in to_mend(copied)
 

@@ -233,7 +233,7 @@ def looking(file: File) -> Generator[Look]:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
             if code in _UNOPENED:
                 raise
-            raise (Interrupted if code == sqlite3.SQLITE_INTERRUPT else Unreadable) from None
+            raise (Interrupted if code == sqlite3.SQLITE_INTERRUPT else Unreadable)(str(error)) from None
 
 
 def overwrites() -> bool:

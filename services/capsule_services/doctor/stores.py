@@ -12,6 +12,7 @@ from capsule_core.ledger import audit
 from capsule_core.names import micros
 from capsule_core.records import GUARDED
 from capsule_services.doctor.findings import Finding, gathered, good, mend, note
+from capsule_services.doctor.logs import LOGS, Log, newer
 from capsule_services.doctor.place import (
     MIRROR,
     MIRRORED,
@@ -186,19 +187,21 @@ def trash(place: Place) -> Iterator[Finding]:
 def ledgers(place: Place) -> Iterator[Finding]:
     """No leaf was edited, moved, added or removed since the last checkpoint."""
     for premises in place.services:
-        for role, title in ((Role.DATA, "changes"), (Role.LEDGER, "reads")):
+        for title, role in LOGS.items():
             file = premises.file(role)
             if file is not None and file.path.exists():
-                yield _audited(f"log of {title} of {premises.service}", file, premises)
+                yield _audited(f"log of {title} of {premises.service}", file, Log(premises, title))
 
 
-def _audited(what: str, file: File, premises: Premises) -> Finding:
+def _audited(what: str, file: File, log: Log) -> Finding:
     try:
         with looking(file) as look:
             ledger = SqlLedger(look)
             kept = ledger.latest()
-            verifier = parse_verifier((premises.folder / "receipts.pub").read_text(encoding="ascii")) if kept else None
-            against = open_checkpoint(kept, verifier) if kept and verifier else None
+            verifier = (
+                parse_verifier((log.premises.folder / "receipts.pub").read_text(encoding="ascii")) if kept else None
+            )
+            against = newer(log, open_checkpoint(kept, verifier) if kept and verifier else None)
             size = audit(ledger, against).size
     except LedgerBroken:
         return mend(what, "it was altered", "keep the file as evidence, and restore the data from a backup")

@@ -43,6 +43,7 @@ from capsule_services.runtime.compactor import Compactor
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.health import Ailment, Health, Look
 from capsule_services.runtime.holding import Holding
+from capsule_services.runtime.logcheck import check_logs
 from capsule_services.runtime.metrics import Reading, readings_of
 from capsule_services.runtime.openbao.address import Address, address_at
 from capsule_services.runtime.paging import Paging
@@ -178,6 +179,7 @@ def open_holding(
                 revoke()
                 put_right(folder, told, holding, journal, signer=signer, revoked=revoked, log=host.log)
             store.ship()
+            check_logs(holding, journal, signer)
 
         tell_begun(folder, {service: SERVER if on_server else FILES})
         return Opened(
