@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from capsule_core.errors import CapsuleError, ResourceMissing
 from capsule_core.sealing import KEY_BYTES
 from capsule_services.backup.chunks import BackupKey
 from capsule_services.backup.faults import RestoreRefused
-from capsule_services.backup.making import forget, make
+from capsule_services.backup.making import files_of, forget, make
 from capsule_services.backup.manifest import MANIFESTS, Manifest, load
 from capsule_services.backup.places import FolderPlace, Place, open_place
 from capsule_services.backup.replacing import put_back, stopped
@@ -43,7 +43,9 @@ _Where = Annotated[str, typer.Argument(metavar="PLACE", help="A folder, or s3://
 _Key = Annotated[
     Path | None, typer.Option("--key", metavar="FILE", help="The backup key; DIR/backup.key if it is not said.")
 ]
-_HereKey = Annotated[Path, typer.Option("--key", metavar="FILE", help="The backup key.")]
+_Whose = Annotated[
+    Path, typer.Option("--data", metavar="DIR", help="The deployment whose key it is, if --key is not said.")
+]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
@@ -70,11 +72,15 @@ def create(
     is made at first use; keep a copy of it in a safe, apart from the backups.
     """
     with _saying():
+        files_of(data)  # before a key is made for nothing
         place, file = open_place(to), key or data / _KEY
         made_key = not file.exists()
         secret = _own_key(file, place)
-        with bar("backing up") as progress:
+        with ExitStack() as undo, bar("backing up") as progress:
+            if made_key:
+                undo.callback(file.unlink, missing_ok=True)
             made = make(data, place, secret, release=release(), now=wall_time(), full=full, progress=progress)
+            undo.pop_all()
         before = None if keep is None else wall_time() - timedelta(days=keep)
         gone = [] if before is None else forget(place, secret, before=before)
     told = {**_told(made), "let_go": gone}
@@ -84,34 +90,38 @@ def create(
 
 
 @backup.command("list")
-def list_backups(place: _Where, key: _HereKey = Path(_KEY), json_: _AsJson = False) -> None:
+def list_backups(place: _Where, key: _Key = None, data: _Whose = Path(), json_: _AsJson = False) -> None:
     """List the backups in a place, oldest first; those of another key by their names alone."""
     with _saying():
-        opened = open_place(place)
-        secret = _read_key(key) if key.exists() else None
+        opened, file = _existing(place), key or data / _KEY
+        secret = _read_key(file) if key or file.exists() else None
         names = [name.removeprefix(MANIFESTS) for name in opened.names(MANIFESTS)]
         rows = [_row(opened, name, secret) for name in names]
     if json_:
         typer.echo(json.dumps(rows, indent=2))
         return
-    table = Table("backup", "taken at", "size", "written", "services", title=f"{len(rows)} backups")
+    titles = (Column(title, overflow="fold") for title in ("taken at", "size", "written", "services"))
+    table = Table(Column("backup", overflow="fold", min_width=20), *titles, title=_counted(len(rows)))
     for row in rows:
         table.add_row(*(str(row.get(column, "")) for column in ("backup", "taken_at", "size", "written", "services")))
     Console().print(table)
+    if rows and secret is None:
+        sys.stderr.write(f"capsule: there is no {file}; say --data DIR or --key FILE to see when they were taken\n")
 
 
 @backup.command()
 def verify(
     place: Annotated[str, typer.Argument(metavar="PLACE[/NAME]", help="A place, or one backup in it.")],
-    key: _HereKey = Path(_KEY),
+    key: _Key = None,
+    data: _Whose = Path(),
     json_: _AsJson = False,
 ) -> None:
     """Read backups whole, and say whether each can be restored.
 
-    Exit code 0: all can. 1: one cannot. 2: the place or the key cannot be read.
+    Exit code 0: all can. 1: one cannot. 2: there is none, or the place or the key cannot be read.
     """
     with _saying():
-        opened, names, secret = *_named(place), _read_key(key)
+        opened, names, secret = *_named(place), _read_key(key or data / _KEY)
     results: dict[str, str] = {}
     for name in names:
         try:
@@ -120,7 +130,7 @@ def verify(
             results[name] = "whole"
         except CapsuleError as error:
             results[name] = str(error)
-    _show(f"{len(results)} backups", results, as_json=json_)
+    _show(_counted(len(results)), results, as_json=json_)
     raise typer.Exit(0 if set(results.values()) <= {"whole"} else 1)
 
 
@@ -192,14 +202,34 @@ def _saying() -> Generator[None]:
 
 
 def _named(text: str) -> tuple[Place, list[str]]:
-    """Take ``PLACE/NAME`` as the one backup, if there is one of that name, and ``PLACE`` as all there are."""
+    """Take ``PLACE/NAME`` as the one backup, if there is one of that name, and ``PLACE`` as all there are.
+
+    Raises:
+        StartRefused: there is neither.
+    """
     above, _, last = text.rstrip("/").rpartition("/")
-    if above:
-        place = open_place(above)
-        if f"{MANIFESTS}{last}" in place.names(f"{MANIFESTS}{last}"):
-            return place, [last]
+    beside = open_place(above).names(MANIFESTS) if above else []
+    if f"{MANIFESTS}{last}" in beside:
+        return open_place(above), [last]
+    if beside:
+        raise StartRefused(f"there is no backup {last} in {above}; capsule backup list {above} shows which there are")
+    place = _existing(text)
+    names = [name.removeprefix(MANIFESTS) for name in place.names(MANIFESTS)]
+    if not names:
+        raise StartRefused(f"there is no backup in {text}; name the place that capsule backup create wrote to")
+    return place, names
+
+
+def _existing(text: str) -> Place:
+    """Open a place that is to be read."""
     place = open_place(text)
-    return place, [name.removeprefix(MANIFESTS) for name in place.names(MANIFESTS)]
+    if isinstance(place, FolderPlace) and not place.folder.is_dir():
+        raise StartRefused(f"there is no folder {text}; name the place that capsule backup create wrote to")
+    return place
+
+
+def _counted(number: int) -> str:
+    return "1 backup" if number == 1 else f"{number} backups"
 
 
 def _own_key(file: Path, place: Place) -> BackupKey:

@@ -22,7 +22,7 @@ from capsule_core.proofs import prove_consistency
 from capsule_core.receipts import Receipt, issue
 from capsule_core.statements import Statement
 
-__all__ = ["LOOK", "MOST", "WITHIN", "Growth", "anchor", "keep_newer", "newest_anchor", "prove"]
+__all__ = ["LOOK", "MOST", "WITHIN", "Growth", "anchor", "check_anchored", "keep_newer", "newest_anchor", "prove"]
 
 MOST: Final = 10_000
 """So many new leaves are signed for without waiting for more."""
@@ -85,6 +85,18 @@ def newest_anchor(journal: Journal, log: str, signer: Signer) -> Checkpoint | No
     for checkpoint in anchors_of(journal, log, signer.verifier):
         last = checkpoint
     return last
+
+
+def check_anchored(ledger: LedgerStore, journal: Journal, *, log: str, signer: Signer) -> None:
+    """Let pass a *log* that continues its newest checkpoint in the journal, or has none there yet.
+
+    Raises:
+        LedgerBroken: it was cut off or altered behind it.
+    """
+    last = newest_anchor(journal, log, signer)
+    if last is not None:
+        head = ledger.head()
+        _continued(ledger, last, Checkpoint(current_origin(ledger, log), head.size, head.root()), log)
 
 
 def prove(statement: Statement, ledger: LedgerStore, *, leaf: bytes, index: int, signer: Signer) -> Receipt:

@@ -11,13 +11,18 @@ from capsule_sql.statements import Transactions
 
 __all__ = ["SqlEvidence"]
 
+_DATA: Final = "/*lite*/CASE typeof(data) WHEN 'blob' THEN data ELSE x'' END/*end*//*pg data*/"
+"""SQLite keeps a text in a column of bytes, if somebody puts one there: no leaf is empty."""
+_FRONTIER: Final = "/*lite*/CASE typeof(frontier) WHEN 'blob' THEN frontier ELSE x'' END/*end*//*pg frontier*/"
 _EXTENT: Final = (
     "SELECT coalesce(f.size, 0), coalesce(f.frontier, ?), coalesce((SELECT max(no) FROM leaves), -1) + 1"
-    " FROM (SELECT 1) one LEFT JOIN (SELECT size, frontier FROM frontiers ORDER BY size DESC LIMIT 1) f ON 1 = 1"
+    " FROM (SELECT 1) one LEFT JOIN (SELECT size, "
+    + _FRONTIER
+    + " AS frontier FROM frontiers ORDER BY size DESC LIMIT 1) f ON 1 = 1"
 )
-_LEAVES: Final = "SELECT data FROM leaves WHERE no >= ? AND no < ? ORDER BY no"
+_LEAVES: Final = f"SELECT {_DATA} FROM leaves WHERE no >= ? AND no < ? ORDER BY no"
 _NUMBERS: Final = "SELECT no FROM leaves WHERE no >= ? AND no < ? ORDER BY no"
-_NOTED: Final = "SELECT size, frontier FROM frontiers WHERE size > ? AND size <= ? ORDER BY size"
+_NOTED: Final = f"SELECT size, {_FRONTIER} FROM frontiers WHERE size > ? AND size <= ? ORDER BY size"
 
 
 @attrs.define(eq=False)

@@ -19,6 +19,7 @@ __all__ = [
     "ForeignKeystore",
     "JournalAhead",
     "JournalBehind",
+    "KeystoresDiffer",
     "MirrorsDiffer",
     "MissingKey",
     "UnsafeDeletion",
@@ -44,6 +45,18 @@ class ForeignKeystore(FailedPrecondition):
     reason = "FOREIGN_KEYSTORE"
     sentence = (
         "{path} is the keystore of another deployment: the root key does not open it; use the root key it was made with"
+    )
+    path: str
+
+
+@attrs.define
+class KeystoresDiffer(FailedPrecondition):
+    """The root key opens the keystore and its mirror, and they are of different deployments or beginnings."""
+
+    reason = "KEYSTORES_DIFFER"
+    sentence = (
+        "{path} and its mirror are no copies of each other: they were made apart; keep both, find out with capsule"
+        " doctor which one opens the data, and move the other away"
     )
     path: str
 

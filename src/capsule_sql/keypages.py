@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from capsule_core.journal import SealedPage
 from capsule_core.names import TenantId
 from capsule_core.pages import KeyMoved
 from capsule_sql.statements import EACH, TENANT, Connection, Transactions, listed
-from capsule_sql.tenants import numbered
+from capsule_sql.tenants import each_tenant, numbered
 
-__all__ = ["add", "newest", "pages", "reseal"]
+__all__ = ["add", "has_pages", "newest", "pages", "reseal", "some"]
 
 
 def add(connection: Connection, page: SealedPage) -> None:
@@ -50,3 +51,24 @@ def newest(database: Transactions, tenant: TenantId) -> int:
     select = f"SELECT coalesce(max(page), 0) FROM pages WHERE tenant_no = {TENANT}"
     ((number,),) = database.rows(select, (tenant,), tenant=tenant)
     return int(number)
+
+
+def has_pages(database: Transactions) -> bool:
+    """Tell whether any tenant has a page."""
+    return bool(some(database, 1))
+
+
+def some(database: Transactions, limit: int) -> list[SealedPage]:
+    """Return the newest page of each of the first *limit* tenants that have one."""
+
+    def body(connection: Connection) -> list[SealedPage]:
+        return list(islice(_newest_of_each(connection), limit))
+
+    return database.read(body)
+
+
+def _newest_of_each(connection: Connection) -> Iterator[SealedPage]:
+    select = "SELECT page, generation, key_id, sealed FROM pages WHERE tenant_no = ? ORDER BY page DESC LIMIT 1"
+    for no, tenant in each_tenant(connection):
+        for page, generation, key_id, sealed in connection.execute(select, (no,)).fetchall():
+            yield SealedPage(tenant=tenant, number=page, generation=generation, key_id=key_id, blob=sealed)

@@ -32,7 +32,7 @@ from capsule_core.wrapping import (
     wrap_again,
 )
 from capsule_sql.database import Database
-from capsule_sql.failures import ForeignKeystore
+from capsule_sql.failures import ForeignKeystore, KeystoresDiffer
 from capsule_sql.statements import Connection
 
 __all__ = ["SqlKeystore"]
@@ -59,6 +59,7 @@ class SqlKeystore:
 
     Raises:
         ForeignKeystore: the file was made with another root key.
+        KeystoresDiffer: its mirror is of another keystore.
     """
 
     _database: Database
@@ -211,7 +212,7 @@ class SqlKeystore:
             self._named(copy, sealed) for copy, sealed in zip(self._copies, (ours, theirs), strict=False) if sealed
         }
         if len(named) > 1:
-            raise ForeignKeystore(str(self._copies[-1].path))
+            raise KeystoresDiffer(str(self._database.path))
         if not named and any(copy.rows("SELECT 1 FROM keys LIMIT 1", ()) for copy in self._copies):
             raise SealBroken("keystore")
         (self._names,) = named or {self._random(KEY_BYTES)}

@@ -155,4 +155,8 @@ def _at(connection: Connection, size: int) -> Frontier:
 
 def _read(connection: Connection, start: int, limit: int) -> list[bytes]:
     select = "SELECT data FROM leaves WHERE no >= ? ORDER BY no LIMIT ?"
-    return [data for (data,) in connection.execute(select, (start, limit))]
+    found = [data for (data,) in connection.execute(select, (start, limit))]
+    strange = next((number for number, data in enumerate(found, start) if not isinstance(data, bytes)), None)
+    if strange is not None:  # SQLite keeps whatever somebody puts there
+        raise LedgerBroken(strange, "it is no leaf")
+    return found

@@ -394,9 +394,17 @@ def test_what_is_kept_on_a_server_is_not_looked_for_in_files(copied: Path) -> No
 def test_one_service_alone_is_looked_at_without_the_others(copied: Path) -> None:
     for name in ("identity", "privacy", "tls"):
         shutil.rmtree(copied / name)
+    (copied / "begun.json").unlink()
     findings = found(copied)
     assert ill(findings) == {}
     assert next(each for each in findings if each.what == "certificates").grade is Grade.NOTE
+
+
+def test_certificates_that_were_issued_here_are_missed(copied: Path) -> None:
+    shutil.rmtree(copied / "tls")
+    told = ill(found(copied))
+    assert list(told) == ["certificates"]
+    assert "client.pem" in told["certificates"].do
 
 
 def test_what_cannot_be_looked_at_is_said_and_keeps_nothing_else_from_being_looked_at(copied: Path) -> None:

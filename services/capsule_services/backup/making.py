@@ -15,6 +15,7 @@ from capsule_services.backup.chunks import EMPTY, PACKS, BackupKey, Packer, Read
 from capsule_services.backup.faults import BackupDamaged, RestoreRefused
 from capsule_services.backup.manifest import MANIFESTS, Manifest, Stored, load, newest, refs_of, save
 from capsule_services.backup.places import Place
+from capsule_services.runtime.begun import begun_in, lost
 from capsule_services.runtime.deployment import ORDER
 from capsule_services.runtime.opening import DATABASE
 from capsule_sql.migration import Role
@@ -40,8 +41,12 @@ def files_of(folder: Path) -> dict[str, Path]:
     """Return the files of a deployment that belong into a backup, by their names there.
 
     Raises:
-        RestoreRefused: there are none.
+        RestoreRefused: there are none, or a service that was begun has lost them.
     """
+    if not any((folder / name).is_dir() for name in ORDER):
+        raise RestoreRefused(f"there is no deployment in {folder}", "name its folder with --data")
+    for name in ORDER:
+        _check_there(folder, name)
     services = [name for name in ORDER if (folder / name).is_dir() and not (folder / name / DATABASE).exists()]
     found = {f"{name}/{file}": folder / name / file for name in services for file in FILES}
     present = {name: path for name, path in found.items() if path.exists()}
@@ -49,6 +54,14 @@ def files_of(folder: Path) -> dict[str, Path]:
         what = f"{folder} holds no deployment that keeps its records in files"
         raise RestoreRefused(what, "name its folder, or back the PostgreSQL server up with its own means")
     return present
+
+
+def _check_there(folder: Path, name: str) -> None:
+    """Refuse to leave a service out in silence."""
+    kept = begun_in(folder).get(name)
+    what = lost(folder / name, kept, on_server=(folder / name / DATABASE).exists()) if kept else ""
+    if what:
+        raise RestoreRefused(f"{name} was begun in {folder}, and {what}", "mount its disk, or put it back")
 
 
 def make(

@@ -10,9 +10,10 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,8 @@ from capsule_services.backup.making import FILES, Progress
 from capsule_services.backup.manifest import Manifest, Stored
 from capsule_services.backup.places import Place
 from capsule_services.backup.unpacking import unpack
+from capsule_services.runtime.begun import FILES as KEPT_IN_FILES
+from capsule_services.runtime.begun import begun_in, tell_begun
 from capsule_services.runtime.opening import DATABASE
 from capsule_services.runtime.restored import Restored, tell_restored
 from capsule_sql.migration import Role, is_known_in_file
@@ -71,17 +74,28 @@ def put_back(
         for service in services:
             _sync(folder / service)
             tell_restored(folder / service, told[service])
+            _tell_begun(folder, service)
         return aside
+
+
+def _tell_begun(folder: Path, service: str) -> None:
+    """Correct what was written down of a service that kept its records elsewhere before."""
+    for told in (folder / service, folder):
+        if begun_in(told):
+            tell_begun(told, {service: KEPT_IN_FILES})
 
 
 @contextmanager
 def stopped(folder: Path) -> Generator[None]:
-    """Keep the deployment in *folder* from running as long as the block.
+    """Keep the deployment in *folder* from running as long as the block; if that fails, a folder that was new is gone.
 
     Raises:
         RestoreRefused: it runs.
     """
+    made = [folder / "lock", *takewhile(lambda path: not path.exists(), (folder, *folder.parents))]
+    made = [path for path in made if not path.exists()]
     with ExitStack() as stack:
+        stack.push(lambda kind, _, __: _unmade(made) if kind else None)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         leaders = (path / "leader.lock" for path in sorted(folder.iterdir()) if path.is_dir())
         for path in (folder / "lock", *(leader for leader in leaders if leader.exists())):
@@ -91,6 +105,12 @@ def stopped(folder: Path) -> Generator[None]:
             except BlockingIOError:
                 raise RestoreRefused(f"the deployment in {folder} is running", "stop it first") from None
         yield
+
+
+def _unmade(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with suppress(OSError):  # somebody has put something there
+            path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _check(manifest: Manifest, folder: Path, *, replace: bool) -> None:
@@ -139,6 +159,7 @@ def _check_journal(service: Path, file: Stored) -> None:
 def _unpacked(place: Place, manifest: Manifest, key: BackupKey, folder: Path, progress: Progress) -> dict[str, Path]:
     """Unpack every file beside its place, and make each whole; or none."""
     drafts: dict[str, Path] = {}
+    fresh = [path for path in {folder / _service(name) for name in manifest.files} if not path.exists()]
     done = 0
     try:
         for name, file in manifest.files.items():
@@ -153,6 +174,7 @@ def _unpacked(place: Place, manifest: Manifest, key: BackupKey, folder: Path, pr
             done += file.page_size * file.pages
     except BaseException:
         _remove(drafts.values())
+        _unmade(fresh)
         raise
     return drafts
 

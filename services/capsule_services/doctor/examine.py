@@ -8,7 +8,8 @@ from typing import Final
 from rich.table import Table
 from rich.text import Text
 
-from capsule_services.doctor import files, keys, reach, servers, stores, sweeps
+from capsule_services.doctor import files, keys, pages, reach, servers, stores, sweeps
+from capsule_services.doctor.begun import begun
 from capsule_services.doctor.findings import Finding, Grade, unseen
 from capsule_services.doctor.place import Place
 
@@ -22,10 +23,12 @@ CHECKS: Final[Sequence[Check]] = (
     files.rights,
     files.room,
     files.clock,
+    begun,
     reach.certificates,
     reach.health,
     keys.keystores,
     keys.mirrors,
+    pages.pages,
     keys.receipts,
     stores.schemas,
     stores.integrity,

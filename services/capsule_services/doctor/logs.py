@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import attrs
 
-from capsule_core.checkpoints import Checkpoint, Verifier, epoch_of, log_names, open_checkpoint
+from capsule_core.checkpoints import Checkpoint, Verifier, epoch_of, log_names, open_checkpoint, parse_verifier
 from capsule_core.epochs import Opening, current_epoch, opening_of
-from capsule_core.errors import ReceiptInvalid
+from capsule_core.errors import CapsuleError, ReceiptInvalid
 from capsule_core.inspection import Fault, Inspection, Wrong, inspect
 from capsule_core.journal import Anchored, decode
 from capsule_services.doctor.findings import Finding, Grade, good, mend, unseen
-from capsule_services.doctor.place import Place, Premises, looking
+from capsule_services.doctor.place import Place, Premises, Unreadable, looking
 from capsule_services.runtime.opening import DATABASE
+from capsule_services.runtime.restored import RESTORED
+from capsule_services.runtime.signer import PUBLIC
 from capsule_sql.evidence import SqlEvidence
 from capsule_sql.ledgers import SqlLedger
 from capsule_sql.migration import Role
 from capsule_sql.postgres import open_postgres
 
-__all__ = ["LOGS", "Log", "Progress", "Verdict", "anchored", "judged", "logs_of"]
+__all__ = ["LOGS", "Log", "Progress", "Verdict", "anchored", "judged", "logs_of", "newer", "outside"]
 
 LOGS: Final = {"changes": Role.DATA, "reads": Role.LEDGER}
 """The two logs of a service, and where each is kept."""
@@ -94,19 +96,54 @@ def anchored(log: Log) -> list[str]:
     ]
 
 
-def judged(log: Log, against: Checkpoint | None, verifier: Verifier | None, *, progress: Progress) -> Verdict:
-    """Inspect *log*, and say in a sentence what was found and what to do."""
-    what = f"log of {log.title} of {log.premises.service}"
+def outside(log: Log) -> tuple[Checkpoint, Verifier] | None:
+    """Return the newest checkpoint of *log* in its service's journal, and the published key that signed it, if any.
+
+    None while a restore waits to be told to the log: until then it may be older than its checkpoints.
+    """
+    folder = log.premises.folder
+    if (folder / RESTORED).exists() or not (folder / PUBLIC).exists():
+        return None
     try:
+        verifier = parse_verifier((folder / PUBLIC).read_text(encoding="ascii"))
+        notes = anchored(log)
+    except (CapsuleError, Unreadable, ValueError):
+        return None  # other lines tell of these
+    for note in reversed(notes):
+        with suppress(ReceiptInvalid):
+            return open_checkpoint(note, verifier), verifier
+    return None
+
+
+def newer(log: Log, kept: Checkpoint | None) -> Checkpoint | None:
+    """Return the newer of the checkpoint that *log* keeps itself and of the newest in the journal."""
+    found = outside(log)
+    theirs = None if found is None else found[0]
+    if kept is None or theirs is None:
+        return kept or theirs
+    return max(kept, theirs, key=lambda each: (epoch_of(each.origin, log.name) or 0, each.size))
+
+
+def judged(log: Log, against: Checkpoint | None, verifier: Verifier | None, *, progress: Progress) -> Verdict:
+    """Inspect *log*, and say in a sentence what was found and what to do.
+
+    Without *against* it is compared with the newest checkpoint in the journal, if there is one.
+    """
+    what, given = f"log of {log.title} of {log.premises.service}", against
+    try:
+        if against is None:
+            against, verifier = outside(log) or (None, None)
         with log.opened() as database:
             inspection, opening = _inspected(log, database, against, verifier, progress)
+    except Unreadable as error:
+        return Verdict(log=log, finding=mend(what, f"it is not what it should be: {error}", _EVIDENCE))
     except Exception as error:  # noqa: BLE001  whatever it is, this log cannot be looked at, and others may
         why = error.strerror if isinstance(error, OSError) else str(error) or type(error).__name__
         do = "look at it with capsule doctor, as the user who runs the services"
         return Verdict(log=log, finding=unseen(what, f"cannot be read: {why}", do))
     if opening is not None and against is not None:
         return Verdict(log=log, finding=unseen(what, _outdated(opening, against), _newer(log, opening)))
-    return Verdict(log=log, finding=_finding(what, inspection), inspection=inspection)
+    return Verdict(log=log, finding=_finding(what, inspection, given), inspection=inspection)
 
 
 def _inspected(
@@ -172,7 +209,7 @@ def _newer(log: Log, opening: Opening) -> str:
     return f"compare it with a checkpoint of {log.name}/{opening.epoch} or later"
 
 
-def _finding(what: str, inspection: Inspection) -> Finding:
+def _finding(what: str, inspection: Inspection, given: Checkpoint | None) -> Finding:
     against, fault = inspection.against, inspection.fault
     if fault is not None:
         return mend(what, _sentence(fault, against), _EVIDENCE if fault.proven else f"{_EVIDENCE}; {_COMPARE}")
@@ -181,6 +218,9 @@ def _finding(what: str, inspection: Inspection) -> Finding:
         return Finding(Grade.GOOD, what, told, _COMPARE)
     rest = inspection.size - against.size
     more = f"; the {rest} after it agree with the log's own notes" if rest else ""
+    if given is None:
+        told = f"the first {against.size} leaves are those of the newest checkpoint in the journal{more}"
+        return Finding(Grade.GOOD, what, f"{told}; whoever edits the journal too is not found", _COMPARE)
     return good(what, f"the first {against.size} leaves are those of the checkpoint{more}")
 
 

@@ -26,7 +26,19 @@ from capsule_services.runtime.sweeper import status_in
 from capsule_sql.migration import Role
 from capsule_sql.statements import Connection
 
-__all__ = ["File", "Interrupted", "Look", "Place", "Premises", "Unreadable", "looking", "overwrites", "sqlite_version"]
+__all__ = [
+    "MIRROR",
+    "MIRRORED",
+    "File",
+    "Interrupted",
+    "Look",
+    "Place",
+    "Premises",
+    "Unreadable",
+    "looking",
+    "overwrites",
+    "sqlite_version",
+]
 
 T = TypeVar("T")
 
@@ -35,7 +47,10 @@ _FIXED: Final = (("journal.db", Role.JOURNAL), ("keystore.db", Role.KEYSTORE))
 _UNOPENED: Final = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
 _STEPS: Final = 10_000
 _EVERY: Final = 60
-_MIRRORED: Final = {Role.JOURNAL, Role.KEYSTORE}
+MIRROR: Final = "mirror"
+"""The folder of the second copies."""
+MIRRORED: Final = frozenset({Role.JOURNAL, Role.KEYSTORE})
+"""What there are second copies of."""
 
 
 @attrs.frozen
@@ -80,7 +95,7 @@ class Premises:
     @property
     def mirrored(self) -> tuple[tuple[File, File], ...]:
         """The files of which there is a second copy, each beside it."""
-        return tuple((file, self._copy(file.path.name, file.role)) for file in self.files if file.role in _MIRRORED)
+        return tuple((file, self._copy(file.path.name, file.role)) for file in self.files if file.role in MIRRORED)
 
     @property
     def present(self) -> tuple[File, ...]:
@@ -93,7 +108,7 @@ class Premises:
         return next((file for file in self.files if file.role is role), None)
 
     def _copy(self, name: str, role: Role) -> File:
-        return File(f"{self.service}/mirror/{name}", self.folder / "mirror" / name, role)
+        return File(f"{self.service}/{MIRROR}/{name}", self.folder / MIRROR / name, role)
 
 
 @attrs.frozen(kw_only=True)
@@ -218,7 +233,7 @@ def looking(file: File) -> Generator[Look]:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
             if code in _UNOPENED:
                 raise
-            raise (Interrupted if code == sqlite3.SQLITE_INTERRUPT else Unreadable) from None
+            raise (Interrupted if code == sqlite3.SQLITE_INTERRUPT else Unreadable)(str(error)) from None
 
 
 def overwrites() -> bool:

@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2
 
 from capsule_services.doctor.findings import Finding, good, mend, note, unseen
 from capsule_services.doctor.place import Place
+from capsule_services.runtime.begun import BEGUN
 from capsule_services.runtime.certificates import CLIENT, Credential
 from capsule_services.runtime.channels import open_channel
 
@@ -27,6 +28,10 @@ _RENEW: Final = "start the deployment anew: it renews what has less than a third
 def certificates(place: Place) -> Iterator[Finding]:
     """Every certificate is from the authority beside it, fits its key, and is not near its end."""
     authority = place.tls / "authority.pem"
+    if not place.tls.is_dir() and (place.folder / BEGUN).exists():
+        do = "put it back; or start: it makes a new authority, and then give everybody who calls the new client.pem"
+        yield mend("certificates", "tls/ is missing, and certificates were issued from it", do)
+        return
     if not place.tls.is_dir():
         yield note("certificates", "they are not kept here", "watch capsule_certificate_seconds of each service")
         return

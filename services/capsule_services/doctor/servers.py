@@ -14,6 +14,7 @@ from capsule_core.ledger import audit
 from capsule_core.names import micros
 from capsule_core.records import GUARDED
 from capsule_services.doctor.findings import Finding, good, mend, note, unseen
+from capsule_services.doctor.logs import Log, newer
 from capsule_services.doctor.place import Place, Premises
 from capsule_services.runtime.opening import DATABASE
 from capsule_sql import indexing, marking
@@ -110,7 +111,7 @@ def _looked_at(place: Place, premises: Premises, data: Postgres, reads: Postgres
         yield check(service, data, runs=runs)
     yield _trash(service, data, runs=runs, over=micros(place.overdue(premises)))
     for title, database in (("changes", data), ("reads", reads)):
-        yield _audited(f"log of {title} of {service}", database, premises)
+        yield _audited(f"log of {title} of {service}", database, Log(premises, title))
 
 
 def _outbox(service: str, data: Postgres, *, runs: bool) -> Finding:
@@ -157,13 +158,13 @@ def _trash(service: str, data: Postgres, *, runs: bool, over: int) -> Finding:
     return mend(what, f"{due} records are overdue", do)
 
 
-def _audited(what: str, database: Postgres, premises: Premises) -> Finding:
+def _audited(what: str, database: Postgres, log: Log) -> Finding:
     looked: Any = _Look(database)  # what it passes on is what a ledger asks for
     ledger = SqlLedger(looked)
     try:
         kept = ledger.latest()
-        verifier = parse_verifier((premises.folder / "receipts.pub").read_text(encoding="ascii")) if kept else None
-        against = open_checkpoint(kept, verifier) if kept and verifier else None
+        verifier = parse_verifier((log.premises.folder / "receipts.pub").read_text(encoding="ascii")) if kept else None
+        against = newer(log, open_checkpoint(kept, verifier) if kept and verifier else None)
         size = audit(ledger, against).size
     except OSError:
         return unseen(what, "receipts.pub cannot be read", "see what is said about receipts")

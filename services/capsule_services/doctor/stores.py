@@ -12,7 +12,18 @@ from capsule_core.ledger import audit
 from capsule_core.names import micros
 from capsule_core.records import GUARDED
 from capsule_services.doctor.findings import Finding, gathered, good, mend, note
-from capsule_services.doctor.place import File, Interrupted, Place, Premises, Unreadable, looking, overwrites
+from capsule_services.doctor.logs import LOGS, Log, newer
+from capsule_services.doctor.place import (
+    MIRROR,
+    MIRRORED,
+    File,
+    Interrupted,
+    Place,
+    Premises,
+    Unreadable,
+    looking,
+    overwrites,
+)
 from capsule_sql import marking
 from capsule_sql.guarding import UNGUARDED
 from capsule_sql.ledgers import SqlLedger
@@ -24,7 +35,6 @@ _PATIENCE: Final = 2.0
 """Seconds to look at a file whose service runs: its log cannot be emptied meanwhile."""
 _MOST_PAGES: Final = 10_000
 _UNREADABLE: Final = "it cannot be read as what it should be"
-_RESTORE: Final = "stop the service, and restore the file from its backup or its mirror"
 
 
 def schemas(place: Place) -> Iterator[Finding]:
@@ -37,19 +47,40 @@ def schemas(place: Place) -> Iterator[Finding]:
 def _schema(file: File) -> Finding:
     what = f"schema of {file.name}"
     if not file.path.exists():
-        return mend(what, "the file is missing", _RESTORE)
+        return mend(what, "the file is missing", _missing(file))
     try:
         with looking(file) as look:
             if look.pragma("application_id") != file.role.mark:
-                return mend(what, "the file is another one", _RESTORE)
+                return mend(what, "the file is another one", _anew(file))
             ((revision,),) = look.rows("SELECT version_num FROM alembic_version")
     except (Unreadable, ValueError):
-        return mend(what, _UNREADABLE, _RESTORE)
+        return mend(what, _UNREADABLE, _anew(file))
     if revision != file.role.newest:
         return mend(
             what, f"{revision}, and this release has {file.role.newest}", "run the release that wrote it, or newer"
         )
     return good(what, revision)
+
+
+def _anew(file: File) -> str:
+    """Say what to do about a file that is damaged: keystore and journal are in no backup."""
+    if file.role not in MIRRORED:
+        return "stop the service, and restore a backup"
+    if file.path.parent.name == MIRROR:
+        return "stop the service, and move it aside: a start makes a new one of the file"
+    return "stop the service, and put a copy of its mirror in its place: it is in no backup"
+
+
+def _missing(file: File) -> str:
+    """Say what to do about a file that is not there."""
+    if file.role not in MIRRORED:
+        return "put it back, or stop the service and restore a backup"
+    if (file.path.parent / MIRROR / file.path.name).exists():
+        return "start the service: it makes it of its mirror"
+    without = "without them the data is lost"
+    if file.role is Role.JOURNAL:
+        without = "without it, capsule backup restore --without-journal"
+    return f"its mirror is missing too, and neither is in any backup: put one of the two back; {without}"
 
 
 def integrity(place: Place) -> Iterator[Finding]:
@@ -70,8 +101,8 @@ def _whole(file: File, *, hurried: bool) -> Finding:
     except Interrupted:
         return note(what, "too large to be read while its service runs", "stop the service, and look again")
     except Unreadable:
-        return mend(what, _UNREADABLE, _RESTORE)
-    return good(what, "whole") if told == "ok" else mend(what, "the file is damaged", _RESTORE)
+        return mend(what, _UNREADABLE, _anew(file))
+    return good(what, "whole") if told == "ok" else mend(what, "the file is damaged", _anew(file))
 
 
 def deletion(place: Place) -> Iterator[Finding]:
@@ -156,19 +187,21 @@ def trash(place: Place) -> Iterator[Finding]:
 def ledgers(place: Place) -> Iterator[Finding]:
     """No leaf was edited, moved, added or removed since the last checkpoint."""
     for premises in place.services:
-        for role, title in ((Role.DATA, "changes"), (Role.LEDGER, "reads")):
+        for title, role in LOGS.items():
             file = premises.file(role)
             if file is not None and file.path.exists():
-                yield _audited(f"log of {title} of {premises.service}", file, premises)
+                yield _audited(f"log of {title} of {premises.service}", file, Log(premises, title))
 
 
-def _audited(what: str, file: File, premises: Premises) -> Finding:
+def _audited(what: str, file: File, log: Log) -> Finding:
     try:
         with looking(file) as look:
             ledger = SqlLedger(look)
             kept = ledger.latest()
-            verifier = parse_verifier((premises.folder / "receipts.pub").read_text(encoding="ascii")) if kept else None
-            against = open_checkpoint(kept, verifier) if kept and verifier else None
+            verifier = (
+                parse_verifier((log.premises.folder / "receipts.pub").read_text(encoding="ascii")) if kept else None
+            )
+            against = newer(log, open_checkpoint(kept, verifier) if kept and verifier else None)
             size = audit(ledger, against).size
     except LedgerBroken:
         return mend(what, "it was altered", "keep the file as evidence, and restore the data from a backup")
@@ -177,7 +210,7 @@ def _audited(what: str, file: File, premises: Premises) -> Finding:
             what, "its checkpoint was not signed by this service", "put back the receipts.pub that belongs to it"
         )
     except Unreadable:
-        return mend(what, _UNREADABLE, _RESTORE)
+        return mend(what, _UNREADABLE, _anew(file))
     return good(what, f"{size} leaves" + (f", {against.size} of them under a checkpoint" if against else ""))
 
 

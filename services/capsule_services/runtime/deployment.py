@@ -6,6 +6,7 @@
     contacts/    identity/    privacy/      the services' own files (see ``opening``)
     addresses/   where each running service listens
     logs/        what each service logs; NAME-1.log and so on if several processes serve it
+    begun.json   the services that were begun here (see ``begun``)
     clock        how far ahead the clock is, with --dev
 """
 
@@ -23,12 +24,14 @@ from typing import Final
 
 import attrs
 
+from capsule_services.runtime.begun import FILES, SERVER, check_begun, tell_begun
 from capsule_services.runtime.certificates import CLIENT, Credential, prepared
 from capsule_services.runtime.channels import publish_address, withdraw_address
 from capsule_services.runtime.children import Child, Children
 from capsule_services.runtime.clock import Clock, wall_time
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.opening import DATABASE, ENGINE
+from capsule_services.runtime.restored import restored_in
 from capsule_services.runtime.settings import environment
 
 __all__ = ["ORDER", "SWEEPING", "Deployment", "Options", "running"]
@@ -133,6 +136,9 @@ def running(folder: Path, options: Options) -> Generator[Deployment]:
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(_alone(folder))
+        for name in ORDER:
+            restored_in(folder / name)  # one that was interrupted says more
+            check_begun(folder, folder / name, name, on_server=_is_on_server(folder, name))
         _set_clock(folder, options)
         _check_workers(folder, options)
         credentials = prepared(folder / "tls", ORDER, now=wall_time())
@@ -144,6 +150,7 @@ def running(folder: Path, options: Options) -> Generator[Deployment]:
         children = Children(folder / "logs", read_end)
         stack.callback(children.stop, ORDER[::-1])
         addresses = children.start(telling.children(1))  # alone at first: they make what the others share
+        tell_begun(folder, {name: SERVER if _is_on_server(folder, name) else FILES for name in ORDER})
         for name in ORDER:
             if options.of(name) > 1:
                 publish_address(folder / "addresses", name, addresses[name])
@@ -191,11 +198,15 @@ def _set_clock(folder: Path, options: Options) -> None:
 def _check_workers(folder: Path, options: Options) -> None:
     """Refuse several processes for files that one process writes."""
     for name in ORDER:
-        if options.of(name) > 1 and not (folder / name / DATABASE).is_file():
+        if options.of(name) > 1 and not _is_on_server(folder, name):
             raise StartRefused(
                 f"{name} keeps its records in files, which one process serves: run capsule db init to keep them in "
                 "PostgreSQL, or ask for one worker"
             )
+
+
+def _is_on_server(folder: Path, name: str) -> bool:
+    return (folder / name / DATABASE).is_file()
 
 
 @contextlib.contextmanager

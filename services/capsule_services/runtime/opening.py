@@ -5,6 +5,7 @@
     data.db       records, key pages, changes log           (what a backup holds; or schema data of the database)
     reads.db      the log of reads                          (likewise; or schema reads of the database)
     restored.json what a restore left to do                 (gone when it is done)
+    begun.json    that it was begun, on files or a server   (see ``begun``)
     keystore.db   page keys, wrapped by root.key            (never in a backup; or in OpenBao, see ``safekeeping``)
     engine.db     what the sweeps have begun               (never in a backup; or a database of its own)
     journal.db    what a restored backup must be told       (never in a backup)
@@ -35,12 +36,14 @@ from capsule_core.personal import Kind
 from capsule_core.repository import Repository
 from capsule_core.vault import Vault
 from capsule_services.runtime.anchorer import Anchorer
+from capsule_services.runtime.begun import FILES, SERVER, check_begun, tell_begun
 from capsule_services.runtime.calls import noting
 from capsule_services.runtime.clockwatch import ClockWatch, in_bulk
 from capsule_services.runtime.compactor import Compactor
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.health import Ailment, Health, Look
 from capsule_services.runtime.holding import Holding
+from capsule_services.runtime.logcheck import check_logs
 from capsule_services.runtime.metrics import Reading, readings_of
 from capsule_services.runtime.openbao.address import Address, address_at
 from capsule_services.runtime.paging import Paging
@@ -50,9 +53,11 @@ from capsule_services.runtime.restored import Restored, put_right, restored_in, 
 from capsule_services.runtime.room import find_room
 from capsule_services.runtime.safekeeping import open_keystore
 from capsule_services.runtime.settings import Settings
+from capsule_services.runtime.signer import made_signer
 from capsule_sql.bonds import join, join_anew
 from capsule_sql.database import Database, open_database
 from capsule_sql.journals import SqlJournal
+from capsule_sql.keypages import has_pages
 from capsule_sql.ledgers import SqlLedger
 from capsule_sql.migration import Role
 from capsule_sql.postgres import open_postgres
@@ -136,14 +141,16 @@ def open_holding(
     Raises:
         CapsuleError: a file is of a newer schema, of another deployment, damaged, or cannot be written; nothing is
             changed.
+        StartRefused: what was begun here is missing; nothing is changed.
     """
-    folder = host.settings.data
+    folder, on_server = host.settings.data, host.settings.database is not None
     restored = restored_in(folder)
+    check_begun(folder, folder, service, on_server=on_server)
     with ExitStack() as stack:
-        signer = _signer(folder, service)
-        keystore = open_keystore(folder, _safe(host.settings, service), stack)
-        journal = SqlJournal(*(_file(stack, file, Role.JOURNAL) for file in _journals(folder)))
+        signer = made_signer(folder, service)
         data, log = _databases(stack, host)
+        keystore = open_keystore(folder, _safe(host.settings, service), stack, used=lambda: has_pages(data))
+        journal = SqlJournal(*(_file(stack, file, Role.JOURNAL) for file in _journals(folder)))
         if restored and restored.unreplayed:
             join_anew(data, journal, new_id=_new_id)
         else:
@@ -174,7 +181,9 @@ def open_holding(
                 revoke()
                 put_right(folder, told, holding, journal, signer=signer, revoked=revoked, log=host.log)
             store.ship()
+            check_logs(holding, journal, signer)
 
+        tell_begun(folder, {service: SERVER if on_server else FILES})
         return Opened(
             holding=holding,
             paging=Paging(load_or_create_root_key(folder / "pages.key")),
@@ -208,13 +217,6 @@ def _holding(
         clock=host.clock,
         random=secrets.token_bytes,
     )
-
-
-def _signer(folder: Path, service: str) -> Signer:
-    """Make who signs receipts and checkpoints, and write down the public key for everybody."""
-    signer = Signer.from_seed(service, load_or_create_root_key(folder / "receipts.key"))
-    (folder / "receipts.pub").write_text(signer.verifier.text() + "\n", encoding="ascii")
-    return signer
 
 
 def _new_id() -> str:

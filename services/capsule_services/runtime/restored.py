@@ -27,12 +27,14 @@ from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.holding import Holding
 from capsule_services.runtime.private import write_private
 
-__all__ = ["UNREPLAYED", "Restored", "put_right", "restored_in", "tell_restored"]
+__all__ = ["RESTORED", "UNREPLAYED", "Restored", "put_right", "restored_in", "tell_restored"]
 
 UNREPLAYED: Final = "restore.unreplayed"
 """The act of the leaf that says that nothing was replayed, because somebody said so."""
 
-_FILE: Final = "restored.json"
+RESTORED: Final = "restored.json"
+"""The file in a service's folder that tells it."""
+
 _NO_TENANT: Final = TenantId("capsule.ledger")
 _NOBODY: Final = "0" * 32
 
@@ -54,7 +56,7 @@ class Restored:
 
 def tell_restored(folder: Path, restored: Restored) -> None:
     """Tell the service of *folder* that its data was restored."""
-    write_private(folder / _FILE, json.dumps(attrs.asdict(restored)).encode())
+    write_private(folder / RESTORED, json.dumps(attrs.asdict(restored)).encode())
 
 
 def restored_in(folder: Path) -> Restored | None:
@@ -64,13 +66,13 @@ def restored_in(folder: Path) -> Restored | None:
         StartRefused: the restore was interrupted, or the file is damaged.
     """
     try:
-        told = (folder / _FILE).read_bytes()
+        told = (folder / RESTORED).read_bytes()
     except FileNotFoundError:
         return None
     try:
         restored = Restored(**json.loads(told))
     except (TypeError, ValueError):
-        raise StartRefused(f"{folder / _FILE} is damaged; run capsule backup restore again") from None
+        raise StartRefused(f"{folder / RESTORED} is damaged; run capsule backup restore again") from None
     if restored.placing:
         raise StartRefused(f"a restore of {folder} was interrupted; run capsule backup restore again")
     return restored
@@ -104,7 +106,7 @@ def put_right(
         log.info("replayed", count=sum(attrs.astuple(done)))
     revoke(store, holding.vault, revoked, now=now)
     (folder / "reported").unlink(missing_ok=True)  # it counts leaves of the log as it was
-    (folder / _FILE).unlink(missing_ok=True)
+    (folder / RESTORED).unlink(missing_ok=True)
 
 
 def _open_epochs(holding: Holding, journal: Journal, signer: Signer, now: datetime) -> None:

@@ -7,6 +7,7 @@ everything in it would look lost.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Protocol
@@ -39,19 +40,27 @@ class Kept(Keystore, Rewrapping, Protocol):
         ...
 
 
-def open_keystore(folder: Path, address: Address | None, stack: ExitStack) -> Kept:
+def open_keystore(folder: Path, address: Address | None, stack: ExitStack, *, used: Callable[[], bool] = bool) -> Kept:
     """Open the keystore of the service in *folder*, made at first use; *stack* closes it.
 
+    *used* tells whether there is data that page keys were made for: then none is made.
+
     Raises:
-        StartRefused: the folder began with another one, or what it needs is not installed.
+        StartRefused: the folder began with another one, what it needs is not installed, or all page keys are missing.
         CapsuleError: it is of another deployment, damaged, or cannot be used; nothing is changed.
     """
     if address is not None:
-        return _in_openbao(folder, address, stack)
+        return _in_openbao(folder, address, stack, used)
     if (folder / ELSEWHERE).exists():
         raise StartRefused(f"{folder} has its page keys in OpenBao; set CAPSULE_KEYSTORE and CAPSULE_KEYSTORE_TOKEN")
     files = folder / _FILE, folder / _MIRROR / _FILE
-    roots = roots_beside(folder / ROOT_KEY, used=any(file.exists() for file in files))
+    there = any(file.exists() for file in files)
+    if not there and used():
+        raise StartRefused(
+            f"{files[0]} and its mirror are missing, and there is data that only their page keys open: put one of the "
+            "two back; without them the data is lost"
+        )
+    roots = roots_beside(folder / ROOT_KEY, used=there)
     opened = []
     for file in files:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -61,7 +70,7 @@ def open_keystore(folder: Path, address: Address | None, stack: ExitStack) -> Ke
     return SqlKeystore(opened[0], roots, secrets.token_bytes, opened[1])
 
 
-def _in_openbao(folder: Path, address: Address, stack: ExitStack) -> Kept:
+def _in_openbao(folder: Path, address: Address, stack: ExitStack, needed: Callable[[], bool]) -> Kept:
     if (folder / _FILE).exists():
         raise StartRefused(f"{folder} has its page keys in {_FILE}; unset CAPSULE_KEYSTORE, or name another folder")
     try:
@@ -74,7 +83,7 @@ def _in_openbao(folder: Path, address: Address, stack: ExitStack) -> Kept:
     bao = Bao(address)
     stack.callback(bao.close)
     used = bao.read(SEALS) is not None
-    if not used and (folder / ELSEWHERE).exists():
+    if not used and ((folder / ELSEWHERE).exists() or needed()):
         raise StartRefused(f"there are no page keys of {folder} at {address.url}; correct CAPSULE_KEYSTORE")
     keystore = BaoKeystore(bao, roots_beside(folder / ROOT_KEY, used=used), secrets.token_bytes)
     write_private(folder / ELSEWHERE, f"{address.url}\n".encode())
