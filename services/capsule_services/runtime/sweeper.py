@@ -70,12 +70,16 @@ def status_in(folder: Path) -> Status | None:
         return None
 
 
+def _always() -> bool:
+    return True
+
+
 @attrs.define(eq=False)
 class Sweeper:
     """Sweeps *holding* until *stopped*, in so many *ranges*, *every* so long.
 
     *swept* is told when something was erased. Its files are in *folder*. *helps* says that this process does sweeps
-    also while another one leads them. What has ended is remembered for *history*.
+    also while another one leads them. What has ended is remembered for *history*. It begins once the service *serves*.
     """
 
     _holding: Holding
@@ -88,6 +92,7 @@ class Sweeper:
     _swept: Callable[[], None]
     _stopped: threading.Event
     _log: FilteringBoundLogger
+    _serves: Callable[[], bool] = _always
     _duties: Sequence[Duty] = attrs.field(init=False, repr=False)
     _leads: threading.Event = attrs.field(factory=threading.Event, init=False)
     _thread: threading.Thread | None = attrs.field(default=None, init=False, repr=False)
@@ -126,7 +131,7 @@ class Sweeper:
 
     def _run(self) -> None:
         try:
-            while not (self._stopped.is_set() or self._helps or self._leads.is_set()):
+            while not (self._stopped.is_set() or self._may_begin()):
                 self._stopped.wait(_MOMENT)
             engine = self._opened()
             if engine is not None:
@@ -136,6 +141,10 @@ class Sweeper:
                     engine.close()
         finally:
             self._stopped.set()  # a service that cannot sweep any more must not look as if it could
+
+    def _may_begin(self) -> bool:
+        # Loading the engine takes a second of the processor, which whoever waits for the service should not.
+        return self._serves() and (self._helps or self._leads.is_set())
 
     def _opened(self) -> Engine | None:
         """Open the engine as soon as its database can be used; None if it is too late."""

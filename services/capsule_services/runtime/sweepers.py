@@ -30,7 +30,7 @@ def sweeper_of(host: Host, opened: Opened, swept: Callable[[], None]) -> Sweeper
     pace = Pace(at_once=settings.sweep_at_once)
 
     def open_it(job: Job) -> Engine:
-        # It takes a second and 30 MB, which nobody who only asks for --help should pay.
+        # It takes a second and 13 MB, which nobody who only asks for --help should pay.
         from capsule_services.runtime.durable import open_engine  # noqa: PLC0415
 
         return open_engine(holding.service, {JOB: job}, pace, file=settings.data / ENGINE_FILE, url=url)
@@ -46,4 +46,5 @@ def sweeper_of(host: Host, opened: Opened, swept: Callable[[], None]) -> Sweeper
         swept,
         host.stopped,
         host.log,
+        lambda: host.health.well,
     )
