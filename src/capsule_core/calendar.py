@@ -10,6 +10,7 @@ import calendar
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -36,7 +37,7 @@ _MONTHS: Final = 12
 _IN_EVERY_MONTH: Final = 28
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Period:
     """A length of time: in years, months and days of the calendar, or in hours that elapse.
 
@@ -112,8 +113,7 @@ def ends(start: datetime, period: Period, zone: tzinfo) -> datetime:
         return LATEST
     if period.hours:
         return start.astimezone(UTC) + timedelta(hours=period.hours)
-    after = _shifted(start.astimezone(zone).date(), period) + timedelta(days=1)
-    return datetime(after.year, after.month, after.day, tzinfo=zone).astimezone(UTC)
+    return _day_after(start.astimezone(zone).date(), period, zone)
 
 
 def latest(ended: Callable[[datetime], bool]) -> datetime | None:
@@ -129,6 +129,13 @@ def latest(ended: Callable[[datetime], bool]) -> datetime | None:
         middle = (low + high) // 2
         low, high = (middle, high) if ended(from_micros(middle)) else (low, middle)
     return from_micros(low)
+
+
+@lru_cache(maxsize=4096)  # of many records some days are asked for again and again
+def _day_after(day: date, period: Period, zone: tzinfo) -> datetime:
+    """Return when the day begins that follows on the last one of a *period*."""
+    after = _shifted(day, period) + timedelta(days=1)
+    return datetime(after.year, after.month, after.day, tzinfo=zone).astimezone(UTC)
 
 
 def _shifted(day: date, period: Period) -> date:

@@ -15,7 +15,7 @@ import attrs
 
 from capsule_core.names import SubjectKey
 
-__all__ = ["OF_PEOPLE", "Before", "Event", "Events", "Moment", "Past", "began", "is_past"]
+__all__ = ["ACTIVITY", "OF_PEOPLE", "Before", "Event", "Events", "Moment", "Past", "began", "is_past"]
 
 
 class Event(enum.Enum):
@@ -38,7 +38,8 @@ class Event(enum.Enum):
 OF_PEOPLE: Final = (Event.OPENED, Event.CONTACTED, Event.RELATIONSHIP_ENDED, Event.CONSENT_WITHDRAWN)
 """What is kept of a person, and not of each record."""
 
-_ACTIVITY: Final = frozenset({Event.UPDATED, Event.OPENED, Event.CONTACTED})
+ACTIVITY: Final = frozenset({Event.UPDATED, Event.OPENED, Event.CONTACTED})
+"""What counts as having happened when somebody came in."""
 
 Events = Mapping[Event, datetime]
 """When what happened last; CREATED is always among them."""
@@ -75,7 +76,7 @@ class Past:
 def began(events: Events, event: Event) -> datetime | None:
     """Tell when a period that begins with *event* began; None if it has not."""
     happened = events.get(event)
-    if event not in _ACTIVITY:
+    if event not in ACTIVITY:
         return happened
     came = events[Event.CREATED]
     return came if happened is None else max(came, happened)

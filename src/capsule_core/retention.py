@@ -17,7 +17,7 @@ from typing import Final
 import attrs
 
 from capsule_core.calendar import Period, ends, latest
-from capsule_core.moments import Before, Event, Events, Past, began, is_past
+from capsule_core.moments import ACTIVITY, Before, Event, Events, Past, is_past
 
 __all__ = [
     "GRACE",
@@ -139,9 +139,11 @@ class Clock:
     periods: tuple[Period, ...]
     zone: tzinfo
     caution: int = attrs.field(init=False)
+    of_activity: bool = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "caution", _EFFECTS.index(self.rule.effect))
+        object.__setattr__(self, "of_activity", self.since in ACTIVITY)
 
     def ended(self, start: datetime) -> datetime:
         """Tell when the rule is over for what began at *start*: never earlier for what began later."""
@@ -255,8 +257,11 @@ def _goes(events: Events, purposes: Sequence[Sequence[Clock]]) -> tuple[datetime
 
 def _dues(events: Events, clocks: Sequence[Clock]) -> list[_Due]:
     found = []
+    came = events[Event.CREATED]
     for clock in clocks:
-        start = began(events, clock.since)
+        start = events.get(clock.since)
+        if clock.of_activity and (start is None or start < came):
+            start = came
         if start is not None:
             found.append((clock.ended(start), clock.caution, clock.rule.id))
     return found

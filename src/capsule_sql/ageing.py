@@ -32,14 +32,26 @@ _GONE: Final = f"marks & {int(GONE)} = 0"
 
 
 def passed(past: Past) -> tuple[str, list[Any]]:
-    """Write a condition on the record r and its subject s, and its values."""
-    texts: list[str] = []
-    values: list[Any] = []
+    """Write a condition on the record r and its subject s, and its values; first what an index answers of it."""
+    bound = _came(past)
+    texts = [] if bound is None else ["r.created <= ?"]
+    values: list[Any] = [] if bound is None else [bound]
     for group in past.groups:
         conditions = [_condition(each) for each in group] or [(_NEVER, [])]
         texts.append(f"({' OR '.join(text for text, _ in conditions)})")
         values += [value for _, bound in conditions for value in bound]
     return " AND ".join(texts) or "1 = 1", values
+
+
+def _came(past: Past) -> int | None:
+    """Return when at the latest a record came in of which the condition can hold, if that is known."""
+    found = [
+        max(micros(each.at) for each in group if each.at is not None)
+        for group in past.groups
+        if any(each.at is not None for each in group)
+        and all(each.event in _SINCE_CREATED or each.event is Event.CREATED for each in group)
+    ]
+    return min(found, default=None)
 
 
 def _condition(before: Before) -> tuple[str, list[int]]:

@@ -26,6 +26,7 @@ from tests.benchmarks.measuring import QUICK, Benchmark, Result, Scale
 from tests.benchmarks.on_server import on_server
 from tests.benchmarks.purging import purging
 from tests.benchmarks.reading import reading
+from tests.benchmarks.retaining import retaining
 from tests.benchmarks.searching import searching
 from tests.benchmarks.serving import serving
 from tests.benchmarks.sweeping import sweeping_tenants
@@ -35,6 +36,7 @@ __all__ = ["BENCHMARKS", "main", "measured"]
 
 BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "permission": deciding,
+    "retention": retaining,
     "ledger": keeping_log,
     "import": importing,
     "trash": trashing,

@@ -107,7 +107,7 @@ def _policy(document: dict[str, Any]) -> dict[str, Any]:
 
 def _rule(place: int, given: Any) -> contacts_pb2.RetentionRule:
     try:
-        named = {key: str(value).upper() for key, value in given.items() if key in {"effect", "since"}}
+        named: dict[str, Any] = {key: str(given[key]).upper() for key in ("effect", "since") if key in given}
         return contacts_pb2.RetentionRule(**{**given, **named})
     except (AttributeError, TypeError, ValueError) as error:
         raise StartRefused(f"policy.rules[{place}] is no rule: {error}") from None
