@@ -78,7 +78,11 @@ def test_each_service_connects_to_its_own_database_as_a_role_of_its_own(played: 
 
 
 def test_no_service_connects_as_an_owner_or_above_row_security(played: Played) -> None:
-    assert [powers for _, _, *powers in played.seen if any(powers)] == []
+    assert [powers for _, _, *powers, _ in played.seen if any(powers)] == []
+    owners = {database for _, database, *_, owns in played.seen if owns}
+    assert all(database.endswith("_engine") for database in owners), (
+        "an engine makes its own tables, and reaches no other"
+    )
 
 
 def test_databases_and_roles_are_gone_afterwards_and_so_are_the_processes(played: Played) -> None:

@@ -262,6 +262,11 @@ def stale_addresses(folder: Path) -> None:
 
 def engine_damaged(folder: Path) -> None:
     file = folder / "contacts" / "engine.db"
+    file.unlink(missing_ok=True)
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000) SELECT i FROM n"
+    run(file, "CREATE TABLE work (id)", f"INSERT INTO work {numbers}")
+    run(file, "CREATE INDEX works ON work (id)")
+    file.chmod(0o600)
     content = bytearray(file.read_bytes())
     content[-4096:] = bytes(4096)
     file.write_bytes(content)
