@@ -51,8 +51,11 @@ from capsule_services.runtime.paging import Paging
 from capsule_services.runtime.policy import Rule, permit, rules
 from capsule_services.runtime.process import Host
 from capsule_services.runtime.reads import ReadLog
+from capsule_services.runtime.remembering import MemoryEngine
 from capsule_services.runtime.reporter import Report, Reporter
 from capsule_services.runtime.settings import environment, settings_from
+from capsule_services.runtime.sweeper import Sweeper
+from capsule_services.runtime.sweeping import JOB
 
 KINDS = [kind_of(model) for model in (Person, Organisation, Entry, Photo, Hold, StandingPolicy)]
 CONTACTS = pb.DESCRIPTOR.services_by_name["ContactsService"]
@@ -266,3 +269,22 @@ def import_messages(
     starts: Iterable[int] = range(0, len(content), piece)
     data = [pb.ImportContactsRequest(data=content[start : start + piece]) for start in starts]
     return [pb.ImportContactsRequest(header=begin), *data]
+
+
+def sweeper(here: Office, told: threading.Event, stopped: threading.Event) -> Sweeper:
+    """Begin to sweep an office each minute; *told* is set when somebody was erased."""
+    sweeping = Sweeper(
+        here.holding,
+        lambda job: MemoryEngine({JOB: job}),
+        here.folder,
+        1,
+        timedelta(minutes=1),
+        timedelta(days=7),
+        False,
+        told.set,
+        stopped,
+        made_log(StringIO(), service="contacts"),
+    )
+    sweeping.start()
+    sweeping.lead()
+    return sweeping

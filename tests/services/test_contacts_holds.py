@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +25,7 @@ from capsule_core.ledger import Leaf
 from capsule_core.receipts import Receipt
 from capsule_core.records import Mark
 from capsule_core.roles import Role
-from capsule_services.runtime.log import made_log
-from capsule_services.runtime.remembering import MemoryEngine
-from capsule_services.runtime.sweeper import Sweeper
-from capsule_services.runtime.sweeping import JOB
-from tests.services.office import Desk, Office, deleted, fresh_id, listed, note, office, opened_on, person
+from tests.services.office import Desk, Office, deleted, fresh_id, listed, note, office, opened_on, person, sweeper
 
 ABOVE = (Role.ADMINISTRATOR, Role.SUPER_ADMINISTRATOR)
 MONTH = timedelta(days=31)
@@ -239,23 +234,10 @@ def test_one_held_entry_is_all_that_is_left_of_who_asked_to_be_erased_and_goes_w
     released(desk, placed(desk, ada.name))  # also what is kept of them can be held
     told, stopped = threading.Event(), threading.Event()
     released(desk, hold)
-    sweeper = Sweeper(
-        here.holding,
-        lambda job: MemoryEngine({JOB: job}),
-        tmp_path,
-        1,
-        timedelta(minutes=1),
-        timedelta(days=7),
-        False,
-        told.set,
-        stopped,
-        made_log(StringIO(), service="contacts"),
-    )
-    sweeper.start()
-    sweeper.lead()
+    sweeping = sweeper(here, told, stopped)
     assert told.wait(30), "nobody destroyed what was released"
     stopped.set()
-    sweeper.close()
+    sweeping.close()
     tenant, name = desk.caller.tenant, talk.name.rpartition("/")[2]
     assert here.holding.repository.store.read(tenant, [name], admits=~Mark.NONE) == [None]
     opened.close()

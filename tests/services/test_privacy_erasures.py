@@ -38,7 +38,6 @@ from capsule_services.runtime.holders.convert import subject_name
 from capsule_services.runtime.log import made_log
 from capsule_services.runtime.opening import Opened
 from capsule_services.runtime.reporter import Reporter
-from capsule_services.runtime.sweeper import Sweeper
 from tests.services.office import (
     KINDS,
     Desk,
@@ -52,6 +51,7 @@ from tests.services.office import (
     purged,
     service_desk,
     somebody,
+    sweeper,
 )
 
 PRIVACY = pb.DESCRIPTOR.services_by_name["PrivacyService"]
@@ -493,8 +493,8 @@ def test_the_sweeper_destroys_what_is_due_and_tells_the_reporter(ours: Office) -
     deleted(desk, later)
     ours.advance(due - ours.holding.now())
     told, stopped = threading.Event(), threading.Event()
-    sweeper = Sweeper(ours.holding, told.set, stopped, made_log(StringIO(), service="contacts"))
-    sweeper.start()
+    sweeping = sweeper(ours, told, stopped)
     assert told.wait(30)
     ended(ours.reporter, stopped)
+    sweeping.close()
     assert listed(desk, show_deleted=True) == [later.name]

@@ -83,11 +83,14 @@ class Waiting:
 
     bo: pb.Contact
     thrown: pb.Contact
+    batch: str = ""
 
 
 def waiting(desk: Desk, email: str) -> Waiting:
     thrown = person(desk, "Thrown", emails=[pb.Email(address=email)])
-    return Waiting(person(desk, "Bo"), deleted(desk, thrown))
+    request = pb.TrashContactsRequest(parent=desk.tenant, names=[thrown.name], request_id=fresh_id())
+    batch = desk.TrashContacts(request).batch
+    return Waiting(person(desk, "Bo"), thrown, batch)
 
 
 def imported(desk: Desk, *emails: str, **header: Any) -> pb.ImportReport:
@@ -110,6 +113,10 @@ def undelete(desk: Desk, _: str, before: Waiting) -> None:
     desk.UndeleteContact(pb.UndeleteContactRequest(name=before.thrown.name))
 
 
+def undelete_batch(desk: Desk, _: str, before: Waiting) -> None:
+    desk.UndeleteBatch(pb.UndeleteBatchRequest(parent=desk.tenant, batch=before.batch, request_id=fresh_id()))
+
+
 def take_in(desk: Desk, email: str, _: Waiting) -> None:
     """Import three rows, of which the second is hers: it is refused by itself, and the others are kept."""
     report = imported(desk, "ann@example.org", email, "bo@example.org")
@@ -124,6 +131,7 @@ CONTACT_WAYS: dict[str, Callable[[Desk, str, Waiting], None]] = {
     "CreateContact": create,
     "UpdateContact": update,
     "UndeleteContact": undelete,
+    "UndeleteBatch": undelete_batch,
     "ImportContacts": take_in,
 }
 
@@ -144,6 +152,9 @@ BY_THEMSELVES = {
 }
 BRINGS_NOBODY = {
     "DeleteContact": "it throws away",
+    "TrashContacts": "likewise",
+    "SetRetentionPolicy": "a policy is about nobody",
+    "EndRelationship": "it leaves a contact as they are",
     "PurgeContact": "it destroys",
     "LiftSuppression": "it lets in, and keeps nothing",
     "CreateEntry": "an entry is about a contact who is there, and is not found by an identifier",
