@@ -261,10 +261,10 @@ class PermissionDenied(Forbidden):
 
 
 class SubjectErased(FailedPrecondition):
-    """The person was erased: nothing can be written for them any more."""
+    """The person was erased: nothing of theirs can be read or written any more."""
 
     reason = "SUBJECT_ERASED"
-    sentence = "the person was erased; nothing can be written for them any more"
+    sentence = "the person was erased; nothing of theirs can be read or written any more"
 
 
 @attrs.define
