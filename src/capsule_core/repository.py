@@ -258,7 +258,7 @@ class Repository:
         """Take *kept* back, with exactly what was thrown away together with it.
 
         Raises:
-            VersionMismatch, TrashExpired: it has changed, or its time in the trash is over by the act's clock, held or not.
+            VersionMismatch, TrashExpired: it has changed, or its time in the trash is over by *act*, held or not.
             IdentifierTaken, IdentifierSuppressed: another live record claims one of its identifiers by now, or somebody
                 was erased at their request who was known by it; nothing was restored.
         """

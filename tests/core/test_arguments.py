@@ -126,8 +126,14 @@ CALLS: dict[str, tuple[str, Callable[[Door], object]]] = {
     "run now": ("now", lambda d: d.p.erase.run(d.p.erase.plan(WHO, by=ME, now=NOW), now=bad("2026"))),
     "hold on": ("on", lambda d: d.p.holds.place(bad(7), ground=Ground.ARCHIVING, authority="a", by=ME, now=NOW)),
     "hold ground": ("ground", lambda d: d.p.holds.place(WHO, ground=bad("x"), authority="a", by=ME, now=NOW)),
-    "hold authority": ("authority", lambda d: d.p.holds.place(WHO, ground=Ground.ARCHIVING, authority=bad(7), by=ME, now=NOW)),
-    "hold reason": ("reason", lambda d: d.p.holds.place(WHO, ground=Ground.ARCHIVING, authority="a", reason=bad(7), by=ME, now=NOW)),
+    "hold authority": (
+        "authority",
+        lambda d: d.p.holds.place(WHO, ground=Ground.ARCHIVING, authority=bad(7), by=ME, now=NOW),
+    ),
+    "hold reason": (
+        "reason",
+        lambda d: d.p.holds.place(WHO, ground=Ground.ARCHIVING, authority="a", reason=bad(7), by=ME, now=NOW),
+    ),
     "hold now": ("now", lambda d: d.p.holds.place(WHO, ground=Ground.ARCHIVING, authority="a", by=ME, now=bad(None))),
     "release": ("hold", lambda d: d.p.holds.release(bad("h1"), by=ME, now=NOW)),
     "standing": ("tenant", lambda d: d.p.holds.standing(bad(None))),
@@ -144,7 +150,7 @@ CALLS: dict[str, tuple[str, Callable[[Door], object]]] = {
     "verify none": ("receipt", lambda d: verify(bad(None), d.p.public_key)),
     "verify key": ("key", lambda _: verify(b"", bad(None))),
     "verify bytes": ("key", lambda _: verify(b"", bad(b"key"))),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("call", CALLS)

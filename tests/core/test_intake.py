@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capsule_core.contacts import CustomField, Email, Entry, Organisation, Person, Phone, Photo, PostalAddress, Website
 from capsule_core.arguments import LONGEST_TEXT
+from capsule_core.contacts import CustomField, Email, Entry, Organisation, Person, Phone, Photo, PostalAddress, Website
 from capsule_core.errors import CardNumberFound, InvalidField
 from capsule_core.intake import check_texts, refuse_cards
 from capsule_core.personal import Category, Personal, kind, kind_of
