@@ -12,52 +12,15 @@ from typing import ClassVar
 import attrs
 
 __all__ = [
-    "AlreadyExists",
-    "AlreadyLive",
-    "CapsuleError",
-    "CardNumberFound",
-    "ConfirmationRequired",
-    "Conflict",
-    "DataLoss",
-    "DocumentsOutdated",
-    "Exhausted",
-    "FailedPrecondition",
-    "Forbidden",
-    "IdentifierSuppressed",
-    "IdentifierTaken",
-    "IndexMissing",
-    "Invalid",
-    "InvalidField",
-    "KeystoreDenied",
-    "KeystoreUnreachable",
-    "LastSuperAdministrator",
-    "LedgerBroken",
-    "NewerSchema",
-    "NotFound",
-    "NotTrashed",
-    "PageTokenInvalid",
-    "PermissionDenied",
-    "PlanStale",
-    "RateExceeded",
-    "ReceiptInvalid",
-    "RequestInFlight",
-    "RequestReused",
-    "ResourceMissing",
-    "RootKeyAbsent",
-    "SealBroken",
-    "SpecialCategoryFound",
-    "StreamsExceeded",
-    "SubjectErased",
-    "SubjectHeld",
-    "SubjectRestricted",
-    "TenantClosed",
-    "TooMany",
-    "TrashExpired",
-    "Unauthenticated",
-    "Unavailable",
-    "UndeclaredField",
-    "VersionMismatch",
-]
+    "AlreadyExists", "AlreadyLive", "CapsuleError", "CardNumberFound", "ConfirmationRequired", "Conflict",
+    "DataLoss", "DocumentsOutdated", "Exhausted", "FailedPrecondition", "Forbidden", "IdentifierSuppressed",
+    "IdentifierTaken", "IndexMissing", "Invalid", "InvalidField", "KeystoreDenied", "KeystoreUnreachable",
+    "LastSuperAdministrator", "LedgerBroken", "NewerSchema", "NotFound", "NotTrashed", "PageTokenInvalid",
+    "PermissionDenied", "PlanStale", "RateExceeded", "ReceiptInvalid", "RequestInFlight", "RequestReused",
+    "ResourceMissing", "RootKeyAbsent", "SealBroken", "SpecialCategoryFound", "StreamsExceeded", "SubjectErased",
+    "SubjectHeld", "SubjectRestricted", "TenantClosed", "TooMany", "TrashExpired", "Unauthenticated", "Unavailable",
+    "UndeclaredField", "VersionMismatch",
+]  # fmt: skip
 
 
 @attrs.define
@@ -261,10 +224,10 @@ class PermissionDenied(Forbidden):
 
 
 class SubjectErased(FailedPrecondition):
-    """The person was erased: nothing can be written for them any more."""
+    """The person was erased: nothing of theirs can be read or written any more."""
 
     reason = "SUBJECT_ERASED"
-    sentence = "the person was erased; nothing can be written for them any more"
+    sentence = "the person was erased; nothing of theirs can be read or written any more"
 
 
 @attrs.define

@@ -11,7 +11,6 @@ import unicodedata
 from collections.abc import Callable
 from functools import cache
 from typing import Final
-from urllib.parse import unquote
 
 import attrs
 import phonenumbers
@@ -159,6 +158,13 @@ _ANGLES = re.compile(r"([^<>]*)<([^<>]+)>")
 _QUOTED = re.compile(r'"([^"\\]*)"@')
 
 
+_ESCAPED = re.compile("(?:%[0-9a-f]{2})+")
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    return bytes.fromhex(found[0].replace("%", "")).decode(errors="replace")
+
+
 def _seen(text: str) -> str:
     return _folded(_folded(text).translate(_UNSEEN)).strip()
 
@@ -170,7 +176,7 @@ def _bare(text: str) -> str:
         if "@" in named and named != text:
             return ""  # of two addresses nobody can tell which is meant
     if text.startswith("mailto:"):
-        text = _seen(unquote(text.removeprefix("mailto:").partition("?")[0]))
+        text = _seen(_ESCAPED.sub(_unescaped, text.removeprefix("mailto:").partition("?")[0]))
     text = _COMMENT.sub("", text)
     return _QUOTED.sub(r"\1@", re.sub(r"\s*@\s*", "@", text.strip()))
 

@@ -5,20 +5,40 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any, Final
+from operator import attrgetter
+from typing import Any, Final, get_type_hints
 
 import attrs
 
+from capsule_core.arguments import text, text_problem
+from capsule_core.errors import InvalidField
 from capsule_core.guards import refuse_card_numbers
 from capsule_core.moments import Event, Moment
 from capsule_core.names import SubjectKey
 from capsule_core.personal import Kind
 from capsule_core.records import Sealed
 
-__all__ = ["contacts", "refuse_cards"]
+__all__ = ["admit", "check_texts", "contacts", "refuse_cards"]
 
 _SHORTEST: Final = 13
 """Fewer characters hold no card number."""
+
+
+def admit(kind: Kind, content: Any) -> None:
+    """Let *content* pass into the store; errors as :func:`check_texts` and :func:`refuse_cards`."""
+    check_texts(kind, content)
+    refuse_cards(kind, content)
+
+
+def check_texts(kind: Kind, content: Any) -> None:
+    """Let *content* pass if it says whose it is, and each text in it, however deep, is one that can be kept.
+
+    Raises:
+        InvalidField: a field that is declared as text holds something else, is too long, or is no valid Unicode.
+    """
+    text("id", content.id)
+    text(kind.subject, getattr(content, kind.subject))
+    _check_parts("", content)
 
 
 def refuse_cards(kind: Kind, content: Any) -> None:
@@ -42,6 +62,52 @@ def contacts(kinds: Mapping[str, Kind], records: Sequence[Sealed], contents: Seq
             at = min(datetime.fromisoformat(said), record.updated)
             told[record.subject] = max(at, told.get(record.subject, at))
     return tuple(Moment(subject, Event.CONTACTED, at) for subject, at in told.items())
+
+
+@attrs.frozen
+class _Fields:
+    """The attributes of a model that are declared as text, what reads them, and the others."""
+
+    texts: tuple[str, ...]
+    read: attrgetter[tuple[str, ...]]
+    others: tuple[str, ...]
+
+
+@cache
+def _fields_of(model: Any) -> _Fields:
+    hints, names = get_type_hints(model), _parts_of(model)
+    texts = tuple(name for name in names if hints[name] is str)
+    return _Fields(texts, attrgetter(*texts, *texts[:1]), tuple(name for name in names if name not in texts))
+
+
+def _check_parts(path: str, value: Any) -> None:
+    fields = _fields_of(value.__class__)
+    if fields.texts and not _are_texts(fields.read(value)):
+        for name in fields.texts:
+            if problem := text_problem(getattr(value, name)):
+                raise InvalidField(path + name, problem)
+    for name in fields.others:
+        if held := getattr(value, name):
+            _check(path + name, held)
+
+
+def _are_texts(texts: tuple[Any, ...]) -> bool:
+    # All together: of what is good, and nearly everything is, no field has to be looked at by itself.
+    try:
+        return text_problem("".join(texts)) is None
+    except TypeError:
+        return False
+
+
+def _check(path: str, value: Any) -> None:
+    if isinstance(value, str):
+        if problem := text_problem(value):
+            raise InvalidField(path, problem)
+    elif isinstance(value, (tuple, list)):
+        for place, item in enumerate(value):
+            _check(f"{path}[{place}]", item)
+    elif _parts_of(value.__class__):
+        _check_parts(f"{path}.", value)
 
 
 @cache

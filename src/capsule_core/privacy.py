@@ -21,6 +21,7 @@ from typing import Any, Protocol, TypeVar
 
 import attrs
 
+from capsule_core import arguments
 from capsule_core.checkpoints import Signer
 from capsule_core.custody import Custody
 from capsule_core.erasure import Eraser, Plan
@@ -28,6 +29,7 @@ from capsule_core.errors import InvalidField
 from capsule_core.governing import Governing
 from capsule_core.grounds import policy_of
 from capsule_core.holds import Ground, Hold
+from capsule_core.identifiers import words as words_of
 from capsule_core.index import query_token
 from capsule_core.journal import Journal, MemoryJournal
 from capsule_core.keeping import obligations
@@ -36,7 +38,7 @@ from capsule_core.ledger import LedgerStore, MemoryLedger
 from capsule_core.memory import MemoryKeystore, MemoryStore
 from capsule_core.names import ActorRef, SubjectRef, TenantId, made_id, tenant_id
 from capsule_core.pages import Keystore, PageStore
-from capsule_core.personal import Exact, Form, kind_of
+from capsule_core.personal import Exact, Form, Kind, kind_of
 from capsule_core.readmission import readmit
 from capsule_core.receipts import Receipt
 from capsule_core.records import Act, Cursor, Reason, Where
@@ -79,14 +81,16 @@ class Erasing:
             ResourceMissing: nothing is known of them.
             SubjectErased: they were erased before.
         """
+        arguments.subject(who)
+        arguments.text("ground", ground)
         return self._eraser.plan(
             Erasure(
                 tenant=who.tenant,
-                id=made_id("e", now=now, randomness=self._random(10)),
+                id=made_id("e", now=arguments.moment("now", now), randomness=self._random(10)),
                 subjects=(self._repository.subject_key(who),),
                 ground=ground,
-                policy=policy or policy_of(ground),
-                by=by,
+                policy=arguments.instance("policy", policy or policy_of(ground), Policy),
+                by=arguments.actor(by),
                 requested=now,
                 suppresses=ground == REQUEST,
                 parts=ground == REQUEST,
@@ -101,7 +105,7 @@ class Erasing:
             PlanStale: the facts moved since it was made.
             SubjectHeld: a hold, an obligation or a restriction keeps them.
         """
-        return self._eraser.run(plan, now=now)
+        return self._eraser.run(arguments.instance("plan", plan, Plan), now=arguments.moment("now", now))
 
 
 @attrs.define(eq=False)
@@ -123,22 +127,26 @@ class Holding:
         field: str = "",
     ) -> Kept[Hold]:
         """Hold all of a tenant, a person, a record, or one *field* of a record; errors as :meth:`Custody.place`."""
-        tenant = on if isinstance(on, str) else on.tenant
+        if not isinstance(on, str | SubjectRef):
+            arguments.instance("on", on, Kept)
+        tenant = arguments.tenant(on if isinstance(on, str) else on.tenant)
+        act = _act(tenant, "hold", by, now, Use.ADMINISTER)
         hold = Hold(
             id=made_id("h", now=now, randomness=self._random(10)),
-            subject=self._repository.subject_key(on) if isinstance(on, SubjectRef) else "",
+            subject=self._repository.subject_key(arguments.subject(on)) if isinstance(on, SubjectRef) else "",
             record=on.id if isinstance(on, Kept) else "",
-            field=field,
-            ground=ground,
-            authority=authority,
-            reason=reason,
+            field=arguments.text("field", field, empty=True),
+            ground=arguments.instance("ground", ground, Ground),
+            authority=arguments.text("authority", authority),
+            reason=arguments.instance("reason", reason, str),
             placed_at=now.isoformat(),
             placed_by=f"{by.kind}/{by.id}",
         )
-        return Custody(self._repository).place(hold, act=_act(tenant, "hold", by, now, Use.ADMINISTER))
+        return Custody(self._repository).place(hold, act=act)
 
     def release(self, hold: Kept[Hold], *, by: ActorRef, now: datetime) -> Kept[Hold]:
         """End a hold: what was waiting goes with the next sweep."""
+        arguments.instance("hold", hold, Kept)
         return Custody(self._repository).release(hold.id, act=_act(hold.tenant, "release", by, now, Use.ADMINISTER))
 
     def standing(self, tenant: str, *, past: bool = False, limit: int = 50, after: Cursor | None = None) -> Listing:
@@ -149,7 +157,12 @@ class Holding:
 
 @attrs.define(eq=False)
 class Privacy:
-    """Keeps values of declared kinds, and every promise about them."""
+    """Keeps values of declared kinds, and every promise about them.
+
+    Whatever a method is given that is not of the type it says, a ``now`` without its time zone or an empty id included,
+    is refused with an ``InvalidField`` that names it, before anything is done; so is a text in a value that is none, is
+    too long, or is no valid Unicode. Actors are the caller's own: any kind and id that are not empty.
+    """
 
     repository: Repository
     erase: Erasing
@@ -216,11 +229,11 @@ class Privacy:
             IdentifierSuppressed: an identifier is of somebody who was erased at their request.
             InvalidField: an e-mail address or phone number is none.
         """
-        owner = tenant_id(tenant)
-        declared = kind_of(type(content))
-        name = self.repository.record_key(owner, declared, getattr(content, "id"))  # noqa: B009
-        before = self.repository.read(owner, [name], use=use)[0]
+        owner, declared = tenant_id(tenant), self._kind(type(content))
         act = _act(owner, "save", by, now, use)
+        own_id = arguments.text("id", getattr(content, "id"))  # noqa: B009
+        name = self.repository.record_key(owner, declared, own_id)
+        before = self.repository.read(owner, [name], use=use)[0]
         if before is not None:
             return self.repository.change(before, content, act=act)
         return self.repository.add([Draft(content)], act=act)[0]
@@ -232,26 +245,35 @@ class Privacy:
             ResourceMissing: there is none.
             SubjectErased, SubjectRestricted: its subject may not be touched for *use*.
         """
-        owner, declared = tenant_id(tenant), kind_of(model)
-        name = self.repository.record_key(owner, declared, own_id)
-        return self.repository.get(owner, name, use=use, resource=declared.name)
+        owner, declared = tenant_id(tenant), self._kind(model)
+        name = self.repository.record_key(owner, declared, arguments.text("own_id", own_id))
+        return self.repository.get(owner, name, use=arguments.instance("use", use, Use), resource=declared.name)
 
     def find(
         self,
         model: type[T],
         tenant: str,
         *,
-        words: str = "",
+        words: str | None = None,
         equal: tuple[str, str] | None = None,
         use: Use = Use.SEARCH,
         limit: int = 50,
         after: Cursor | None = None,
     ) -> Listing:
-        """Find values by beginnings of words, or by a field: ``equal=("email", "jane@example.org")``."""
-        owner, declared = tenant_id(tenant), kind_of(model)
+        """Find values by beginnings of words, or by a field: ``equal=("email", "jane@example.org")``; or list them all.
+
+        Raises:
+            InvalidField: there is nothing in *words* or *equal* that could be looked for: an empty box finds nobody.
+        """
+        owner, declared = tenant_id(tenant), self._kind(model)
+        arguments.instance("use", use, Use)
+        if arguments.instance("limit", limit, int) < 1:
+            raise InvalidField("limit", "must be at least 1")
+        if words is not None and not words_of(arguments.text("words", words, empty=True)):
+            raise InvalidField("words", "holds no letter or digit to look for; leave it out to list all")
         tokens: tuple[int, ...] = ()
         if equal is not None:
-            field, value = equal
+            field, value = _pair(equal)
             declaration = declared.fields.get(field)
             search = declaration.search if declaration is not None else None
             if not isinstance(search, Exact):
@@ -259,11 +281,11 @@ class Privacy:
             keys = self.repository.vault.tenant(owner)
             tokens = (query_token(keys, field, search.form, value, region=self.repository.region),)
         where = Where(tenant=owner, kinds=(declared.name,), tokens=tokens)
-        return self.repository.select(where, use=use, limit=limit, after=after, words=words)
+        return self.repository.select(where, use=use, limit=limit, after=after, words=words or "")
 
     def trash(self, kept: Kept[T], *, by: ActorRef, now: datetime) -> Kept[T]:
         """Throw it away with all that hangs on it; it can be taken back for 30 x 24 hours."""
-        act = _act(kept.tenant, "trash", by, now, Use.EDIT)
+        act = _act(arguments.instance("kept", kept, Kept).tenant, "trash", by, now, Use.EDIT)
         return self.repository.trash(kept, made_id("b", now=now, randomness=self._random(10)), act=act)
 
     def restore(self, kept: Kept[T], *, by: ActorRef, now: datetime) -> Kept[T]:
@@ -274,12 +296,13 @@ class Privacy:
             VersionMismatch: it is not in the trash any more, or has changed.
             IdentifierSuppressed: somebody was erased at their request who was known by what is in it.
         """
-        return self.repository.restore(kept, act=_act(kept.tenant, "restore", by, now, Use.STORE))
+        act = _act(arguments.instance("kept", kept, Kept).tenant, "restore", by, now, Use.STORE)
+        return self.repository.restore(kept, act=act)
 
     def sweep(self, *, now: datetime) -> dict[TenantId, Swept]:
         """Destroy what has been in the trash for its time, in every tenant; first finish what a crash interrupted."""
         repository = self.repository
-        self._eraser.resume(now=now)
+        self._eraser.resume(now=arguments.moment("now", now))
         sweep = Sweep(repository.store, self._eraser, repository.vault, repository.kinds, Rulebook(repository).of)
         return {
             tenant: sweep.run(tenant, now=now, new_erasure=lambda: made_id("e", now=now, randomness=self._random(10)))
@@ -293,21 +316,48 @@ class Privacy:
             ResourceMissing: it is not suppressed.
         """
         act = _act(tenant_id(tenant), "readmit", by, now, Use.ADMINISTER)
-        readmit(self.repository.store, self.repository.identifiers, form, value, evidence=evidence, act=act)
+        arguments.text("value", value)
+        readmit(
+            self.repository.store,
+            self.repository.identifiers,
+            arguments.instance("form", form, Form),
+            value,
+            evidence=arguments.text("evidence", evidence),
+            act=act,
+        )
 
     def discharge(self, who: SubjectRef, *, by: ActorRef, now: datetime) -> None:
         """Say that nothing obliges any more to keep records of *who*: what was kept goes with the next sweep."""
         store = self.repository.store
-        ended = obligations(store, who.tenant, self.repository.subject_key(who))
+        ended = obligations(store, arguments.subject(who).tenant, self.repository.subject_key(who))
         act = _act(who.tenant, "discharge", by, now, Use.ADMINISTER)
         act = attrs.evolve(act, witness=bears_witness(self.repository.vault, act))
         store.mark(ended, lift=True, act=act)
 
     def reasons(self, who: SubjectRef) -> Sequence[Reason]:
         """Return every reason that *who* and their records carry: holds, restrictions, objections, an erasure."""
-        halves = with_remnants([self.repository.subject_key(who)])
+        halves = with_remnants([self.repository.subject_key(arguments.subject(who))])
         return self.repository.store.reasons(who.tenant, halves)
+
+    def _kind(self, model: type[Any]) -> Kind:
+        declared = kind_of(arguments.instance("model", model, type))
+        if self.repository.kinds.get(declared.name) is not declared:
+            raise InvalidField("model", f"{declared.name} is not among the kinds that this was opened with")
+        return declared
 
 
 def _act(tenant: TenantId, verb: str, by: ActorRef, now: datetime, use: Use) -> Act:
-    return Act(tenant=tenant, actor=by, verb=verb, use=use.value, at=now)
+    return Act(
+        tenant=tenant,
+        actor=arguments.actor(by),
+        verb=verb,
+        use=arguments.instance("use", use, Use).value,
+        at=arguments.moment("now", now),
+    )
+
+
+def _pair(equal: tuple[str, str]) -> tuple[str, str]:
+    if len(arguments.instance("equal", equal, tuple)) != 2:
+        raise InvalidField("equal", "must be the name of a field and a value of it")
+    field, value = equal
+    return arguments.text("equal[0]", field), arguments.text("equal[1]", value)

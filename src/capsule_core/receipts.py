@@ -19,6 +19,7 @@ from typing import Final
 
 import attrs
 
+from capsule_core.arguments import instance
 from capsule_core.checkpoints import (
     Checkpoint,
     Signer,
@@ -107,10 +108,10 @@ def verify(receipt: Receipt | bytes, key: Verifier | str) -> Statement:
     Raises:
         ReceiptInvalid: it proves nothing; the problem is the first of its parts that fails.
         NewerSchema: it was signed by this key, and a newer version of this software wrote it.
-        InvalidField: the key is not one.
+        InvalidField: the key is not one, or *receipt* is neither a receipt nor the bytes of one.
     """
-    verifier = parse_verifier(key) if isinstance(key, str) else key
-    document = (receipt.document if isinstance(receipt, Receipt) else receipt).strip()
+    verifier = parse_verifier(key) if isinstance(key, str) else instance("key", key, Verifier)
+    document = (receipt.document if isinstance(receipt, Receipt) else instance("receipt", receipt, bytes)).strip()
     found = _receipt(open_jws(document, verifier, kind=KIND), document)
     if isinstance(receipt, Receipt) and receipt != found:
         raise ReceiptInvalid("what it says is not what was signed")

@@ -20,7 +20,7 @@ from capsule_core.codec import Reading
 from capsule_core.drafting import Place, have_moved, sealed, slots_of, untouched
 from capsule_core.errors import ResourceMissing, TrashExpired, VersionMismatch
 from capsule_core.index import found_by_words, query_signature
-from capsule_core.intake import contacts, refuse_cards
+from capsule_core.intake import admit, contacts
 from capsule_core.kept import Kept, Listing, Opened, from_plain, kept_as, to_plain
 from capsule_core.names import RecordId, SubjectKey, SubjectRef, TenantId
 from capsule_core.opening import opened
@@ -189,15 +189,12 @@ class Repository:
             VersionMismatch: somebody else was faster, or a reason cannot be put, or is not there to be lifted.
             IdentifierTaken: an identifier that is claimed belongs to another record.
             IdentifierSuppressed: one that comes in new is of somebody who was erased at their request.
-            CardNumberFound: a text holds a card number.
-            InvalidField: an e-mail address or phone number that comes in new is none.
+            CardNumberFound, InvalidField: a text may not be kept, or is not the address or number it is declared as.
         """
         brought: dict[bytes, str] = {}
         for draft in drafts:
-            before = draft.over and draft.over.content
-            refuse_cards(self._kind(draft.content), draft.content)
-            self.identifiers.check(draft.content, before)
-            brought |= self.identifiers.brought(act.tenant, draft.content, before)
+            admit(self._kind(draft.content), draft.content)
+            brought |= self.identifiers.coming(act.tenant, draft.content, draft.over and draft.over.content)
         act = attrs.evolve(act, brings=tuple(brought))
         while True:
             made = self._sealed(drafts, act)
@@ -261,10 +258,9 @@ class Repository:
         """Take *kept* back, with exactly what was thrown away together with it.
 
         Raises:
-            VersionMismatch: it is not in the trash any more, or has changed.
-            TrashExpired: its time there is over by the act's clock, swept or not, held or not.
-            IdentifierTaken: another live record claims one of its identifiers by now; nothing was restored.
-            IdentifierSuppressed: somebody was erased at their request who was known by one of them; likewise.
+            VersionMismatch, TrashExpired: it has changed, or its time in the trash is over by *act*, held or not.
+            IdentifierTaken, IdentifierSuppressed: another live record claims one of its identifiers by now, or somebody
+                was erased at their request who was known by it; nothing was restored.
         """
         if kept.trash is None:
             raise VersionMismatch

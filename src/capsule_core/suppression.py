@@ -59,6 +59,11 @@ class Identifiers:
                     found.setdefault(hashed, field)
         return found
 
+    def coming(self, tenant: TenantId, content: Any, over: Any = None) -> dict[bytes, str]:
+        """Do what :meth:`brought` does for what is about to be kept; errors as :meth:`check`."""
+        self.check(content, over)
+        return self.brought(tenant, content, over)
+
     def check(self, content: Any, over: Any = None) -> None:
         """Let *content* pass if each identifier in it is one; what it is written *over* may go on holding what it held.
 

@@ -544,3 +544,16 @@ def test_what_one_tenant_does_is_not_seen_by_another(here: Office) -> None:
             theirs.GetContact(pb.GetContactRequest(name=name))
         answers.add(str(denied.value))
     assert len(answers) == 2
+
+
+def test_a_telephone_number_that_is_none_is_refused_by_its_path(desk: Desk) -> None:
+    seen = person(desk, phones=[pb.Phone(number="tel:+44-20-7946-0958")])
+    wrong = [pb.Phone(number="+44 20 7946 0958"), pb.Phone(number="ask at the desk")]
+    for come in (
+        lambda: person(desk, phones=wrong),
+        lambda: desk.UpdateContact(updating(seen, "phones", phones=wrong)),
+    ):
+        with pytest.raises(InvalidField) as refused:
+            come()
+        assert refused.value.field == "contact.phones[1].number"
+    assert found(desk, phone="+44 20 7946 0958") == [seen.name]

@@ -61,9 +61,14 @@ class Filters:
 
 
 def create(holding: Holding, call: Call, contact: Contact, request: Request | None) -> Kept[Contact]:
-    """Keep a new contact; its id is made here, its owner is the caller unless it names one."""
+    """Keep a new contact; its id is made here, its owner is the caller unless it names one.
+
+    Raises:
+        InvalidField: an e-mail address or telephone number is none.
+    """
     if request and (before := holding.repository.answered(call.within(), request)):
         return before[0]
+    _check_reached(holding, contact)
     fresh = attrs.evolve(contact, id=holding.new_id("c"), owner=contact.owner or call.actor.id, source="user")
     return holding.repository.add([Draft(fresh)], act=holding.act(call), request=request)[0]
 
@@ -147,6 +152,7 @@ def update(
     content = change(kept)
     if content == kept.content:
         return holding.repository.unchanged(kept, request=request)
+    _check_reached(holding, content, kept.content)
     return holding.repository.change(kept, content, act=holding.act(call), request=request)
 
 
@@ -195,6 +201,13 @@ def with_photo(holding: Holding, call: Call, contacts: Sequence[Kept[Contact]]) 
 def _shown(holding: Holding, call: Call, listing: Listing) -> Listing:
     holding.shown(call, listing.records)
     return listing
+
+
+def _check_reached(holding: Holding, contact: Contact, over: Contact | None = None) -> None:
+    try:
+        holding.repository.identifiers.check(contact, over)
+    except InvalidField as error:
+        raise InvalidField(f"contact.{error.field}", error.problem) from None
 
 
 def _check(filters: Filters) -> None:

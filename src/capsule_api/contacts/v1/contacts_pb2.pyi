@@ -103,7 +103,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "ALREADY_LIVE", "domain": "contacts.capsule", "metadata": {"resource": "contact"}}
     """
     SUBJECT_ERASED: _ErrorReason.ValueType  # 15
-    """SUBJECT_ERASED means that the person was erased, and nothing can be written for them any more.
+    """SUBJECT_ERASED means that the person was erased: nothing of theirs can be read or written any more.
 
         {"reason": "SUBJECT_ERASED", "domain": "contacts.capsule", "metadata": {}}
     """
@@ -281,7 +281,7 @@ ALREADY_LIVE: ErrorReason.ValueType  # 14
     {"reason": "ALREADY_LIVE", "domain": "contacts.capsule", "metadata": {"resource": "contact"}}
 """
 SUBJECT_ERASED: ErrorReason.ValueType  # 15
-"""SUBJECT_ERASED means that the person was erased, and nothing can be written for them any more.
+"""SUBJECT_ERASED means that the person was erased: nothing of theirs can be read or written any more.
 
     {"reason": "SUBJECT_ERASED", "domain": "contacts.capsule", "metadata": {}}
 """

@@ -114,7 +114,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "TOO_MANY", "domain": "contacts.capsule", "metadata": {"field": "subjects", "limit": "10000"}}
     """
     SUBJECT_ERASED: _ErrorReason.ValueType  # 9
-    """SUBJECT_ERASED means that the person was erased, and nothing can be written for them any more.
+    """SUBJECT_ERASED means that the person was erased: nothing of theirs can be read or written any more.
 
         {"reason": "SUBJECT_ERASED", "domain": "contacts.capsule", "metadata": {}}
     """
@@ -234,7 +234,7 @@ TOO_MANY: ErrorReason.ValueType  # 8
     {"reason": "TOO_MANY", "domain": "contacts.capsule", "metadata": {"field": "subjects", "limit": "10000"}}
 """
 SUBJECT_ERASED: ErrorReason.ValueType  # 9
-"""SUBJECT_ERASED means that the person was erased, and nothing can be written for them any more.
+"""SUBJECT_ERASED means that the person was erased: nothing of theirs can be read or written any more.
 
     {"reason": "SUBJECT_ERASED", "domain": "contacts.capsule", "metadata": {}}
 """

@@ -157,7 +157,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "DOCUMENTS_OUTDATED", "domain": "identity.capsule", "metadata": {"document": "terms"}}
     """
     SUBJECT_ERASED: _ErrorReason.ValueType  # 14
-    """SUBJECT_ERASED means that the person was erased, and nothing can be written for them any more.
+    """SUBJECT_ERASED means that the person was erased: nothing of theirs can be read or written any more.
 
         {"reason": "SUBJECT_ERASED", "domain": "identity.capsule", "metadata": {}}
     """
@@ -299,7 +299,7 @@ DOCUMENTS_OUTDATED: ErrorReason.ValueType  # 13
     {"reason": "DOCUMENTS_OUTDATED", "domain": "identity.capsule", "metadata": {"document": "terms"}}
 """
 SUBJECT_ERASED: ErrorReason.ValueType  # 14
-"""SUBJECT_ERASED means that the person was erased, and nothing can be written for them any more.
+"""SUBJECT_ERASED means that the person was erased: nothing of theirs can be read or written any more.
 
     {"reason": "SUBJECT_ERASED", "domain": "identity.capsule", "metadata": {}}
 """
