@@ -8,6 +8,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+if len(sys.argv) != 3:
+    sys.exit("usage: python verify_receipt.py RECEIPT KEYFILE: a receipt (.jws), and the receipts.pub of its service")
 sys.excepthook = lambda kind, *_: print(f"not valid: {kind.__name__}", file=sys.stderr)
 receipt, vkey = (Path(file).read_text(encoding="ascii").strip() for file in sys.argv[1:3])
 name, _, public = vkey.partition("+")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import signal
@@ -38,6 +39,7 @@ from capsule_services.runtime.clock import advance, wall_time
 from capsule_services.runtime.deployment import ORDER, Options, running
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.handing import hand_out
+from capsule_services.runtime.room import unwritten
 from capsule_services.sweeps import sweep
 
 __all__ = [
@@ -84,7 +86,7 @@ keys.command("rotate-root")(rotate_root)
 
 _REFUSED: Final = 2
 _PATIENCE: Final = 5.0
-_SPAN: Final = re.compile(r"([0-9]{1,6})([smhdw])")
+_SPAN: Final = re.compile(r"(-?)([0-9]{1,9})([a-z]+)")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Folder to keep everything in.")]
@@ -141,6 +143,8 @@ def demo(
             with suppress(OSError):
                 artefacts.rmdir()  # only if nothing was put there
             _refuse(str(error))
+        except OSError as error:
+            _refuse(str(unwritten(error, folder)))
     raise typer.Exit(0 if held else 1)
 
 
@@ -181,7 +185,7 @@ def up(
                         f"capsule: {name} ended by itself and is started anew; see {data}/logs/{name}.log\n"
                     )
                 time.sleep(0.2)
-            _refuse(f"{ended} ended by itself; see {data}/logs/{ended}.log", code=1)
+            _refuse(f"{ended} {deployment.end_of(ended)}; see {data}/logs/{ended}.log", code=1)
     except KeyboardInterrupt:
         return
     except StartRefused as error:
@@ -200,16 +204,15 @@ def check(
 
     Exit code 0: it is valid. 1: it is not. 2: a file cannot be read.
     """
-    try:
-        document = receipt.read_bytes()
-        text = Path(key).read_text(encoding="utf-8") if Path(key).is_file() else key
-    except (OSError, UnicodeDecodeError):
-        _refuse(f"cannot read {receipt} or {key}; give the paths of a receipt and of a public key")
+    document, text = _read(receipt), _key_text(key)
     try:
         statement = verify(document, text.strip())
     except InvalidField:
         _refuse("--key must be a public key, like the line in receipts.pub, or a file that holds one")
     except CapsuleError as error:
+        if json_:
+            typer.echo(json.dumps({"valid": False, "reason": str(error)}, indent=2))
+            raise typer.Exit(1) from None
         _refuse(str(error), code=1)
     told = describe(Receipt.decode(document))
     if json_:
@@ -296,27 +299,63 @@ def probe(
     raise typer.Exit(0 if well else 1)
 
 
-@clock.command("advance")
+@clock.command("advance", context_settings={"ignore_unknown_options": True})  # -30d is no option
 def put_ahead(
     span: Annotated[str, typer.Argument(metavar="SPAN", help="How far: 90s, 15m, 12h, 30d or 2w.")],
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder of the deployment.")] = Path(),
 ) -> None:
     """Put the clock of a deployment with --dev ahead; it never goes back. What is due then is swept at once."""
-    found = _SPAN.fullmatch(span)
-    if found is None:
-        _refuse("SPAN must be a number and a unit: 90s, 15m, 12h, 30d or 2w")
+    by = _by(span)
     if not (data / "tls").is_dir():
         _refuse(f"{data} is not the folder of a deployment; say --data DIR as for capsule up")
     if not (data / "clock").is_file():
         _refuse(f"the deployment in {data} never ran with --dev; its clock cannot be moved")
     try:
-        ahead = advance(data / "clock", timedelta(**{_UNITS[found[2]]: int(found[1])}))
-    except (CapsuleError, StartRefused, OSError, OverflowError) as error:
+        ahead = advance(data / "clock", by)
+    except OSError as error:
+        _refuse(str(unwritten(error, data)))
+    except (CapsuleError, StartRefused) as error:
         _refuse(str(error))
     typer.echo(f"the clock is {ahead} ahead")
 
 
 app.command("sweep")(sweep)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        _refuse(f"cannot read {file}: {error.strerror}; give the path of a receipt, and of a public key with --key")
+
+
+def _key_text(key: str) -> str:
+    """Return the public key that *key* is, or the file of that name holds."""
+    try:
+        return Path(key).read_text(encoding="utf-8") if Path(key).is_file() else key
+    except UnicodeDecodeError:
+        _refuse(
+            f"{key} is no text; --key must be a public key, like the line in receipts.pub, or a file that holds one"
+        )
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # then it is no path
+            return key
+        _refuse(f"cannot read {key}: {error.strerror}; give a public key, or a file that holds one")
+
+
+def _by(span: str) -> timedelta:
+    """Read how far the clock is to be put ahead."""
+    found = _SPAN.fullmatch(span)
+    if found is None:
+        _refuse("SPAN must be a number and a unit: 90s, 15m, 12h, 30d or 2w")
+    if found[1]:
+        _refuse(f"{span} would put the clock back, and it goes forward only; say 90s, 15m, 12h, 30d or 2w")
+    if found[3] not in _UNITS:
+        _refuse(f"{found[3]} is no unit: s, m, h, d and w are, such as in 30d or 2w; a year is 365d")
+    try:
+        return timedelta(**{_UNITS[found[3]]: int(found[2])})
+    except OverflowError:
+        _refuse(f"{span} leads out of the calendar; say less, such as 30d")
 
 
 def _end_on_signals() -> None:

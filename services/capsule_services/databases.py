@@ -20,6 +20,7 @@ from capsule_core.errors import CapsuleError
 from capsule_services.runtime.deployment import ORDER
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.opening import DATABASE, ENGINE
+from capsule_services.runtime.room import unwritten
 from capsule_sql.provisioning import DEPLOYMENT, database_of, provision, provision_engine, remove, survey
 
 __all__ = ["check_free", "clear", "db", "init", "places", "prepare"]
@@ -113,7 +114,8 @@ def _draft(file: Path) -> Generator[Callable[[str], None]]:
     """Begin to write *file* while nothing is made yet that it must tell of; what is given ends it, whole."""
     draft = file.with_suffix(".new")
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # its mode is not for parents made beside it
+        file.parent.mkdir(mode=0o700, exist_ok=True)
         draft.unlink(missing_ok=True)
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as written:
 
@@ -124,9 +126,7 @@ def _draft(file: Path) -> Generator[Callable[[str], None]]:
 
             yield keep
     except OSError as error:
-        raise StartRefused(
-            f"cannot write {error.filename}: {error.strerror}; choose a folder you may write to"
-        ) from None
+        raise unwritten(error, file.parent) from None
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ import attrs
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from capsule_core.checkpoints import Checkpoint, Verifier, epoch_of, open_checkpoint, parse_verifier
@@ -22,6 +22,8 @@ from capsule_core.errors import CapsuleError
 from capsule_services.doctor.findings import exit_code
 from capsule_services.doctor.logs import LOGS, Log, Verdict, anchored, judged, logs_of
 from capsule_services.doctor.place import Place
+from capsule_services.runtime.begun import begun_in
+from capsule_services.runtime.faults import StartRefused
 
 __all__ = ["checkpoint", "ledger", "verify"]
 
@@ -95,11 +97,24 @@ def checkpoint(*, data: _Data, service: _Service = "contacts", log: _Title = "ch
 def _chosen(data: Path, service: str | None, title: str | None) -> list[Log]:
     if title is not None and title not in LOGS:
         _refuse("--log must be changes or reads")
+    missing = _lacking(data, service)
+    if missing:
+        _refuse(f"{missing} was begun in {data}, and its folder is missing; mount its disk, or put it back")
     chosen = logs_of(Place(folder=data), service, title)
     if not chosen:
         asked = f"no service {service!r}" if service else "no deployment"
         _refuse(f"{data} holds {asked}; say --data DIR as for capsule up")
     return chosen
+
+
+def _lacking(data: Path, service: str | None) -> str:
+    """Name a service that was begun, is asked for, and has no folder; empty if there is none."""
+    try:
+        begun = begun_in(data)
+    except StartRefused as error:
+        _refuse(str(error))
+    asked = (name for name in begun if service in {None, name})
+    return next((name for name in asked if not (data / name).is_dir()), "")
 
 
 def _signed(file: Path, key: str | None) -> tuple[Checkpoint, Verifier]:
@@ -152,7 +167,8 @@ class _Shown:
 
 
 def _as_table(verdicts: Iterable[Verdict]) -> Table:
-    table = Table("", "log", "leaves", "found", "what to do", title="capsule ledger verify")
+    titles = (Column(title, overflow="fold") for title in ("log", "leaves", "found", "what to do"))
+    table = Table("", *titles, title="capsule ledger verify")
     for verdict in verdicts:
         leaves = str(verdict.inspection.size) if verdict.inspection else ""
         finding = verdict.finding

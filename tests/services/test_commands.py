@@ -110,19 +110,39 @@ def test_what_is_no_receipt_fails_in_one_sentence(proof: tuple[Path, Path], tmp_
     refused("verify", str(path), "--key", str(proof[1]), code=1)
 
 
+def test_what_is_not_valid_is_told_to_programs(proof: tuple[Path, Path], tmp_path: Path) -> None:
+    path = tmp_path / "receipt.jws"
+    path.write_bytes(b"nonsense")
+    code, out, err = told("verify", str(path), "--key", str(proof[1]), "--json")
+    assert (code, err) == (1, "")
+    assert json.loads(out)["valid"] is False
+    assert json.loads(out)["reason"]
+
+
 def test_files_that_cannot_be_read_and_keys_that_are_none_are_refused_as_such(
     proof: tuple[Path, Path], tmp_path: Path
 ) -> None:
     receipt, key = map(str, proof)
     (tmp_path / "latin").write_bytes(b"\xe9\xff")
-    refused("verify", str(tmp_path / "missing"), "--key", key)
+    assert f"cannot read {tmp_path / 'missing'}: No such file" in refused(
+        "verify", str(tmp_path / "missing"), "--key", key
+    )
     refused("verify", str(tmp_path), "--key", key)
     refused("verify", receipt, "--key", str(tmp_path / "latin"))
     for nonsense in ("nonsense", "", "x" * 10_000, "contacts+00000000+AAAA", "contacts.pub"):
         refused("verify", receipt, "--key", nonsense)
 
 
-@pytest.mark.parametrize("span", ["30", "d", "30 days", "1.5d", "30x", "٣٠d", "", "30d12h", "99999999d"])
+@pytest.mark.parametrize(
+    ("span", "says"),
+    [("999999999w", "out of the calendar"), ("30y", "a year is 365d"), ("-30d", "goes forward only")],
+)
+def test_a_span_that_cannot_be_is_told_why(tmp_path: Path, span: str, says: str) -> None:
+    (tmp_path / "tls").mkdir()
+    assert says in refused("clock", "advance", span, "--data", str(tmp_path))
+
+
+@pytest.mark.parametrize("span", ["30", "d", "30 days", "1.5d", "30x", "٣٠d", "", "30d12h", "9999999999d"])
 def test_a_mistyped_span_moves_nothing(tmp_path: Path, span: str) -> None:
     (tmp_path / "tls").mkdir()
     assert "30d" in refused("clock", "advance", span, "--data", str(tmp_path))

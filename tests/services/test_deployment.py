@@ -125,7 +125,7 @@ def test_a_service_that_ends_by_itself_ends_them_all(serving: tuple[subprocess.P
     code, _, err = ended(process)
     assert code == 1
     assert_one_sentence(err)
-    assert "contacts" in err
+    assert "contacts was ended by SIGKILL" in err
     gone(addresses)
     assert (folder / "logs").is_dir()
 
@@ -143,6 +143,7 @@ def test_a_folder_that_is_in_use_is_refused_and_its_user_goes_on(used: Path) -> 
         assert (code, out) == (2, "")
         assert_one_sentence(err)
         assert "another capsule is running" in err
+        assert f"(process {os.getpid()})" in err
         assert deployment.failed() is None
         assert all(map(listening, deployment.addresses.values()))
 

@@ -28,6 +28,7 @@ from capsule_services.backup.places import Place
 from capsule_services.backup.unpacking import unpack
 from capsule_services.runtime.begun import FILES as KEPT_IN_FILES
 from capsule_services.runtime.begun import begun_in, tell_begun
+from capsule_services.runtime.locks import holder_of
 from capsule_services.runtime.opening import DATABASE
 from capsule_services.runtime.restored import Restored, tell_restored
 from capsule_sql.migration import Role, is_known_in_file
@@ -99,11 +100,12 @@ def stopped(folder: Path) -> Generator[None]:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         leaders = (path / "leader.lock" for path in sorted(folder.iterdir()) if path.is_dir())
         for path in (folder / "lock", *(leader for leader in leaders if leader.exists())):
-            lock = stack.enter_context(path.open("ab"))
+            lock = stack.enter_context(path.open("a+b"))
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise RestoreRefused(f"the deployment in {folder} is running", "stop it first") from None
+                what = f"the deployment in {folder} is running{holder_of(lock)}"
+                raise RestoreRefused(what, "stop it first") from None
         yield
 
 

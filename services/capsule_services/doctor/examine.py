@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
+from capsule_core.errors import CapsuleError
 from capsule_services.doctor import files, keys, pages, reach, servers, stores, sweeps
 from capsule_services.doctor.begun import begun
 from capsule_services.doctor.findings import Finding, Grade, unseen
-from capsule_services.doctor.place import Place
+from capsule_services.doctor.place import Place, Unreadable
+from capsule_services.runtime.faults import StartRefused
 
 __all__ = ["CHECKS", "Check", "as_json", "as_table", "examine"]
 
@@ -58,14 +60,23 @@ def _looked(check: Check, place: Place) -> Iterator[Finding]:
     try:
         yield from check(place)
     except Exception as error:  # noqa: BLE001  what is broken enough to break a check must not hide what the others find
-        why = error.strerror if isinstance(error, OSError) else type(error).__name__
+        why = _why(error)
         do = "run the doctor as the user who runs the services; if another line says what is broken, mend that first"
         yield unseen(check.__name__, f"cannot be looked at ({why})", do)
 
 
+def _why(error: Exception) -> str:
+    """Say why, in words if they are ours."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    ours = isinstance(error, StartRefused | CapsuleError | Unreadable) and str(error)
+    return ours or type(error).__name__
+
+
 def as_table(findings: Iterable[Finding]) -> Table:
     """Write findings for people."""
-    table = Table("", "looked at", "found", "what to do", title="capsule doctor")
+    titles = (Column(title, overflow="fold") for title in ("looked at", "found", "what to do"))  # no path is cut
+    table = Table("", *titles, title="capsule doctor")
     for finding in findings:
         told = (finding.what, finding.found, finding.do)  # as they are: a path may look like markup
         table.add_row(Text(finding.grade.value, _STYLES[finding.grade]), *map(Text, told))

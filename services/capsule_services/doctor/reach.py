@@ -22,6 +22,7 @@ from capsule_services.runtime.channels import open_channel
 __all__ = ["certificates", "health"]
 
 _PATIENCE: Final = 5.0
+_NOBODY: Final = "nobody answers at"
 _RENEW: Final = "start the deployment anew: it renews what has less than a third of its time left"
 
 
@@ -75,12 +76,15 @@ def health(place: Place) -> Iterator[Finding]:
     if not running:
         yield good("health", "stopped")
         return
-    for premises in place.services:
-        what = f"health of {premises.service}"
-        if premises.service in running:
-            yield _asked(place, what, premises.service)
+    asked = {service: _asked(place, f"health of {service}", service) for service in running}
+    yield from asked.values()
+    crashed = all(finding.found.startswith(_NOBODY) for finding in asked.values())
+    for service in (each.service for each in place.services if each.service not in asked):
+        what = f"health of {service}"
+        if crashed:  # whoever ran has left an address behind
+            yield good(what, "stopped")
         else:
-            yield mend(what, "stopped, while others run", f"see logs/{premises.service}.log, and start it again")
+            yield mend(what, "stopped, while others run", f"see logs/{service}.log, and start it again")
 
 
 def _asked(place: Place, what: str, service: str) -> Finding:
@@ -94,7 +98,7 @@ def _asked(place: Place, what: str, service: str) -> Finding:
             said = _check(channel)(request, timeout=_PATIENCE).status
     except grpc.RpcError:
         do = f"see logs/{service}.log, and start it again; if nothing runs there, remove addresses/{service}"
-        return mend(what, f"nobody answers at {address}", do)
+        return mend(what, f"{_NOBODY} {address}", do)
     if said == health_pb2.HealthCheckResponse.SERVING:
         return good(what, f"SERVING at {address}")
     return mend(what, f"NOT_SERVING at {address}", f"see logs/{service}.log: it says what stands in the way")

@@ -67,7 +67,8 @@ def changing(path: Path) -> Generator[tuple[SigningKeys, Callable[[SigningKeys],
         with alone_in(path.parent):
             yield load_keys(path), lambda keys: write_private(path, keys.to_bytes())
     except OSError as error:
-        raise StartRefused(f"cannot write {error.filename}: {error.strerror}; be who runs the services") from None
+        where = error.filename or path
+        raise StartRefused(f"cannot write {where}: {error.strerror}; be who runs the services") from None
 
 
 def _nobody(_: bool) -> None:

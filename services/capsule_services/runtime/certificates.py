@@ -29,6 +29,7 @@ from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.issuing import Pair, is_fresh, issued
 from capsule_services.runtime.private import alone_in, write_private
 from capsule_services.runtime.proofs import Proof
+from capsule_services.runtime.room import unwritten
 
 __all__ = ["CLIENT", "Credential", "credential_of", "next_step", "prepared", "take_step"]
 
@@ -108,14 +109,13 @@ def credential_of(folder: Path, name: str) -> Credential:
 @contextmanager
 def _changing(folder: Path) -> Generator[None]:
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         folder.chmod(0o700)
         with alone_in(folder):
             yield
     except OSError as error:
-        raise StartRefused(
-            f"cannot write {error.filename}: {error.strerror}; choose a folder you may write to"
-        ) from None
+        raise unwritten(error, folder) from None
     except _DAMAGED:
         raise StartRefused(f"the authority in {folder} is damaged; put its files back, or move them away") from None
 

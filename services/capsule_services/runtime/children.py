@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -54,6 +55,13 @@ class Children:
     def failed(self) -> str | None:
         """Name one that has ended and cannot be replaced: the last of its service, or one that never was ready."""
         return next((called for called in self._ended() if not self._is_replaceable(called)), None)
+
+    def end_of(self, called: str) -> str:
+        """Say how a process has ended: by itself, or by a signal, and which."""
+        code = self.processes[called].poll()
+        if code is None or code >= 0:
+            return "ended by itself"
+        return f"was ended by {_signal(-code)}"
 
     def replaced(self) -> Sequence[str]:
         """Start anew those that have ended while others of their service go on; name them."""
@@ -117,7 +125,10 @@ class Children:
         if line:
             return str(json.loads(line)["address"])
         lines = (self._logs / f"{called}.log").read_text(errors="replace").splitlines() or [""]
-        raise StartRefused(lines[-1] if not lines[-1].startswith("{") else f"{called} ended; see logs/{called}.log")
+        self.processes[called].wait(_STOPPED_WITHIN)  # it has closed its output, which is about all it still does
+        raise StartRefused(
+            lines[-1] if not lines[-1].startswith("{") else f"{called} {self.end_of(called)}; see logs/{called}.log"
+        )
 
 
 def _readiness(process: subprocess.Popen[str]) -> Future[str]:
@@ -129,6 +140,13 @@ def _readiness(process: subprocess.Popen[str]) -> Future[str]:
 
     threading.Thread(target=read, daemon=True).start()
     return said
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time one has no name
+        return f"signal {number}"
 
 
 def _closed(process: subprocess.Popen[str]) -> None:

@@ -30,8 +30,10 @@ from capsule_services.runtime.channels import publish_address, withdraw_address
 from capsule_services.runtime.children import Child, Children
 from capsule_services.runtime.clock import Clock, wall_time
 from capsule_services.runtime.faults import StartRefused
+from capsule_services.runtime.locks import hold, holder_of
 from capsule_services.runtime.opening import DATABASE, ENGINE
 from capsule_services.runtime.restored import restored_in
+from capsule_services.runtime.room import unwritten
 from capsule_services.runtime.settings import environment
 
 __all__ = ["ORDER", "SWEEPING", "Deployment", "Options", "running"]
@@ -117,6 +119,10 @@ class Deployment:
         """Name a process that has ended and whose service cannot go on without it, if there is one."""
         return self.children.failed()
 
+    def end_of(self, name: str) -> str:
+        """Say how the process *name* has ended."""
+        return self.children.end_of(name)
+
     def replaced(self) -> Sequence[str]:
         """Start anew the processes that have ended while others of their service go on; name them."""
         return self.children.replaced()
@@ -135,35 +141,43 @@ def running(folder: Path, options: Options) -> Generator[Deployment]:
         StartRefused: it cannot be started; the text says what to do.
     """
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_alone(folder))
-        for name in ORDER:
-            restored_in(folder / name)  # one that was interrupted says more
-            check_begun(folder, folder / name, name, on_server=_is_on_server(folder, name))
-        _set_clock(folder, options)
-        _check_workers(folder, options)
-        credentials = prepared(folder / "tls", ORDER, now=wall_time())
-        read_end, write_end = os.pipe()
-        stack.callback(os.close, read_end)
-        stack.callback(os.close, write_end)
-        listen = {name: stack.enter_context(_place(name, options)) for name in ORDER}
-        telling = _Telling(folder, options, credentials, listen, read_end)
-        children = Children(folder / "logs", read_end)
-        stack.callback(children.stop, ORDER[::-1])
-        addresses = children.start(telling.children(1))  # alone at first: they make what the others share
-        tell_begun(folder, {name: SERVER if _is_on_server(folder, name) else FILES for name in ORDER})
-        for name in ORDER:
-            if options.of(name) > 1:
-                publish_address(folder / "addresses", name, addresses[name])
-                stack.callback(withdraw_address, folder / "addresses", name)
-        for worker in range(2, options.workers + 1):
-            children.start(telling.children(worker))
-        yield Deployment(
-            folder=folder,
-            options=options,
-            addresses=addresses,
-            credential=credentials[CLIENT],
-            children=children,
-        )
+        try:
+            deployment = _started(folder, options, stack)
+        except OSError as error:
+            raise unwritten(error, folder) from None
+        yield deployment
+
+
+def _started(folder: Path, options: Options, stack: contextlib.ExitStack) -> Deployment:
+    stack.enter_context(_alone(folder))
+    for name in ORDER:
+        restored_in(folder / name)  # one that was interrupted says more
+        check_begun(folder, folder / name, name, on_server=_is_on_server(folder, name))
+    _set_clock(folder, options)
+    _check_workers(folder, options)
+    credentials = prepared(folder / "tls", ORDER, now=wall_time())
+    read_end, write_end = os.pipe()
+    stack.callback(os.close, read_end)
+    stack.callback(os.close, write_end)
+    listen = {name: stack.enter_context(_place(name, options)) for name in ORDER}
+    telling = _Telling(folder, options, credentials, listen, read_end)
+    children = Children(folder / "logs", read_end)
+    stack.callback(children.stop, ORDER[::-1])
+    addresses = children.start(telling.children(1))  # alone at first: they make what the others share
+    tell_begun(folder, {name: SERVER if _is_on_server(folder, name) else FILES for name in ORDER})
+    for name in ORDER:
+        if options.of(name) > 1:
+            publish_address(folder / "addresses", name, addresses[name])
+            stack.callback(withdraw_address, folder / "addresses", name)
+    for worker in range(2, options.workers + 1):
+        children.start(telling.children(worker))
+    return Deployment(
+        folder=folder,
+        options=options,
+        addresses=addresses,
+        credential=credentials[CLIENT],
+        children=children,
+    )
 
 
 @contextlib.contextmanager
@@ -171,16 +185,17 @@ def _alone(folder: Path) -> Generator[None]:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / "logs").mkdir(exist_ok=True)
-        lock = (folder / "lock").open("a")
+        lock = (folder / "lock").open("a+")
     except OSError as error:
-        raise StartRefused(
-            f"cannot write {error.filename}: {error.strerror}; choose a folder you may write to"
-        ) from None
+        raise unwritten(error, folder) from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise StartRefused(f"another capsule is running on {folder}; stop it, or choose another folder") from None
+            raise StartRefused(
+                f"another capsule is running on {folder}{holder_of(lock)}; stop it, or choose another folder"
+            ) from None
+        hold(lock)
         yield
 
 

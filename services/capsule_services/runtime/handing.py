@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from capsule_services.runtime.certificates import Credential
-from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.private import write_private
+from capsule_services.runtime.room import unwritten
 
 __all__ = ["hand_out"]
 
@@ -30,6 +30,4 @@ def hand_out(credentials: Mapping[str, Credential], folder: Path) -> None:
             write_private(folder / name / "key.pem", proof.key)
             write_private(folder / name / "certificate.pem", proof.certificate)
     except OSError as error:
-        raise StartRefused(
-            f"cannot write {error.filename}: {error.strerror}; choose a folder you may write to"
-        ) from None
+        raise unwritten(error, folder) from None

@@ -18,6 +18,7 @@ from structlog.typing import FilteringBoundLogger
 
 from capsule_core.errors import CapsuleError
 from capsule_services.runtime.faults import StartRefused
+from capsule_services.runtime.locks import hold, holder_of
 
 __all__ = ["Leading"]
 
@@ -49,12 +50,13 @@ class Leading:
         Raises:
             StartRefused: another process leads, and the folder is not shared.
         """
-        self._lead = (self._folder / "leader.lock").open("ab")  # for as long as the process
+        self._lead = (self._folder / "leader.lock").open("a+b")  # for as long as the process
         with self._one_by_one():
             leads = self._leads()
             if not (leads or self._shared):
                 raise StartRefused(
-                    f"another process serves {self._folder}; several need PostgreSQL: run capsule db init, or stop it"
+                    f"another process serves {self._folder}{holder_of(self._lead)}; several need PostgreSQL: run "
+                    "capsule db init, or stop it"
                 )
             self._resume()
             if leads:
@@ -68,6 +70,7 @@ class Leading:
             fcntl.flock(self._lead, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        hold(self._lead)
         return True
 
     @contextmanager
@@ -80,6 +83,7 @@ class Leading:
         taken = False
         try:
             fcntl.flock(self._lead, fcntl.LOCK_EX)
+            hold(self._lead)
             while not (self._stopped.is_set() or (taken := self._taken_up())):
                 self._stopped.wait(_AGAIN)
         finally:

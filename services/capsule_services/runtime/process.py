@@ -227,12 +227,13 @@ def _stop_with_parent(descriptor: int, stopped: threading.Event, hurry: threadin
                 pass
         stopped.set()
         hurry.set()
+        _end_at_last()  # also if it is still starting, and waits for something that does not come
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 def _end_at_last() -> None:
-    """A handler that never returns must not keep the process alive."""
+    """What never returns, a handler or a start, must not keep the process alive."""
     timer = threading.Timer(_PATIENCE, os._exit, [_UNFORESEEN])
     timer.daemon = True
     timer.start()

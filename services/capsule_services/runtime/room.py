@@ -1,14 +1,18 @@
-"""Room on a disk: found out by taking some, and giving it back."""
+"""Room on a disk: found out by taking some, and giving it back; and what is said where nothing can be written."""
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Final
 
-__all__ = ["find_room"]
+from capsule_services.runtime.faults import StartRefused
 
+__all__ = ["find_room", "unwritten"]
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _SOME: Final = bytes(2**16)
 
 
@@ -22,3 +26,9 @@ def find_room(folder: Path) -> None:
         file.write(_SOME)
         file.flush()
         os.fsync(file.fileno())
+
+
+def unwritten(error: OSError, folder: Path) -> StartRefused:
+    """Say why something below *folder* cannot be written; a disk that is full does not say which file it was."""
+    do = "free some space" if error.errno in _FULL else "choose a folder you may write to"
+    return StartRefused(f"cannot write {error.filename or folder}: {error.strerror}; {do}")
