@@ -10,7 +10,7 @@ from tests.architecture.tree import Module, modules
 
 DOOR = "capsule_core.repository"
 BRINGS_IN = {"write", "move"}
-ASKED_BY = {"add": "_keep", "_take_back": "move", "trash": "move", "throw_away": "move"}
+ASKED_BY = {"add": "_keep", "restore": "_take_back", "take_back": "_take_back", "trash": "move", "throw_away": "move"}
 TAKES_NOTHING_IN = {"trash", "throw_away"}
 INSIDE = {"_keep", "_take_back"}
 
