@@ -211,8 +211,10 @@ def _problems(policy: Policy, kinds: Mapping[str, Kind]) -> Iterator[InvalidFiel
 
 
 def _of_clock(path: str, rule: Rule, policy: Policy) -> Iterator[InvalidField]:
-    if (rule.since is None) == (rule.after is None):
-        yield InvalidField(f"{path}.since", "must be given, or else after; not both")
+    if rule.since is None and rule.after is None:
+        yield InvalidField(f"{path}.since", "must be given, or else after")
+    if rule.since is not None and rule.after is not None:
+        yield InvalidField(f"{path}.after", "must not be given where since is")
     seen, step = {rule.id}, rule
     while step.after is not None:
         if step.after not in policy.named:

@@ -35,7 +35,7 @@ def parsed(*rules: Any, **more: Any) -> Policy:
         ([{**SOUND, "effect": "burn"}], "rules[0].effect", "keep, ask, trash"),
         ([{**SOUND, "since": "monday"}], "rules[0].since", "created, updated"),
         ([{**SOUND, "since": None}], "rules[0].since", "or else after"),
-        ([{**SOUND, "after": "r"}], "rules[0].since", "not both"),
+        ([{**SOUND, "after": "r"}], "rules[0].after", "where since is"),
         ([SOUND, SOUND], "rules[1].id", "another rule"),
         ([{**SOUND, "id": "trash"}], "rules[0].id", "everybody has"),
         ([{**SOUND, "id": "a b"}], "rules[0].id", "letters"),

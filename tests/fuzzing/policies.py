@@ -81,7 +81,8 @@ def _moments() -> Iterator[bytes]:
 
 def _stale(data: bytes) -> None:
     message = pb.TrashContactsRequest.FromString(data)
-    assert all(group for group in stale_from(message.stale).groups)
+    stale = stale_from(message.stale)
+    assert stale is None or all(stale.groups)
     batch = batch_from(message.batch)
     assert batch in {"", message.batch}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -140,8 +140,8 @@ def test_neither_a_foreign_contact_nor_a_foreign_batch_is_there(here: Office, de
     ("said", "field"),
     [
         ({}, "names"),
-        ({"names": ["{}/contacts/c"], "stale": pb.Stale()}, "stale"),
-        ({"stale": pb.Stale()}, "stale"),
+        ({"stale": pb.Stale()}, "names"),
+        ({"names": ["{}/contacts/c"], "stale": stale(updated=datetime(2026, 1, 1, tzinfo=UTC))}, "names"),
         ({"names": ["nobody"]}, "names[0]"),
         ({"names": ["{}/contacts/c"], "batch": "b1"}, "batch"),
     ],

@@ -19,6 +19,7 @@ from google.protobuf.message_factory import GetMessageClass
 import capsule_api
 from capsule_api.identity.v1 import identity_pb2
 from capsule_api.policy.v1 import policy_pb2
+from capsule_core.contacts.party import PURPOSE
 from capsule_services.demo.company import PASSWORD, request_id
 
 __all__ = ["SERVICES", "Place", "Plausible", "carried", "declared", "parts", "places", "written"]
@@ -163,15 +164,10 @@ class Plausible:
             return self._name(field)
         if options[field_info_pb2.field_info].format == field_info_pb2.FieldInfo.UUID4:
             return request_id()
-        match field.containing_type.name, field.name:
-            case "AcceptInvitationRequest", "token":
-                return self.invited()
-            case "Hold", "field":
-                return "about"
-            case "Identifier", "value":
-                return _TEXTS["email"]
-            case _, name:
-                return _TEXTS.get(name, "Plausible 123")
+        place = f"{field.containing_type.name}.{field.name}"
+        if place == "AcceptInvitationRequest.token":
+            return self.invited()
+        return _PLACES.get(place, _TEXTS.get(field.name, "Plausible 123"))
 
     def _name(self, field: FieldDescriptor) -> str:
         """Name something real for a field that wants a name."""
@@ -184,6 +180,7 @@ class Plausible:
             "Entry": self.contact if child else self.entry,
             "Photo": f"{self.contact}/photo",
             "Hold": self.tenant if child else f"{self.tenant}/holds/h{'0' * 26}",
+            "RetentionPolicy": self.tenant if child else f"{self.tenant}/retentionPolicy",
             "Log": f"{self.tenant}/logs/changes",
             "User": self.tenant if child else self.user,
             "Erasure": self.tenant if child else self.erasure,
@@ -195,6 +192,17 @@ class Plausible:
         return names.get(wanted, self.tenant)
 
 
+_PLACES: Final[Mapping[str, str]] = {
+    "Hold.field": "about",
+    "Identifier.value": "x@example.org",
+    "RetentionRule.id": "leads",
+    "RetentionRule.period": "P3Y",
+    "RetentionRule.kinds": "person",
+    "RetentionRule.field": "about",
+    "RetentionRule.purpose": PURPOSE,
+    "UndeleteBatchRequest.batch": f"b{'0' * 26}",
+}
+
 _TEXTS: Final[Mapping[str, str]] = {
     "email": "x@example.org",
     "address": "x@example.org",
@@ -202,6 +210,9 @@ _TEXTS: Final[Mapping[str, str]] = {
     "birthday": "2000-01-01",
     "etag": "",
     "page_token": "",
+    "after": "",
+    "batch": "",
+    "time_zone": "Europe/Berlin",
     "last_four": "4242",
     "brand": "Visa",
     "granted": "contacts.export",

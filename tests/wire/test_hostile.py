@@ -253,6 +253,11 @@ def _stretch(message: Any, value: int) -> None:
 IN_A_TENANT = {"CreateContact", "ListContacts", "SearchContacts", "ImportContacts", "ExportContacts"} | {
     "PlaceHold",
     "ListHolds",
+    "GetRetentionPolicy",
+    "SetRetentionPolicy",
+    "PreviewRetention",
+    "SimulateRetention",
+    "TrashContacts",
 }
 NAMING = [
     (service, method)

@@ -99,5 +99,5 @@ class BookServicer:
 
 def _filters(request: pb.ListContactsRequest) -> handlers.Filters:
     owner = parsed_user(request.owner, field="owner")
-    stale = stale_from(request.stale) if request.HasField("stale") else None
+    stale = stale_from(request.stale)
     return handlers.Filters(owner=owner, tag=request.tag, organisation=request.organisation, stale=stale)

@@ -20,11 +20,11 @@ _EVENTS: Final = {
 _BATCH: Final = re.compile(r"b[a-v0-9]{26}")
 
 
-def stale_from(message: pb.Stale, *, field: str = "stale") -> Past:
-    """Read what must not have happened since when.
+def stale_from(message: pb.Stale, *, field: str = "stale") -> Past | None:
+    """Read what must not have happened since when; None if nothing is said.
 
     Raises:
-        InvalidField: nothing is said, or a time is not one of the years 1 to 9999.
+        InvalidField: a time is not one of the years 1 to 9999.
     """
     groups = []
     for name, event in _EVENTS.items():
@@ -34,9 +34,7 @@ def stale_from(message: pb.Stale, *, field: str = "stale") -> Past:
             except (ValueError, OverflowError):
                 raise InvalidField(f"{field}.{name}", "must be a time of the years 1 to 9999") from None
             groups.append((Before(event, at),))
-    if not groups:
-        raise InvalidField(field, "must say since when a contact was not updated, opened or contacted")
-    return Past(tuple(groups))
+    return Past(tuple(groups)) if groups else None
 
 
 def batch_from(text: str) -> str:

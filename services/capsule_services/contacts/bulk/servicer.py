@@ -27,7 +27,7 @@ class BulkServicer:
     ) -> pb.TrashContactsResponse:
         call, batch = current_call(), batch_from(request.batch)
         names = [parsed_contact(name, field=f"names[{place}]") for place, name in enumerate(request.names)]
-        stale = stale_from(request.stale) if request.HasField("stale") else None
+        stale = stale_from(request.stale)
         known = self.holding.recognised(call, request)
         thrown = handlers.throw_away(self.holding, call, names, stale, batch=batch, request=known)
         return pb.TrashContactsResponse(batch=thrown.batch, contacts=thrown.contacts, remaining=thrown.remaining)

@@ -42,7 +42,7 @@ class ExchangeServicer:
     ) -> Iterator[pb.ExportContactsResponse]:
         call, form = current_call(), form_of(request.format)
         window = attrs.evolve(self.paging.window(call, request), limit=carried(request.page_size))
-        stale = stale_from(request.stale) if request.HasField("stale") else None
+        stale = stale_from(request.stale)
         if form is None:
             for part in handlers.parts(self.holding, call, handlers.BESIDE, window, stale):
                 yield from records_to(call.within(), part, self.paging.token(call, request, part.after))
