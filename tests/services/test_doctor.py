@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
 from hashlib import sha256
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from capsule_core.checkpoints import Signer
@@ -410,6 +413,27 @@ def test_certificates_that_were_issued_here_are_missed(copied: Path) -> None:
     told = ill(found(copied))
     assert list(told) == ["certificates"]
     assert "client.pem" in told["certificates"].do
+
+
+def test_addresses_that_a_crash_left_behind_make_nobody_run(copied: Path) -> None:
+    (copied / "addresses").mkdir(exist_ok=True)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    (copied / "addresses" / "contacts").write_text(f"127.0.0.1:{port}\n")
+    told = {finding.what: finding for finding in found(copied) if finding.what.startswith("health")}
+    assert told["health of contacts"].found == f"nobody answers at 127.0.0.1:{port}"
+    assert {told[f"health of {name}"].found for name in ("identity", "privacy")} == {"stopped"}
+
+
+def test_why_a_check_could_not_look_is_said_in_words_and_no_path_is_cut(copied: Path) -> None:
+    def refused(_: Place) -> Iterator[Finding]:
+        raise StartRefused(f"{copied / 'contacts' / 'database.url'} cannot be read")
+
+    (finding,) = examine(Place(folder=copied), [refused])
+    assert "database.url cannot be read" in finding.found
+    written = StringIO()
+    Console(file=written, width=80).print(as_table([finding]))
+    assert "\N{HORIZONTAL ELLIPSIS}" not in written.getvalue()
 
 
 def test_what_cannot_be_looked_at_is_said_and_keeps_nothing_else_from_being_looked_at(copied: Path) -> None:

@@ -13,7 +13,7 @@ _LONGEST: Final = 20
 
 def hold(lock: IO[str] | IO[bytes]) -> None:
     """Write the number of this process into the file of a *lock* that it has got; on a full disk it stays unknown."""
-    with suppress(OSError):
+    with suppress(OSError, ValueError):  # or it was closed meanwhile
         os.ftruncate(lock.fileno(), 0)
         os.write(lock.fileno(), f"{os.getpid()}\n".encode())
 

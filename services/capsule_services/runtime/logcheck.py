@@ -25,6 +25,6 @@ def check_logs(holding: Holding, journal: Journal, signer: Signer) -> None:
         except (DataLoss, ReceiptInvalid):
             raise StartRefused(
                 f"the log {name} is not the one that its newest checkpoint in the journal speaks of: it was cut off or "
-                "altered, capsule ledger verify says where; keep a copy as evidence, and restore a backup; if the "
-                "data was recovered by other means, say so: capsule backup restored"
+                "altered (capsule ledger verify says where); keep a copy as evidence, and restore a backup; if it was "
+                "recovered by other means, say so: capsule backup restored"
             ) from None
