@@ -9,6 +9,7 @@ from typing import Final
 
 import attrs
 
+from capsule_core.closure import Closure
 from capsule_core.moments import Events, began
 from capsule_core.names import TenantId
 from capsule_core.personal import Kind
@@ -113,7 +114,7 @@ def explain(repository: Repository, record: Sealed, policy: Policy, *, now: date
     """Say why *record* is still here, until when, and by which rules."""
     store = repository.store
     (happened,) = store.happened(record.tenant, [record.subject])
-    events = events_of(record, happened)
+    events = events_of(record, happened, Closure(repository).since(record.tenant))
     guards = tuple(
         reason
         for reason in store.reasons(record.tenant, [record.subject, *protectors(record.subject)])
@@ -152,10 +153,12 @@ def _moved(
     """Find what goes sooner by the decisions of *page* than by the policy *other*."""
     if not page:
         return
-    happened = repository.store.happened(page[0][0].tenant, [record.subject for record, _ in page])
+    tenant = page[0][0].tenant
+    happened = repository.store.happened(tenant, [record.subject for record, _ in page])
+    closed = Closure(repository).since(tenant)
     for (record, decision), each in zip(page, happened, strict=True):
         when = _going(decision)[0]
-        facts = Facts(scope=scope, events=events_of(record, each))
+        facts = Facts(scope=scope, events=events_of(record, each, closed))
         else_when = _going(decide(facts, other, horizon))[0]
         if when is not None and (else_when is None or when < else_when):
             yield when, decision.because

@@ -34,6 +34,9 @@ RULES: Final[Mapping[str, Rule]] = {
     "purge": Rule("1", "A user with the permission to purge destroyed what was in the trash, and confirmed it."),
     "trash_expired": Rule("1", "What was thrown away is destroyed when it has been in the trash for 30 x 24 hours."),
     "retention": Rule("1", "What a rule of the tenant's policy says is not to be kept any longer is destroyed."),
+    "closure": Rule(
+        "1", "The account was closed 14 x 24 hours ago or more: everything is destroyed that nothing obliges to keep."
+    ),
     "obligation_ended": Rule("1", "What was kept of somebody erased is destroyed when its last ground has ended."),
     "erased_elsewhere": Rule("1", "Another holder destroyed what it had on the person; what is here goes with it."),
     "removal": Rule("1", "A user who was removed from their tenant is destroyed; what they wrote stays, pseudonymous."),

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 import attrs
 
+from capsule_core.closure import Closure
 from capsule_core.erasure import Eraser
 from capsule_core.errors import InvalidField, ResourceMissing, SubjectErased, SubjectHeld
 from capsule_core.index import query_token
@@ -246,8 +247,9 @@ class RecordHolder:
     def expiry(self) -> Expiry:
         """Return the duty to sweep the trash, for whoever sweeps many tenants in turns."""
         repository = self._repository
-        sweep = Sweep(repository.store, self._eraser, repository.vault, repository.kinds, Rulebook(repository).of)
-        return Expiry(sweep, self._new_erasure)
+        policies, closings = Rulebook(repository), Closure(repository)
+        store, vault, kinds = repository.store, repository.vault, repository.kinds
+        return Expiry(Sweep(store, self._eraser, vault, kinds, policies.of, closings.since), self._new_erasure)
 
     def upkeep(self, random: Callable[[int], bytes]) -> Upkeep:
         """Return the duty to carry out policies, likewise."""

@@ -10,6 +10,7 @@
     p.holds.place(ticket, ground=Ground.LEGAL_CLAIMS, authority="county court, 12 C 34/26", by=agent, now=now)
     p.retention.set("acme", policy, by=agent, now=now)
     p.retention.explain(kept, now=now)
+    p.closing.close("acme", by=agent, now=now)
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ import attrs
 
 from capsule_core import arguments
 from capsule_core.checkpoints import Signer
+from capsule_core.closing import Closing
+from capsule_core.closure import Closure
 from capsule_core.custody import Custody
+from capsule_core.ending import Ending
 from capsule_core.erasure import Eraser, Plan
 from capsule_core.errors import InvalidField
 from capsule_core.governing import Governing
@@ -168,6 +172,7 @@ class Privacy:
     erase: Erasing
     holds: Holding
     retention: Governing
+    closing: Ending
     public_key: str
     _eraser: Eraser
     _random: Callable[[int], bytes]
@@ -213,11 +218,13 @@ class Privacy:
         are refused.
         """
         vault = Vault(store, keystore, journal, random)
-        repository = Repository(store, vault, [kind_of(model) for model in (*kinds, Hold, StandingPolicy)], region)
+        repository = Repository(
+            store, vault, [kind_of(model) for model in (*kinds, Hold, StandingPolicy, Closing)], region
+        )
         eraser = Eraser(store, vault, ledger, signer, signer.name, repository.identifiers)
         erasing, holding = Erasing(repository, eraser, random), Holding(repository, random)
-        governing = Governing(repository, eraser, random)
-        return cls(repository, erasing, holding, governing, signer.verifier.text(), eraser, random)
+        governing, ending = Governing(repository, eraser, random), Ending(repository, eraser, random)
+        return cls(repository, erasing, holding, governing, ending, signer.verifier.text(), eraser, random)
 
     def save(self, tenant: str, content: T, *, by: ActorRef, now: datetime, use: Use = Use.EDIT) -> Kept[T]:
         """Keep *content*, over what was kept under its id before.
@@ -303,7 +310,9 @@ class Privacy:
         """Destroy what has been in the trash for its time, in every tenant; first finish what a crash interrupted."""
         repository = self.repository
         self._eraser.resume(now=arguments.moment("now", now))
-        sweep = Sweep(repository.store, self._eraser, repository.vault, repository.kinds, Rulebook(repository).of)
+        policies, closings = Rulebook(repository), Closure(repository)
+        store, vault, kinds = repository.store, repository.vault, repository.kinds
+        sweep = Sweep(store, self._eraser, vault, kinds, policies.of, closings.since)
         return {
             tenant: sweep.run(tenant, now=now, new_erasure=lambda: made_id("e", now=now, randomness=self._random(10)))
             for tenant in sweep.waiting(now, EVERYONE)

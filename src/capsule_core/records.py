@@ -291,9 +291,10 @@ class Page:
     after: Cursor | None
 
 
-def events_of(record: Sealed, happened: Events) -> Events:
-    """Say when what happened to a record, and to its subject: *happened*."""
+def events_of(record: Sealed, happened: Events, closed: datetime | None = None) -> Events:
+    """Say when what happened to a record, to its subject (*happened*), and to the tenant, if it is *closed*."""
     own = {Event.CREATED: record.created, Event.UPDATED: record.updated}
+    own |= {} if closed is None else {Event.TENANT_CLOSED: closed}
     return {**happened, **own} | ({} if record.trash is None else {Event.TRASHED: record.trash.at})
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 import attrs
 
 from capsule_core import statements
+from capsule_core.closure import Closure
 from capsule_core.erasure import Eraser
 from capsule_core.errors import SubjectErased, SubjectHeld, VersionMismatch
 from capsule_core.moments import Past
@@ -59,14 +60,14 @@ def decided(
     shelf: Shelf = Shelf.LIVE,
 ) -> Iterator[list[tuple[Sealed, Decision]]]:
     """Find the records of *scope* that are due at *now*, page by page, each with what is decided on it."""
-    store, after = repository.store, None
-    by = past(policy, scope, now, trashed=shelf is Shelf.TRASHED)
+    store, after, closed = repository.store, None, Closure(repository).since(tenant)
+    by = past(policy, scope, now, trashed=shelf is Shelf.TRASHED, closed=closed)
     where = Where(tenant=tenant, shelf=shelf, kinds=(scope.kind,), past=by)
     while all(by.groups):
         page = store.select(where, admits=_ADMITTED, limit=_AT_ONCE, after=after)
         happened = store.happened(tenant, [record.subject for record in page.records])
         facts = (
-            Facts(scope=scope, events=events_of(record, each))
+            Facts(scope=scope, events=events_of(record, each, closed))
             for record, each in zip(page.records, happened, strict=True)
         )
         yield [(record, decide(fact, policy, now)) for record, fact in zip(page.records, facts, strict=True)]
@@ -105,7 +106,7 @@ class Retaining:
         for record, decision in page:
             if isinstance(decision, Destroy):
                 groups.setdefault(decision.effect, []).append(record)
-        by = past(policy, scope_of(kind), now)
+        by = past(policy, scope_of(kind), now, closed=Closure(self._repository).since(tenant))
         receipts: list[Receipt] = []
         destroyed = groups.get(Effect.DESTROY, [])
         if kind.is_root:

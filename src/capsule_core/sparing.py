@@ -19,15 +19,25 @@ _AT_ONCE: Final = 500
 
 
 def unspared(
-    store: Store, kinds: Mapping[str, Kind], policy: Policy, records: Sequence[Sealed], *, now: datetime
+    store: Store,
+    kinds: Mapping[str, Kind],
+    policy: Policy,
+    records: Sequence[Sealed],
+    *,
+    now: datetime,
+    closed: datetime | None = None,
 ) -> list[Sealed]:
-    """Return those of *records*, of one tenant, that no rule keeps; of people, if none keeps anything of theirs."""
+    """Return those of *records*, of one tenant, that no rule keeps; of people, if none keeps anything of theirs.
+
+    *closed* is since when the tenant is closed, None if it is not.
+    """
     keeping = [name for name in kinds if _has_a_say(policy, name)]
     if not records or not keeping:
         return list(records)
 
     def kept(some: Sequence[Sealed]) -> Iterator[Sealed]:
-        return _kept(store, kinds, policy, [each for each in some if each.kind in keeping], now=now)
+        ours = [each for each in some if each.kind in keeping]
+        return _kept(store, kinds, policy, ours, now=now, closed=closed)
 
     spared = {record.id for record in kept(records)}
     people = tuple(dict.fromkeys(each.subject for each in records if kinds[each.kind].is_root))
@@ -44,13 +54,19 @@ def _has_a_say(policy: Policy | None, kind: str) -> bool:
 
 
 def _kept(
-    store: Store, kinds: Mapping[str, Kind], policy: Policy, records: Sequence[Sealed], *, now: datetime
+    store: Store,
+    kinds: Mapping[str, Kind],
+    policy: Policy,
+    records: Sequence[Sealed],
+    *,
+    now: datetime,
+    closed: datetime | None,
 ) -> Iterator[Sealed]:
     if not records:
         return
     happened = store.happened(records[0].tenant, [record.subject for record in records])
     for record, events in zip(records, happened, strict=True):
-        if keeps(Facts(scope=scope_of(kinds[record.kind]), events=events_of(record, events)), policy, now):
+        if keeps(Facts(scope=scope_of(kinds[record.kind]), events=events_of(record, events, closed)), policy, now):
             yield record
 
 

@@ -173,6 +173,8 @@ class Backlog(Protocol):
         of that one.
     B5. Of any number of shares each tenant is in exactly one, always the same.
     B6. ``having`` names each tenant of the share that has a living record of the kind, once, and no other.
+    B7. ``people`` gives every subject of the tenant that is known and not GONE, EVERYBODY and remnants too, each once
+        over all pages, and no other; a page is empty only after the last.
     """
 
     def due(self, now: datetime, share: Share = EVERYONE) -> Sequence[TenantId]:
@@ -189,6 +191,10 @@ class Backlog(Protocol):
 
     def having(self, kind: str, share: Share = EVERYONE) -> Sequence[TenantId]:
         """Name the tenants that have a living record of a kind."""
+        ...
+
+    def people(self, tenant: TenantId, *, limit: int, after: SubjectKey | None = None) -> Sequence[SubjectKey]:
+        """Return up to *limit* subjects that are not gone, from the one *after* which a page ended."""
         ...
 
     def reasons(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Reason]:
@@ -290,10 +296,15 @@ class Suppressions(Protocol):
         leaf only if something was changed.
     S4. When ``suppress`` returns, what it changed is durable and is in the journal, at the time of the act.
     S5. A suppression stays until it is lifted, whatever is written, moved, marked or destroyed.
+    S6. ``remembered`` gives hashes that are suppressed in that tenant, each once: as many as there are, or *limit*.
     """
 
     def suppressed(self, tenant: TenantId, hashes: Sequence[bytes]) -> frozenset[bytes]:
         """Return those of *hashes* that are suppressed."""
+        ...
+
+    def remembered(self, tenant: TenantId, *, limit: int) -> Sequence[bytes]:
+        """Return up to *limit* of all that is suppressed."""
         ...
 
     def suppress(self, hashes: Sequence[bytes], *, act: Act, lift: bool = False) -> Sequence[bytes]:

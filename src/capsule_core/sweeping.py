@@ -23,7 +23,7 @@ from capsule_core.uses import Use
 from capsule_core.vault import Vault
 from capsule_core.witness import bears_witness
 
-__all__ = ["CLOCK", "ENDED", "GROUND", "SLICE", "Expiry", "Sweep", "Swept"]
+__all__ = ["CLOCK", "ENDED", "GROUND", "SLICE", "Expiry", "Sweep", "Swept", "erased"]
 
 CLOCK: Final = ActorRef("clock", "sweep")
 GROUND: Final = "trash_expired"
@@ -52,6 +52,7 @@ class Sweep:
     _vault: Vault
     _kinds: Mapping[str, Kind]
     _policy: Callable[[TenantId], Policy] = attrs.field(default=lambda _: NO_RULES)
+    _closed: Callable[[TenantId], datetime | None] = attrs.field(default=lambda _: None)
 
     def waiting(self, now: datetime, share: Share) -> Sequence[TenantId]:
         """Name the tenants that have something to destroy: first whose trash has been due for longest."""
@@ -82,12 +83,12 @@ class Sweep:
         for due in self._pages_due(tenant, now=now, admits=_ADMITTED):
             if guarding(self._store, tenant, [EVERYBODY]):
                 return  # held since the last part: each of them would be tried, and refused
-            going = unspared(self._store, self._kinds, policy, due, now=now)
+            going = unspared(self._store, self._kinds, policy, due, now=now, closed=self._closed(tenant))
             if going:
-                yield _erased(self._erase(tenant, going, now=now, new_erasure=new_erasure))
+                yield erased(self._erase(tenant, going, now=now, new_erasure=new_erasure))
         free, partly = self._released(tenant)
         for some in _sliced(free):
-            yield _erased(self._release(tenant, some, now=now, new_erasure=new_erasure))
+            yield erased(self._release(tenant, some, now=now, new_erasure=new_erasure))
         for some in _sliced(partly):
             yield Swept(records=self._let_go(tenant, some, now=now))
         for cleared in self._clear(tenant, policy, now=now):
@@ -148,7 +149,7 @@ class Sweep:
         act = _act(self._vault, tenant, "trash.clear", now=now)
         where = Where(tenant=tenant, shelf=Shelf.TRASHED, due=now, kinds=rest)
         for due in self._pages(where, admits=_ADMITTED):
-            going = unspared(self._store, self._kinds, policy, due, now=now)
+            going = unspared(self._store, self._kinds, policy, due, now=now, closed=self._closed(tenant))
             some = attrs.evolve(where, ids=tuple(record.id for record in going))  # and still in the trash
             yield len(self._store.destroy(some, admits=_ADMITTED & ~GUARDED, act=act))
 
@@ -179,7 +180,8 @@ class Expiry:
         return self.sweep.slices(tenant, now=now, new_erasure=self.new_erasure)
 
 
-def _erased(receipts: Sequence[Receipt]) -> Swept:
+def erased(receipts: Sequence[Receipt]) -> Swept:
+    """Count what erasures destroyed."""
     return Swept(
         records=sum(sum(part.records.values()) for r in receipts for part in r.statement.destructions),
         subjects=sum(len(receipt.statement.subjects) for receipt in receipts),

@@ -198,6 +198,11 @@ class Vault:
                 for each in [each for each in self._held if each[0] == tenant]:
                     del self._held[each]
 
+    def is_closed(self, tenant: TenantId) -> bool:
+        """Tell whether the keys of a tenant were destroyed, without making any for one that is not there."""
+        held = self._keystore.get(tenant, [TENANT_SECRET])[0]
+        return held is not None and held.id == _CLOSED
+
     def _secret(self, tenant: TenantId) -> bytes:
         held = self._keystore.get(tenant, [TENANT_SECRET])[0]
         if held is None and self._pages.newest(tenant):  # it is older than any page

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from capsule_core.names import TenantId, micros
+from capsule_core.names import SubjectKey, TenantId, micros
 from capsule_core.records import Reason
 from capsule_core.stores import Share
 from capsule_sql.guarding import UNGUARDED
 from capsule_sql.marking import FREE, reason_in
-from capsule_sql.statements import TENANT, Connection
+from capsule_sql.statements import TENANT, Connection, Transactions
 
-__all__ = ["due", "having", "released"]
+__all__ = ["due", "having", "people", "released"]
 
 _VISITING: Final = """tenants t
     JOIN LATERAL (SELECT set_config('capsule.tenant', t.no::text, true) AS no OFFSET 0) v ON true"""
@@ -56,6 +56,8 @@ _RELEASED_THERE: Final = f"""SELECT t.tenant, k.key, k.id, k.mark, k.record, k.s
         WHERE s.tenant_no = v.no::bigint AND (s.marks & 96) = 64 AND m.mark = 64 AND {{free}} OFFSET 0
     ) k ON true
     WHERE {{which}} ORDER BY t.tenant, k.no"""
+_PEOPLE: Final = f"""SELECT key FROM subjects WHERE tenant_no = {TENANT} AND key > ? AND (marks & 112) = 0
+    ORDER BY key LIMIT ?"""
 _SHARE: Final = "t.no % ? = ?"
 _ONE: Final = "t.tenant = ?"
 # On SQLite numbers begin with the tenant's: so the index of the kept is read where this one's are, and nowhere else.
@@ -73,6 +75,11 @@ def having(connection: Connection, kind: str, share: Share) -> list[TenantId]:
     """Name the tenants that have a living record of a kind."""
     select = _HAVING_THERE if connection.shared else _HAVING
     return [TenantId(tenant) for (tenant,) in connection.execute(select, (kind, share.of, share.number)).fetchall()]
+
+
+def people(database: Transactions, tenant: TenantId, limit: int, after: SubjectKey | None) -> list[SubjectKey]:
+    """Return up to *limit* subjects that are not gone, from the one *after* which a page ended."""
+    return [SubjectKey(key) for (key,) in database.rows(_PEOPLE, (tenant, after or "", limit), tenant=tenant)]
 
 
 def released(connection: Connection, of: Share | TenantId) -> list[tuple[TenantId, Reason]]:

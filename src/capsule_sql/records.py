@@ -247,6 +247,10 @@ class SqlStore:
         """Return why subjects were kept of which something has not to be kept any more."""
         return self._database.read(lambda connection: backlog.released(connection, of))
 
+    def people(self, tenant: TenantId, *, limit: int, after: SubjectKey | None = None) -> Sequence[SubjectKey]:
+        """Return up to *limit* subjects that are not gone, from the one *after* which a page ended."""
+        return backlog.people(self._database, tenant, limit, after)
+
     def reasons(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Reason]:
         """Return every reason that the subjects and their records carry."""
         return marking.all_reasons(self._database, tenant, subjects)
@@ -261,15 +265,11 @@ class SqlStore:
 
     def reindex(self, tenant: TenantId, found_by: Sequence[FoundBy]) -> None:
         """Say anew what records are found by."""
-        self._database.write(
-            lambda connection: indexing.reindex(connection, numbered(connection, tenant), found_by), tenant=tenant
-        )
+        self._database.write(lambda each: indexing.reindex(each, numbered(each, tenant), found_by), tenant=tenant)
 
     def indexed(self, tenant: TenantId) -> None:
         """Say that every record of the tenant was said to ``reindex``."""
-        self._database.write(
-            lambda connection: indexing.complete(connection, numbered(connection, tenant)), tenant=tenant
-        )
+        self._database.write(lambda each: indexing.complete(each, numbered(each, tenant)), tenant=tenant)
 
     def unindexed(self) -> Sequence[TenantId]:
         """Name the tenants for which what records are found by is missing."""
@@ -307,6 +307,10 @@ class SqlStore:
     def suppressed(self, tenant: TenantId, hashes: Sequence[bytes]) -> frozenset[bytes]:
         """Return those of *hashes* that are suppressed."""
         return suppressions.among(self._database, tenant, hashes)
+
+    def remembered(self, tenant: TenantId, *, limit: int) -> Sequence[bytes]:
+        """Return up to *limit* of all that is suppressed."""
+        return suppressions.remembered(self._database, tenant, limit)
 
     def suppress(self, hashes: Sequence[bytes], *, act: Act, lift: bool = False) -> Sequence[bytes]:
         """Suppress identifiers, or let them in again; return when the journal knows which."""

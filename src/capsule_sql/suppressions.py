@@ -9,9 +9,10 @@ from capsule_core.names import TenantId, micros
 from capsule_core.records import Act, Barred
 from capsule_sql.statements import EACH, TENANT, Connection, Transactions, listed
 
-__all__ = ["admit", "among", "change", "changing"]
+__all__ = ["admit", "among", "change", "changing", "remembered"]
 
 _AMONG = f"SELECT hash FROM suppressions WHERE tenant_no = {TENANT} AND hash {EACH}"
+_SOME = f"SELECT hash FROM suppressions WHERE tenant_no = {TENANT} LIMIT ?"
 _SUPPRESS = "INSERT INTO suppressions (tenant_no, hash, since) VALUES (?, ?, ?)"
 _LIFT = f"DELETE FROM suppressions WHERE tenant_no = ? AND hash {EACH}"
 
@@ -19,6 +20,11 @@ _LIFT = f"DELETE FROM suppressions WHERE tenant_no = ? AND hash {EACH}"
 def among(database: Transactions, tenant: TenantId, hashes: Iterable[bytes]) -> frozenset[bytes]:
     """Return those of *hashes* that are suppressed."""
     return _read(database.rows(_AMONG, (tenant, _written(hashes)), tenant=tenant))
+
+
+def remembered(database: Transactions, tenant: TenantId, limit: int) -> list[bytes]:
+    """Return up to *limit* of all that is suppressed."""
+    return [bytes.fromhex(hashed) for (hashed,) in database.rows(_SOME, (tenant, limit), tenant=tenant)]
 
 
 def admit(connection: Connection, act: Act) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from capsule_core.holder import Done, Match, RecordHolder
-from capsule_core.journal import Entry, MemoryJournal, SealedPage, Suppressed
+from capsule_core.journal import Entry, MemoryJournal, SealedPage
 from capsule_core.ledger import MemoryLedger
 from capsule_core.memory import MemoryKeystore, MemoryStore, rules
 from capsule_core.memory.suppressions import SuppressedHashes
@@ -285,6 +285,22 @@ class ForgetsAnErasureAtRestart(MemoryStore):
         return list(super().unfinished())[1:]
 
 
+class ForgetsWhoIsKnownByNothing(MemoryStore):
+    def people(self, tenant: TenantId, *, limit: int, after: SubjectKey | None = None) -> Sequence[SubjectKey]:
+        there = {each.subject for each in self._records.values()}
+        return [key for key in super().people(tenant, limit=limit, after=after) if key in there]
+
+
+class NamesTheErased(MemoryStore):
+    def people(self, tenant: TenantId, *, limit: int, after: SubjectKey | None = None) -> Sequence[SubjectKey]:
+        return sorted(key for owner, key in self._subjects if owner == tenant and key > (after or ""))[:limit]
+
+
+class RemembersLittle(MemoryStore):
+    def remembered(self, tenant: TenantId, *, limit: int) -> Sequence[bytes]:
+        return super().remembered(tenant, limit=1)
+
+
 class SuppressesForEverybody(MemoryStore):
     def suppressed(self, tenant: TenantId, hashes: Sequence[bytes]) -> frozenset[bytes]:
         return super().suppressed(TenantId("acme"), hashes) | super().suppressed(TenantId("zeta"), hashes)
@@ -331,8 +347,7 @@ class SuppressesBeforeItsLeaf(MemoryStore):
         try:
             return super().suppress(hashes, act=act, lift=lift)
         except Exception:
-            told = Suppressed(tenant=act.tenant, hashes=tuple(set(hashes)), since=act.at)
-            self._suppressions.change(told)
+            self._suppressions.change(act, list(set(hashes)), lift=False)
             raise
 
 

@@ -73,6 +73,8 @@ STORES = [
     (mutants.CountsTheRefused, "C17"),
     (mutants.NamesWhoHadIt, "B6"),
     (mutants.ForgetsAnErasureAtRestart, "B2"),
+    (mutants.ForgetsWhoIsKnownByNothing, "B7"),
+    (mutants.NamesTheErased, "B7"),
     (mutants.ForgetsAnswersEarly, "A3"),
     (mutants.NeverForgetsAnswers, "A3"),
 ]
@@ -86,6 +88,7 @@ SUPPRESSIONS = [
     (mutants.SuppressesBeforeItsLeaf, "S3"),
     (mutants.SuppressesForItself, "S4"),
     (mutants.LiftsWithTheDestroyed, "S5"),
+    (mutants.RemembersLittle, "S6"),
 ]
 MOMENTS = [
     (mutants.FindsNothingPast, "M1"),

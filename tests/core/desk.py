@@ -11,6 +11,7 @@ import attrs
 
 from capsule_core.answers import Request
 from capsule_core.checkpoints import Signer
+from capsule_core.closing import Closing
 from capsule_core.contacts import Email, Entry, Organisation, Person, Photo
 from capsule_core.erasure import Eraser
 from capsule_core.holds import Hold
@@ -46,7 +47,7 @@ class Invoice:
     amount: Annotated[str, Personal(Category.FINANCIAL, purpose="accounting")]
 
 
-KINDS = [kind_of(model) for model in (Person, Organisation, Entry, Photo, Invoice, Hold, StandingPolicy)]
+KINDS = [kind_of(model) for model in (Person, Organisation, Entry, Photo, Invoice, Hold, StandingPolicy, Closing)]
 
 
 def new_id(letter: str) -> str:

@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,12 @@ from typing import Any
 import attrs
 import psycopg
 
+from capsule_core.closing import GRACE
+from capsule_core.closure import Closure
 from capsule_core.contacts import Email, Person
 from capsule_core.custody import Custody
-from capsule_core.errors import SubjectHeld
+from capsule_core.dissolution import Dissolution
+from capsule_core.errors import SubjectHeld, TenantClosed
 from capsule_core.holds import Ground, Hold
 from capsule_core.journal import Marked, Written
 from capsule_core.keeping import obligations
@@ -34,6 +38,9 @@ from capsule_core.receipts import verify
 from capsule_core.records import Mark, Sealed, Shelf, Where
 from capsule_core.remnants import remnant_of
 from capsule_core.restoring import Replayed, is_behind, replay
+from capsule_core.rulebook import Rulebook
+from capsule_core.stores import EVERYONE
+from capsule_core.sweeping import Swept
 from capsule_core.uses import Use
 from capsule_core.witness import bears_witness
 from capsule_sql.database import open_database
@@ -47,6 +54,8 @@ from tests.core.desk import ACME, NOON, Desk, asked, invoice, note, person
 from tests.postgres import ADMIN, APP
 
 ROWS, BATCH = 600, 200
+OVER = NOON + GRACE + timedelta.resolution
+KEEPS = '{"rules": [{"id": "all", "effect": "keep", "since": "created", "period": "P30Y"}]}'
 FILES = {"keys": Role.KEYSTORE, "keys2": Role.KEYSTORE, "log": Role.JOURNAL, "log2": Role.JOURNAL}
 ANN, BO, CY, DI = ("c" + letter * 26 for letter in "abcd")
 
@@ -347,10 +356,60 @@ def finish_restoring(desk: Desk) -> dict[str, Any]:
     }
 
 
+def prepare_closing(desk: Desk) -> None:
+    """Everything that a tenant can leave: somebody in the trash, somebody who may not come back, a policy, a hold."""
+    prepare_people(desk)
+    desk.trash(BO)
+    desk.add(person("Cy", id=CY, email="ann@example.org"))
+    desk.forget(CY, id="e1")
+    Rulebook(desk.repository).set(KEEPS, act=desk.act(use=Use.ADMINISTER))
+    place_hold(desk)
+    Custody(desk.repository).release(RecordId("h1"), act=desk.act(use=Use.ADMINISTER))
+    Closure(desk.repository).close(act=desk.act(use=Use.ADMINISTER))
+
+
+def dissolve(desk: Desk) -> list[Swept]:
+    duty = Dissolution(desk.repository, desk.eraser, os.urandom)
+    return [each for tenant in duty.waiting(OVER, EVERYONE) for each in duty.slices(tenant, now=OVER)]
+
+
+def finish_closing(desk: Desk) -> dict[str, Any]:
+    begun = "closure.begin" in {leaf.act for leaf in desk.leaves()}
+    try:
+        Closure(desk.repository).reopen(act=desk.act(use=Use.ADMINISTER, verb="reopen"), decided=True)
+        reopened = True
+        Closure(desk.repository).close(act=desk.act(use=Use.ADMINISTER, verb="close"), at=NOON + timedelta.resolution)
+    except TenantClosed:
+        reopened = False
+    dissolve(desk)
+    again = dissolve(desk)
+    try:
+        desk.add(person("Late"))
+    except TenantClosed:
+        late = False
+    else:
+        late = True
+    acts = [leaf.act for leaf in desk.leaves()]
+    people = desk.store.subjects(ACME, [SubjectKey(each) for each in (ANN, BO, DI)])
+    return {
+        "begun": begun,
+        "reopened": reopened,
+        "again": len(again),
+        "late": late,
+        "acts": sorted(act for act in acts[acts.index("erasure.commit") + 1 :] if act.startswith(("clos", "eras"))),
+        "erased": [bool(each and each.marks & Mark.ERASED) for each in people],
+        "records left": desk.store.count(Where(tenant=ACME, shelf=Shelf.ANY), admits=~Mark.NONE),
+        "remembered": len(desk.store.remembered(ACME, limit=9)),
+        "keys left": desk.keystore.get(ACME, range(1, 9)) != [None] * 8,
+        "whole": audit(desk.ledger) == desk.ledger.head(),
+    }
+
+
 SCENARIOS: dict[str, tuple[Callable[[Desk], None], Callable[[Desk], None], Callable[[Desk], dict[str, Any]]]] = {
     "erasure": (prepare_people, erase, finish_erasing),
     "keeping": (prepare_what_is_kept, erase_in_part, finish_keeping),
     "holding": (prepare_people, place_hold, finish_holding),
+    "closing": (prepare_closing, dissolve, finish_closing),
     "import": (lambda _: None, import_rows, finish_importing),
     "restore": (prepare_people, restore, finish_restoring),
 }

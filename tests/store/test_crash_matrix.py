@@ -117,6 +117,21 @@ def test_a_hold_that_is_killed_at_any_step_stands_with_its_record_or_not_at_all_
         assert each["whole"], each
 
 
+@pytest.mark.law("L2", "L6", "L8")
+def test_a_closing_killed_at_any_step_can_be_reopened_or_leads_to_the_one_end(where: list[str]) -> None:
+    told = told_of("closing", where)
+    assert_killed_everywhere(told, at_least=60)
+    assert {True, False} == {each["begun"] for each in told}
+    for each in told:
+        assert each["reopened"] != each["begun"], each
+        assert (each["again"], each["late"]) == (0, False), each
+        own = ["closure.begin", "closure.end", "closure.forget", "closure.lift", "closure.tidy"]
+        assert each["acts"] == [*own, *(f"erasure.{act}" for act in ("commit", "delete", "fence"))], each
+        assert each["erased"] == [True, True, True], each
+        assert (each["records left"], each["remembered"], each["keys left"]) == (0, 0, False), each
+        assert each["whole"], each
+
+
 @pytest.mark.law("L8", "L9")
 def test_an_import_killed_at_any_step_has_every_row_once_when_it_is_sent_again(where: list[str]) -> None:
     told = told_of("import", where)

@@ -11,7 +11,20 @@ from capsule_core.errors import IdentifierTaken, VersionMismatch
 from capsule_core.journal import Marked
 from capsule_core.names import RecordId, SubjectKey, TenantId, micros
 from capsule_core.protection import EVERYBODY, protectors
-from capsule_core.records import GUARDED, Act, Answer, Cursor, Expected, FoundBy, Mark, Reason, Sealed, Slot, Touched
+from capsule_core.records import (
+    GONE,
+    GUARDED,
+    Act,
+    Answer,
+    Cursor,
+    Expected,
+    FoundBy,
+    Mark,
+    Reason,
+    Sealed,
+    Slot,
+    Touched,
+)
 from capsule_core.stores import Share
 
 __all__ = [
@@ -31,12 +44,14 @@ __all__ = [
     "guarded",
     "guards",
     "hand_over",
+    "having",
     "lacks",
     "marked",
     "marks",
     "may_change",
     "newest_first",
     "parted",
+    "people",
     "place",
     "protected",
     "reason_key",
@@ -240,6 +255,18 @@ def guards(reasons: Reasons, record: Sealed) -> frozenset[str]:
     bearer = (record.tenant, record.subject, record.id)
     mine = (reason for key, reason in reasons.items() if (key[0], *key[3:]) == bearer)
     return frozenset(reason.id for reason in mine if reason.mark & GUARDED)
+
+
+def having(records: Iterable[Sealed], kind: str, share: Share) -> list[TenantId]:
+    """Name the tenants of a share that have a living record of a kind."""
+    there = {each.tenant for each in records if each.kind == kind and each.trash is None}
+    return sorted(filter(share.has, there))
+
+
+def people(subjects: Subjects, reasons: Reasons, tenant: TenantId, after: str) -> list[SubjectKey]:
+    """Return the subjects of a tenant after one that are not gone."""
+    known = sorted(key for owner, key in subjects if owner == tenant and key > after)
+    return [key for key in known if not marks(reasons, tenant, key) & GONE]
 
 
 def unfinished(reasons: Reasons) -> list[tuple[TenantId, Reason]]:

@@ -9,7 +9,7 @@ from datetime import datetime
 import attrs
 
 from capsule_core.errors import IndexMissing, RequestInFlight, VersionMismatch
-from capsule_core.journal import Entry, Journal, Suppressed, Written
+from capsule_core.journal import Entry, Journal, Written
 from capsule_core.ledger import LedgerStore
 from capsule_core.memory import rules
 from capsule_core.memory.moments import HappenedInMemory
@@ -53,9 +53,7 @@ class MemoryStore(MemoryPages):
     _journal: Journal
     _records: dict[tuple[TenantId, RecordId], Sealed] = attrs.field(factory=dict, init=False)
     _subjects: dict[tuple[TenantId, SubjectKey], Slot] = attrs.field(factory=dict, init=False)
-    _reasons: dict[tuple[TenantId, str, Mark, SubjectKey, RecordId | None], Reason] = attrs.field(
-        factory=dict, init=False
-    )
+    _reasons: rules.Reasons = attrs.field(factory=dict, init=False)
     _answers: dict[tuple[TenantId, bytes], Answer] = attrs.field(factory=dict, init=False)
     _suppressions: SuppressedHashes = attrs.field(factory=SuppressedHashes, init=False)
     _unindexed: set[TenantId] = attrs.field(factory=set, init=False)
@@ -185,8 +183,7 @@ class MemoryStore(MemoryPages):
     def having(self, kind: str, share: Share = EVERYONE) -> Sequence[TenantId]:
         """Name the tenants that have a living record of a kind."""
         with self._lock:
-            there = {each.tenant for each in self._records.values() if each.kind == kind and each.trash is None}
-            return sorted(filter(share.has, there))
+            return rules.having(self._records.values(), kind, share)
 
     def unfinished(self) -> Sequence[tuple[TenantId, Reason]]:
         """Return the fences of subjects that are not erased yet."""
@@ -197,6 +194,11 @@ class MemoryStore(MemoryPages):
         """Return why subjects were kept of which something has not to be kept any more."""
         with self._lock:
             return rules.released(self._reasons, self._records, of)
+
+    def people(self, tenant: TenantId, *, limit: int, after: SubjectKey | None = None) -> Sequence[SubjectKey]:
+        """Return up to *limit* subjects that are not gone, from the one *after* which a page ended."""
+        with self._lock:
+            return rules.people(self._subjects, self._reasons, tenant, after or "")[:limit]
 
     def reasons(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Reason]:
         """Return every reason that the subjects and their records carry."""
@@ -263,16 +265,19 @@ class MemoryStore(MemoryPages):
         with self._lock:
             return self._suppressions.among(tenant, hashes)
 
+    def remembered(self, tenant: TenantId, *, limit: int) -> Sequence[bytes]:
+        """Return up to *limit* of all that is suppressed."""
+        with self._lock:
+            return self._suppressions.of(tenant)[:limit]
+
     def suppress(self, hashes: Sequence[bytes], *, act: Act, lift: bool = False) -> Sequence[bytes]:
         """Suppress identifiers in the act's tenant, or let them in again; return those that were not so before."""
         with self._lock:
             self._expect(act)
             changed = self._suppressions.changing(act.tenant, hashes, lift=lift)
             if changed:
-                told = Suppressed(tenant=act.tenant, hashes=tuple(changed), since=act.at, lift=lift)
                 self._sign(act, act.witness(()))
-                self._suppressions.change(told)
-                self._tell(act, [told])
+                self._tell(act, [self._suppressions.change(act, changed, lift=lift)])
             return changed
 
     def _search(self, tenant: TenantId) -> None:

@@ -24,6 +24,10 @@ class SuppressedHashes:
         """Return those of *hashes* that are suppressed."""
         return frozenset(hashed for hashed in hashes if (tenant, hashed) in self._since)
 
+    def of(self, tenant: TenantId) -> list[bytes]:
+        """Return all that is suppressed in a tenant."""
+        return [hashed for owner, hashed in self._since if owner == tenant]
+
     def admit(self, act: Act) -> None:
         """Let pass an act that brings nothing suppressed.
 
@@ -38,10 +42,12 @@ class SuppressedHashes:
         barred = self.among(tenant, hashes)
         return [hashed for hashed in dict.fromkeys(hashes) if (hashed in barred) == lift]
 
-    def change(self, told: Suppressed) -> None:
-        """Suppress, or lift, what the journal will be told."""
+    def change(self, act: Act, hashes: Sequence[bytes], *, lift: bool) -> Suppressed:
+        """Suppress *hashes*, or lift them; return what the journal is to be told."""
+        told = Suppressed(tenant=act.tenant, hashes=tuple(hashes), since=act.at, lift=lift)
         for hashed in told.hashes:
             if told.lift:
                 del self._since[told.tenant, hashed]
             else:
                 self._since[told.tenant, hashed] = told.since
+        return told

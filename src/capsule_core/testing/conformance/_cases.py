@@ -13,6 +13,7 @@ from capsule_core.moments import Before, Event, Past
 from capsule_core.names import ActorRef, RecordId, SubjectKey, TenantId
 from capsule_core.protection import EVERYBODY
 from capsule_core.records import GUARDED, Act, Expected, Mark, Reason, Sealed, Shelf, Slot, Trash, Where
+from capsule_core.stores import Backlog
 
 ACTOR: Final = ActorRef("user", "u1")
 EVERY: Final = ~Mark.NONE
@@ -177,3 +178,11 @@ def act(tenant: TenantId, **changes: Any) -> Act:
 
 def _some(values: tuple[Any, ...]) -> st.SearchStrategy[tuple[Any, ...]]:
     return st.lists(st.sampled_from(values), unique=True, max_size=3).map(tuple)
+
+
+def people(store: Backlog, tenant: TenantId) -> list[SubjectKey]:
+    """Ask a store page by page whom it knows who is not gone."""
+    found: list[SubjectKey] = []
+    while some := store.people(tenant, limit=2, after=found[-1] if found else None):
+        found += some
+    return sorted(found)

@@ -110,6 +110,9 @@ class Model:
     def having(self, kind: str) -> set[TenantId]:
         return {record.tenant for record in self.records.values() if record.kind == kind and record.trash is None}
 
+    def people(self, tenant: TenantId) -> list[SubjectKey]:
+        return [key for owner, key in self.slots if owner == tenant and not self.marks(tenant, key) & GONE]
+
     def due(self, now: datetime) -> dict[TenantId, datetime]:
         over = [(r.tenant, r.trash.until) for r in self.records.values() if r.trash and r.trash.until <= now]
         return {tenant: min(until for owner, until in over if owner == tenant) for tenant, _ in over}

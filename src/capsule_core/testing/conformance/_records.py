@@ -251,14 +251,14 @@ class RecordsMachine(RuleBasedStateMachine):
         named = all(sorted(store.having(each)) == sorted(self.model.having(each)) for each in cases.KINDS)
         require(named, "B6", "others have living records of a kind")
         found, wanted = store.unfinished(), self.model.unfinished()
-        require(
-            len(found) == len(wanted) and all(each in found for each in wanted), "B2", "other fences are unfinished"
-        )
+        same = len(found) == len(wanted) and all(each in found for each in wanted)
+        require(same, "B2", "other fences are unfinished")
         kept, free = store.released(), self.model.released()
         require(len(kept) == len(free) and all(each in kept for each in free), "B4", "others are not kept any more")
         split = [each for number in range(3) for each in store.released(Share(number, 3))]
         require(len(split) == len(kept) and all(each in kept for each in split), "B5", "shares have not each once")
         for tenant in cases.TENANTS:
+            require(cases.people(store, tenant) == sorted(self.model.people(tenant)), "B7", "others are not gone")
             own = store.released(tenant)
             require(own == [each for each in kept if each[0] == tenant], "B4", "another tenant's are given")
 

@@ -59,7 +59,7 @@ def run_suppressions_conformance(
     capabilities: Capabilities = Capabilities(),  # noqa: B008  frozen
     settings: hypothesis.settings | None = None,
 ) -> tuple[str, ...]:
-    """Check that *make* makes empty stores that keep S1-S5 (docs/reference/ports.md).
+    """Check that *make* makes empty stores that keep S1-S6 (docs/reference/ports.md).
 
     Returns:
         the clauses that went untried because the adapter lacks a capability.
@@ -186,6 +186,10 @@ class _Machine(RuleBasedStateMachine):
             found = self.under.store.suppressed(tenant, [*_HASHES, b"never suppressed"])
             require(found == wanted, said, "other identifiers are suppressed than should be")
             require(not self.under.store.suppressed(tenant, []), "S1", "something is suppressed among nothing")
+            all_of_it = list(self.under.store.remembered(tenant, limit=len(_HASHES)))
+            require(sorted(all_of_it) == sorted(wanted), "S6", "other identifiers are remembered, or one twice")
+            few = self.under.store.remembered(tenant, limit=1)
+            require(len(few) == min(1, len(wanted)) and wanted.issuperset(few), "S6", "too many, or too few")
 
 
 def _keep(under: SuppressionsUnderTest, tenant: TenantId, number: int, brings: Sequence[bytes] = ()) -> None:
