@@ -1,6 +1,6 @@
 """A holder of somebody else's: a newsletter, its readers in a plain dictionary, that takes part in every erasure.
 
-Run it: ``python examples/holder/newsletter.py``. The class is all that a third party writes; it keeps H1 to H7, as the
+Run it: ``python examples/holder/newsletter.py``. The class is all that a third party writes; it keeps H1 to H8, as the
 published suite says (tests/examples/test_holder.py asks it).
 """
 
@@ -15,6 +15,7 @@ import attrs
 
 from capsule_core.blind import commitment
 from capsule_core.checkpoints import Signer
+from capsule_core.closing import GRACE
 from capsule_core.errors import InvalidField, SubjectErased
 from capsule_core.holder import About, Applied, Collected, Done, Identifier, Match, Order
 from capsule_core.identifiers import canonical
@@ -27,6 +28,7 @@ from capsule_core.story import Erasure
 from capsule_core.sweeping import Swept
 
 Who = tuple[TenantId, SubjectKey]
+NEVER = datetime.max.replace(tzinfo=UTC)
 ENDS = {Order.RELEASE: Order.HOLD, Order.LIFT: Order.RESTRICT}
 
 
@@ -40,6 +42,8 @@ class Newsletter:
     leaving: dict[Who, datetime] = attrs.Factory(dict)
     reasons: dict[Who, set[tuple[Order, str]]] = attrs.Factory(dict)
     fenced: set[Who] = attrs.Factory(set)
+    closed: dict[TenantId, datetime] = attrs.Factory(dict)
+    reopened: set[tuple[TenantId, datetime]] = attrs.Factory(set)
     done: dict[tuple[TenantId, str], Done] = attrs.Factory(dict)
     ledger: MemoryLedger = attrs.Factory(MemoryLedger)
     lock: threading.Lock = attrs.Factory(threading.Lock)
@@ -118,10 +122,19 @@ class Newsletter:
             done = Done(Outcome.ERASED, self._receipt(erasure, [key for _, key in known], destroyed, now))
             return self.done.setdefault((erasure.tenant, erasure.id), done)
 
+    def close(self, tenant: TenantId, *, closed: datetime, by: ActorRef, now: datetime) -> None:
+        if (tenant, closed) not in self.reopened:
+            self.closed[tenant] = min(closed, now)
+
+    def reopen(self, tenant: TenantId, *, closed: datetime, by: ActorRef, now: datetime) -> None:
+        self.reopened.add((tenant, closed))
+        if self.closed.get(tenant) == closed:
+            del self.closed[tenant]
+
     def sweep(self, tenant: TenantId, *, now: datetime) -> Swept:
         with self.lock:
             waiting = {*self.kept} - self.fenced
-            due = [who for who, until in self.leaving.items() if who in waiting and who[0] == tenant and until <= now]
+            due = [who for who in waiting if who[0] == tenant and self._leaves(who) <= now]
         guarded = sum(len(self.kept[who]) for who in due if self.reasons.get(who))
         due = [who for who in due if not self.reasons.get(who)]
         done = self.erase(
@@ -140,6 +153,11 @@ class Newsletter:
         told = done.receipt.statement
         records = told.destructions[0].records["line"]
         return Swept(records=records, subjects=len(told.subjects), guarded=guarded, receipts=(done.receipt,))
+
+    def _leaves(self, who: Who) -> datetime:
+        """Tell when a reader is to be forgotten: 30 days after leaving, 14 after their tenant has."""
+        closed = self.closed.get(who[0], NEVER - GRACE)
+        return min(self.leaving.get(who, NEVER), closed + GRACE)
 
     def _receipt(self, erasure: Erasure, readers: Sequence[SubjectKey], destroyed: int, now: datetime) -> Receipt:
         """State what was destroyed, commit that to the ledger, and sign both."""

@@ -34,7 +34,7 @@ from capsule_core.sweeping import SLICE, Swept, erased
 from capsule_core.uses import Use
 from capsule_core.witness import bears_witness, notes
 
-__all__ = ["CLOCK", "GROUND", "Dissolution"]
+__all__ = ["CLOCK", "GROUND", "Dissolution", "at_once", "nothing_told"]
 
 CLOCK: Final = ActorRef("clock", "closure")
 GROUND: Final = "closure"
@@ -47,11 +47,13 @@ _LAST: Final = (ID, ENDED)
 _HOLD: Final = kind_of(Hold).name
 
 
-def _at_once(_: TenantId, __: datetime) -> bool:
+def at_once(_: TenantId, __: datetime) -> bool:
+    """Begin without asking anybody: where closings are decided and carried out in one place."""
     return True
 
 
-def _nothing_told(_: TenantId) -> bool:
+def nothing_told(_: TenantId) -> bool:
+    """End without waiting: where nobody has to be told of what was destroyed."""
     return True
 
 
@@ -68,8 +70,8 @@ class Dissolution:
     _eraser: Eraser
     _random: Callable[[int], bytes]
     _term: Term = Term.CUSTOMER_DATA
-    _may_begin: Callable[[TenantId, datetime], bool] = _at_once
-    _may_end: Callable[[TenantId], bool] = _nothing_told
+    _may_begin: Callable[[TenantId, datetime], bool] = at_once
+    _may_end: Callable[[TenantId], bool] = nothing_told
     _next: dict[TenantId, tuple[datetime, datetime]] = attrs.field(factory=dict, init=False)
 
     def waiting(self, now: datetime, share: Share) -> Sequence[TenantId]:

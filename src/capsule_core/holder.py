@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Final, Protocol
 
 import attrs
 
+from capsule_core import closing, dissolution
 from capsule_core.closure import Closure
+from capsule_core.dissolution import Dissolution
 from capsule_core.erasure import Eraser
-from capsule_core.errors import InvalidField, ResourceMissing, SubjectErased, SubjectHeld
+from capsule_core.errors import InvalidField, ResourceMissing, SubjectErased, SubjectHeld, TenantClosed
 from capsule_core.index import query_token
 from capsule_core.names import ActorRef, RecordId, SubjectKey, SubjectRef, TenantId
 from capsule_core.personal import Form, Personal
@@ -118,6 +121,8 @@ class Holder(Protocol):
         says is kept; NOTHING_HELD if the subject was never known; repeating it gives the same receipt. While something
         keeps one of the subjects, none is erased, and it says None.
     H7. ``sweep`` destroys what is due at the time given and nothing else.
+    H8. ``close`` and ``reopen`` are taken again and again, late and out of turn: what was reopened, an old ``close``
+        closes no more, and ``reopen`` takes back no other closing than its own. Neither destroys anything by itself.
     """
 
     def about(self) -> About:
@@ -151,6 +156,14 @@ class Holder(Protocol):
 
     def sweep(self, tenant: TenantId, *, now: datetime) -> Swept:
         """Destroy what is due."""
+        ...
+
+    def close(self, tenant: TenantId, *, closed: datetime, by: ActorRef, now: datetime) -> None:
+        """Hear that the tenant was closed, and when."""
+        ...
+
+    def reopen(self, tenant: TenantId, *, closed: datetime, by: ActorRef, now: datetime) -> None:
+        """Hear that a closing was taken back in time."""
         ...
 
 
@@ -243,6 +256,35 @@ class RecordHolder:
     def sweep(self, tenant: TenantId, *, now: datetime) -> Swept:
         """Destroy what is due."""
         return self.expiry().sweep.run(tenant, now=now, new_erasure=self._new_erasure)
+
+    def close(self, tenant: TenantId, *, closed: datetime, by: ActorRef, now: datetime) -> None:
+        """Hear that the tenant was closed; one that is closed for good stays so."""
+        act = Act(tenant=tenant, actor=by, verb="holder.close", use=Use.ADMINISTER.value, at=now)
+        with suppress(TenantClosed):
+            Closure(self._repository).close(act=act, at=min(closed, now))
+
+    def reopen(self, tenant: TenantId, *, closed: datetime, by: ActorRef, now: datetime) -> None:
+        """Hear that a closing was taken back.
+
+        Raises:
+            TenantClosed: data is being destroyed already, or nothing is left.
+        """
+        act = Act(tenant=tenant, actor=by, verb="holder.reopen", use=Use.ADMINISTER.value, at=now)
+        closure = Closure(self._repository)
+        kept = closure.of(tenant)
+        if kept is not None and closing.closed(kept.content) == closed:
+            closure.reopen(act=act, decided=True)
+
+    def dissolution(
+        self,
+        random: Callable[[int], bytes],
+        *,
+        term: closing.Term = closing.Term.CUSTOMER_DATA,
+        may_begin: Callable[[TenantId, datetime], bool] = dissolution.at_once,
+        may_end: Callable[[TenantId], bool] = dissolution.nothing_told,
+    ) -> Dissolution:
+        """Return the duty to carry out closings, likewise."""
+        return Dissolution(self._repository, self._eraser, random, term, may_begin, may_end)
 
     def expiry(self) -> Expiry:
         """Return the duty to sweep the trash, for whoever sweeps many tenants in turns."""

@@ -53,8 +53,18 @@ _SUPER_ADMINISTRATOR: Final = _ADMINISTRATOR | {
     "users.manage",
     "users.lift_suppression",
     "tenant.manage",
+    "tenant.close",
+    "tenant.reopen",
     "ledger.read",
 }
+_WHILE_CLOSED: Final = frozenset(
+    {
+        *("contacts.read", "history.read", EXPORT, "contacts.read_holds", "contacts.read_retention", "erasures.read"),
+        *("users.self", "users.read", "tenant.read", "tenant.manage", "tenant.close", "tenant.reopen", "ledger.read"),
+        "contacts.release_hold",
+    }
+)
+"""Looking, exporting, reopening; and letting go what is held, for nobody could later."""
 
 _PERMISSIONS: Final[Mapping[Role, frozenset[str]]] = {
     Role.RESTRICTED: _RESTRICTED,
@@ -66,15 +76,20 @@ _PERMISSIONS: Final[Mapping[Role, frozenset[str]]] = {
 
 @attrs.frozen
 class Authority:
-    """What a caller may do: the permissions of a role, and those granted on top."""
+    """What a caller may do: the permissions of a role, and those granted on top.
+
+    While their tenant is *closed*, it is that and no more than looking, exporting and reopening.
+    """
 
     role: Role
     granted: frozenset[str] = frozenset()
+    closed: bool = False
 
 
 def allows(authority: Authority, permission: str) -> bool:
     """Tell whether *authority* holds *permission*; for display only, decisions use :func:`require`."""
-    return permission in _PERMISSIONS[authority.role] or permission in authority.granted
+    held = permission in _PERMISSIONS[authority.role] or permission in authority.granted
+    return held and (not authority.closed or permission in _WHILE_CLOSED)
 
 
 def require(authority: Authority, permission: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from capsule_core.closing import GRACE
 from capsule_core.holder import Done, Match, RecordHolder
 from capsule_core.journal import Entry, MemoryJournal, SealedPage
 from capsule_core.ledger import MemoryLedger
@@ -529,6 +530,12 @@ class CollectsEverybody(RecordHolder):
 class SweepsEarly(RecordHolder):
     def sweep(self, tenant: TenantId, *, now: Any) -> Any:
         return super().sweep(tenant, now=now + timedelta(microseconds=1))
+
+
+class DestroysWhenItHears(RecordHolder):
+    def close(self, tenant: TenantId, *, closed: Any, by: Any, now: Any) -> None:
+        super().close(tenant, closed=closed - GRACE, by=by, now=now)
+        list(self.dissolution(bytes).slices(tenant, now=now))
 
 
 class FencesWhomEverybodyHolds(MemoryStore):

@@ -121,6 +121,7 @@ HOLDERS = [
     (mutants.ErasedWithoutReceipt, "H6"),
     (mutants.CollectsEverybody, "H3"),
     (mutants.SweepsEarly, "H7"),
+    (mutants.DestroysWhenItHears, "H8"),
 ]
 
 

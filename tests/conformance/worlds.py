@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from capsule_core.checkpoints import Signer
+from capsule_core.closing import Closing
 from capsule_core.contacts import Email, Entry, Person
 from capsule_core.erasure import Eraser
 from capsule_core.holder import Holder, RecordHolder
@@ -264,7 +265,7 @@ def held(
     """Put a holder of contacts together."""
     signer = signer or Signer.from_seed("contacts", bytes(32))
     vault = Vault(store, keystore, journal, secrets.token_bytes)
-    repository = Repository(store, vault, [kind_of(Person), kind_of(Entry)])
+    repository = Repository(store, vault, [kind_of(Person), kind_of(Entry), kind_of(Closing)])
     eraser = Eraser(store, vault, ledger, signer, "contacts", repository.identifiers)
     time = Time()
 

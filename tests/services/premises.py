@@ -16,6 +16,7 @@ from argon2 import PasswordHasher
 from capsule_api.identity.v1 import identity_pb2 as pb
 from capsule_core import codec
 from capsule_core.checkpoints import Signer
+from capsule_core.closure import Closure
 from capsule_core.erasure import Eraser
 from capsule_core.errors import Unauthenticated
 from capsule_core.holder import RecordHolder
@@ -39,6 +40,7 @@ from capsule_services.identity.signing import SigningKey, SigningKeys
 from capsule_services.runtime.callers import Anonymous, Caller, UserCaller
 from capsule_services.runtime.calls import CURRENT, Call, noting
 from capsule_services.runtime.clock import Clock
+from capsule_services.runtime.doors import Doors
 from capsule_services.runtime.holding import Holding
 from capsule_services.runtime.paging import Paging
 from capsule_services.runtime.policy import admit, permit, rules
@@ -126,8 +128,10 @@ class Premises:
     def ask(self, caller: Caller, method: str, request: Any) -> Any:
         """Answer a call as the chassis would let it through."""
         rule = RULES[SERVICE + method]
-        if isinstance(caller, UserCaller) and not self.is_open(caller):
-            raise Unauthenticated
+        if isinstance(caller, UserCaller):
+            if not self.is_open(caller):
+                raise Unauthenticated
+            caller = Doors(Closure(self.holding.repository)).bounded(caller)
         permit(rule, caller)
         tenant = admit(rule, caller, request)
         check(request)

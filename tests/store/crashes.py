@@ -396,7 +396,9 @@ def finish_closing(desk: Desk) -> dict[str, Any]:
         "reopened": reopened,
         "again": len(again),
         "late": late,
-        "acts": sorted(act for act in acts[acts.index("erasure.commit") + 1 :] if act.startswith(("clos", "eras"))),
+        "acts": sorted(
+            act for act in acts[acts.index("erasure.commit") + 1 :] if act.startswith(("closure.", "erasure."))
+        ),
         "erased": [bool(each and each.marks & Mark.ERASED) for each in people],
         "records left": desk.store.count(Where(tenant=ACME, shelf=Shelf.ANY), admits=~Mark.NONE),
         "remembered": len(desk.store.remembered(ACME, limit=9)),

@@ -6,17 +6,21 @@ import sys
 
 from capsule_api.contacts.v1 import contacts_pb2, contacts_pb2_grpc
 from capsule_api.holder.v1 import holder_pb2, holder_pb2_grpc
+from capsule_core.closing import Closing
+from capsule_core.closure import Closure
 from capsule_core.contacts import Entry, Organisation, Person, Photo
 from capsule_core.holds import Hold
 from capsule_core.personal import kind_of
 from capsule_core.rulebook import StandingPolicy
 from capsule_services.contacts.servicer import ContactsServicer
+from capsule_services.runtime.doors import Doors
 from capsule_services.runtime.holders.servicer import HolderServicer
 from capsule_services.runtime.keys import authenticator_of, readings_of_keys, ring_of
 from capsule_services.runtime.leading import Leading
 from capsule_services.runtime.ledgers.servicer import served_ledgers
 from capsule_services.runtime.mender import Mender
 from capsule_services.runtime.opening import open_holding
+from capsule_services.runtime.permission import permitted_by_identity
 from capsule_services.runtime.process import Host, Service, run
 from capsule_services.runtime.reporter import Reporter
 from capsule_services.runtime.reports import report_to_privacy
@@ -24,7 +28,7 @@ from capsule_services.runtime.server import Served
 from capsule_services.runtime.sweepers import sweeper_of
 
 NAME = "contacts"
-KINDS = [kind_of(model) for model in (Person, Organisation, Entry, Photo, Hold, StandingPolicy)]
+KINDS = [kind_of(model) for model in (Person, Organisation, Entry, Photo, Hold, StandingPolicy, Closing)]
 
 
 def build(host: Host) -> Service:
@@ -33,7 +37,10 @@ def build(host: Host) -> Service:
     holding = opened.holding
     cursor = host.settings.data / "reported"
     reporter = Reporter(holding, report_to_privacy(host.peers), cursor, host.stopped, host.log)
-    sweeper = sweeper_of(host, opened, reporter.wake)
+    ending = holding.holder.dissolution(
+        holding.random, may_begin=permitted_by_identity(host.peers), may_end=reporter.has_told
+    )
+    sweeper = sweeper_of(host, opened, reporter.wake, ending)
 
     mender = Mender(holding, host.stopped, host.log)
     anchorer, compactor = opened.anchorer(host), opened.compactor(host)
@@ -55,7 +62,7 @@ def build(host: Host) -> Service:
         sweeper.close()
         opened.close()
 
-    ring = ring_of(host)
+    ring, doors = ring_of(host), Doors(Closure(holding.repository))
     return Service(
         served=(
             Served(
@@ -70,7 +77,7 @@ def build(host: Host) -> Service:
             ),
             served_ledgers(opened),
         ),
-        authenticator=authenticator_of(ring),
+        authenticator=authenticator_of(ring, doors.bounded),
         readings={**opened.readings, **sweeper.readings, **readings_of_keys(ring)},
         looks=opened.watched(host.health),
         resume=begin,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -12,9 +13,13 @@ from structlog.typing import FilteringBoundLogger
 
 from capsule_api.holder.v1 import holder_pb2, holder_pb2_grpc
 from capsule_api.identity.v1 import identity_pb2, identity_pb2_grpc
+from capsule_core.closing import Closing, Term
+from capsule_core.closure import Closure
+from capsule_core.names import TenantId
 from capsule_core.personal import kind_of
 from capsule_core.tenancy import Credential, Document, Invitation, Roster, Session, TenantAccount, User
 from capsule_services.identity.documents import DOCUMENTS
+from capsule_services.identity.herald import Herald
 from capsule_services.identity.issuer import Issuer
 from capsule_services.identity.keychain import KEYS, Keychain, changing, fresh_key, load_or_create_keys
 from capsule_services.identity.passwords import Passwords
@@ -23,6 +28,8 @@ from capsule_services.identity.sessions.handlers import is_open, prepare
 from capsule_services.identity.signing import SigningKeys
 from capsule_services.runtime.callers import Authenticator, UserCaller
 from capsule_services.runtime.clock import wall_time
+from capsule_services.runtime.doors import Doors
+from capsule_services.runtime.holders.client import RemoteHolder
 from capsule_services.runtime.holders.servicer import HolderServicer
 from capsule_services.runtime.holding import Holding
 from capsule_services.runtime.keys import SERVICES
@@ -39,7 +46,10 @@ from capsule_services.runtime.sweepers import sweeper_of
 from capsule_services.runtime.tokens import KeyRing
 
 NAME = "identity"
-KINDS = [kind_of(model) for model in (TenantAccount, Roster, User, Credential, Session, Invitation)]
+KINDS = [kind_of(model) for model in (TenantAccount, Roster, User, Credential, Session, Invitation, Closing)]
+
+HOLDERS: Final = ("contacts",)
+"""Whoever keeps customer data of tenants, and is told when one is closed or reopened."""
 
 _LOOKED: Final = timedelta(milliseconds=500)
 """How long identity itself believes a key before it looks into its file again."""
@@ -52,14 +62,16 @@ def servicers(
     *,
     passwords: Passwords | None = None,
     documents: Sequence[Document] = DOCUMENTS,
+    herald: Callable[[], object] = lambda: None,
 ) -> tuple[Served, ...]:
-    """Return who answers the identity contract; *passwords* decides what hashing costs."""
+    """Return who answers the identity contract; *passwords* decides what hashing costs, *herald* tells of closings."""
     answering = IdentityServicer(
         holding=holding,
         paging=paging,
         issuer=issuer,
         passwords=passwords or Passwords(),
         documents=tuple(documents),
+        herald=herald,
     )
     service = identity_pb2.DESCRIPTOR.services_by_name["IdentityService"]
     return (Served(service, identity_pb2_grpc.add_IdentityServiceServicer_to_server, answering),)
@@ -72,7 +84,10 @@ def authenticator(holding: Holding, issuer: Issuer) -> Authenticator:
         return is_open(holding, caller, now=issuer.wall())
 
     ring = KeyRing(issuer.jwks, issuer.wall, believed=_LOOKED)
-    return Authenticator(verify=ring.verify, peers=SERVICES, is_open=still_open, standing=ring.standing)
+    doors = Doors(Closure(holding.repository))
+    return Authenticator(
+        verify=ring.verify, peers=SERVICES, is_open=still_open, standing=ring.standing, bounded=doors.bounded
+    )
 
 
 def build(host: Host) -> Service:
@@ -85,7 +100,13 @@ def build(host: Host) -> Service:
     issuer = Issuer(keychain.keys, wall_time)
     cursor = host.settings.data / "reported"
     reporter = Reporter(holding, report_to_privacy(host.peers), cursor, host.stopped, host.log)
-    sweeper = sweeper_of(host, opened, reporter.wake)
+    herald = _herald(host, holding)
+
+    def all_is_told(tenant: TenantId) -> bool:
+        return reporter.has_told(tenant) and herald.has_told(tenant)
+
+    ending = holding.holder.dissolution(holding.random, term=Term.ACCOUNT, may_end=all_is_told)
+    sweeper = sweeper_of(host, opened, reporter.wake, ending)
     holder = Served(
         holder_pb2.DESCRIPTOR.services_by_name["HolderService"],
         holder_pb2_grpc.add_HolderServiceServicer_to_server,
@@ -101,6 +122,7 @@ def build(host: Host) -> Service:
 
     def lead() -> None:
         reporter.start()
+        herald.start()
         sweeper.lead()
         mender.start()
         anchorer.start()
@@ -117,7 +139,7 @@ def build(host: Host) -> Service:
         opened.close()
 
     return Service(
-        served=(*servicers(holding, opened.paging, issuer), holder, served_ledgers(opened)),
+        served=(*servicers(holding, opened.paging, issuer, herald=herald.wake), holder, served_ledgers(opened)),
         authenticator=authenticator(holding, issuer),
         readings={
             **opened.readings,
@@ -128,6 +150,11 @@ def build(host: Host) -> Service:
         resume=begin,
         close=close,
     )
+
+
+def _herald(host: Host, holding: Holding) -> Herald:
+    holders = {name: RemoteHolder(name, partial(host.peers.channel, name)) for name in HOLDERS}
+    return Herald(holding, holders, host.settings.data / "told", host.stopped, host.log)
 
 
 def _withdraw_all(path: Path) -> None:

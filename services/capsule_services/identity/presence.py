@@ -13,6 +13,7 @@ from capsule_core.errors import (
     IdentifierTaken,
     ResourceMissing,
     SubjectErased,
+    TenantClosed,
     Unauthenticated,
     VersionMismatch,
 )
@@ -73,15 +74,18 @@ def settled(decide: Callable[[], T]) -> T:
     return decide()
 
 
-def kept_account(holding: Holding, call: Call) -> Kept[TenantAccount] | None:
-    """Return the account of the tenant a call is about; None if there is none in use.
+def kept_account(holding: Holding, call: Call, *, closed: bool = False) -> Kept[TenantAccount] | None:
+    """Return the account of the tenant a call is about; None if there is none in use, or a *closed* one if asked for.
 
     Anyone may name any tenant: nothing may ask for the keys of one that is not there, or they would be made.
     """
-    kept = holding.repository.read(call.within(), [RecordId(call.within())], use=call.use)[0]
-    if kept is None or not isinstance(kept.content, TenantAccount) or kept.content.state is not TenantState.ACTIVE:
+    try:
+        kept = holding.repository.read(call.within(), [RecordId(call.within())], use=call.use)[0]
+    except (SubjectErased, TenantClosed):
         return None
-    return kept
+    if kept is None or not isinstance(kept.content, TenantAccount):
+        return None
+    return kept if closed or kept.content.state is TenantState.ACTIVE else None
 
 
 def kept_user(holding: Holding, call: Call, user: str) -> Kept[User]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from capsule_services.identity.closing.servicer import ClosingServicer
 from capsule_services.identity.invitations.servicer import InvitationsServicer
 from capsule_services.identity.sessions.servicer import SessionsServicer
 from capsule_services.identity.suppression.servicer import SuppressionServicer
@@ -14,5 +15,7 @@ __all__ = ["IdentityServicer"]
 
 
 @attrs.define(slots=False, kw_only=True)
-class IdentityServicer(TenantsServicer, UsersServicer, InvitationsServicer, SessionsServicer, SuppressionServicer):
-    """One servicer of five capabilities; each brings the methods it answers and the fields it needs."""
+class IdentityServicer(
+    TenantsServicer, UsersServicer, InvitationsServicer, SessionsServicer, SuppressionServicer, ClosingServicer
+):
+    """One servicer of six capabilities; each brings the methods it answers and the fields it needs."""

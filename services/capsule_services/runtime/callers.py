@@ -17,7 +17,16 @@ from capsule_core.errors import Unauthenticated
 from capsule_core.names import ActorRef, TenantId
 from capsule_core.roles import Authority
 
-__all__ = ["Anonymous", "Authenticator", "Caller", "ServiceCaller", "UserCaller", "any_key", "any_session"]
+__all__ = [
+    "Anonymous",
+    "Authenticator",
+    "Caller",
+    "ServiceCaller",
+    "UserCaller",
+    "any_key",
+    "any_session",
+    "any_tenant",
+]
 
 _BEARER: Final = "Bearer "
 
@@ -64,6 +73,11 @@ def any_session(_: UserCaller) -> bool:
     return True
 
 
+def any_tenant(caller: UserCaller) -> UserCaller:
+    """Take a caller as their token says: what a service does that hears of no closings."""
+    return caller
+
+
 def any_key(_: str) -> Callable[[], None]:
     """Take a token's key as believed to the end of the call."""
     return lambda: None
@@ -74,13 +88,15 @@ class Authenticator:
     """Tells who calls, from what the connection and the metadata prove.
 
     *verify* reads a token, *peers* are the services known here, *is_open* says whether a session still is. What
-    *standing* makes for a token raises from when its key is withdrawn.
+    *standing* makes for a token raises from when its key is withdrawn. *bounded* leaves a caller whose tenant is closed
+    what they may do then, or raises.
     """
 
     verify: Callable[[str], UserCaller]
     peers: frozenset[str]
     is_open: Callable[[UserCaller], bool] = any_session
     standing: Callable[[str], Callable[[], None]] = any_key
+    bounded: Callable[[UserCaller], UserCaller] = any_tenant
 
     def peer(self, context: grpc.ServicerContext) -> ServiceCaller | Anonymous:
         """Return the service at the other end of the connection.
@@ -101,12 +117,13 @@ class Authenticator:
         """Return the user whose token came along.
 
         Raises:
-            Unauthenticated: no token came, or more than one, or it is not valid, or its session is over.
+            Unauthenticated: no token came, or more than one, or it is not valid, or its session is over, or its tenant
+                closed to its user.
         """
         caller = self.verify(_token(context))
         if not self.is_open(caller):
             raise Unauthenticated
-        return caller
+        return self.bounded(caller)
 
     def stands(self, context: grpc.ServicerContext) -> Callable[[], None]:
         """Return what raises :class:`Unauthenticated` once the user who calls is believed no more."""

@@ -15,7 +15,7 @@ from typing import Final
 from structlog.typing import FilteringBoundLogger
 
 from capsule_api.identity.v1 import identity_pb2, identity_pb2_grpc
-from capsule_services.runtime.callers import Authenticator
+from capsule_services.runtime.callers import Authenticator, UserCaller, any_tenant
 from capsule_services.runtime.channels import Peers
 from capsule_services.runtime.clock import wall_time
 from capsule_services.runtime.faults import telling
@@ -41,9 +41,9 @@ def ring_of(host: Host) -> KeyRing:
     return ring
 
 
-def authenticator_of(ring: KeyRing) -> Authenticator:
-    """Make what tells who calls a service that does not issue tokens itself."""
-    return Authenticator(verify=ring.verify, peers=SERVICES, standing=ring.standing)
+def authenticator_of(ring: KeyRing, bounded: Callable[[UserCaller], UserCaller] = any_tenant) -> Authenticator:
+    """Make what tells who calls a service that does not issue tokens itself; *bounded* as ``Authenticator`` has it."""
+    return Authenticator(verify=ring.verify, peers=SERVICES, standing=ring.standing, bounded=bounded)
 
 
 def readings_of_keys(ring: KeyRing) -> Mapping[str, Reading]:

@@ -76,7 +76,7 @@ def _always() -> bool:
 
 @attrs.define(eq=False)
 class Sweeper:
-    """Sweeps *holding* until *stopped*, in so many *ranges*, *every* so long.
+    """Sweeps *holding* until *stopped*, in so many *ranges*, *every* so long; does *more* duties in the same turns.
 
     *swept* is told when something was erased. Its files are in *folder*. *helps* says that this process does sweeps
     also while another one leads them. What has ended is remembered for *history*. It begins once the service *serves*.
@@ -93,6 +93,7 @@ class Sweeper:
     _stopped: threading.Event
     _log: FilteringBoundLogger
     _serves: Callable[[], bool] = _always
+    _more: Sequence[Duty] = ()
     _duties: Sequence[Duty] = attrs.field(init=False, repr=False)
     _leads: threading.Event = attrs.field(factory=threading.Event, init=False)
     _thread: threading.Thread | None = attrs.field(default=None, init=False, repr=False)
@@ -104,7 +105,7 @@ class Sweeper:
 
     def __attrs_post_init__(self) -> None:
         holder = self._holding.holder
-        self._duties = (holder.expiry(), holder.upkeep(self._holding.random))
+        self._duties = (holder.expiry(), holder.upkeep(self._holding.random), *self._more)
 
     @property
     def readings(self) -> Mapping[str, Reading]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
+from capsule_core.rounds import Duty
 from capsule_services.runtime.engine import Engine, Job, Pace
 from capsule_services.runtime.opening import Opened, url_in
 from capsule_services.runtime.process import Host
@@ -16,8 +17,8 @@ from capsule_sql.durable import ENGINE_FILE, WHAT
 __all__ = ["sweeper_of"]
 
 
-def sweeper_of(host: Host, opened: Opened, swept: Callable[[], None]) -> Sweeper:
-    """Put together who sweeps what was *opened*; *swept* is told when something was erased.
+def sweeper_of(host: Host, opened: Opened, swept: Callable[[], None], *more: Duty) -> Sweeper:
+    """Put together who sweeps what was *opened*, and does *more* duties; *swept* is told when something was erased.
 
     Raises:
         StartRefused: where the engine is cannot be read.
@@ -47,4 +48,5 @@ def sweeper_of(host: Host, opened: Opened, swept: Callable[[], None]) -> Sweeper
         host.stopped,
         host.log,
         lambda: host.health.well,
+        more,
     )

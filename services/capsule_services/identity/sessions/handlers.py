@@ -18,9 +18,12 @@ from capsule_core.kept import Kept
 from capsule_core.names import RecordId
 from capsule_core.records import Where
 from capsule_core.repository import Draft
+from capsule_core.roles import Role
 from capsule_core.tenancy import (
     Credential,
     Session,
+    TenantAccount,
+    TenantState,
     User,
     UserState,
     authority,
@@ -149,13 +152,19 @@ def _judged(
 
 
 def _claimed(holding: Holding, call: Call, email: str) -> _Claim:
-    is_there = kept_account(holding, call) is not None
-    call = call if is_there else inside(call, NOBODY)
+    account = kept_account(holding, call, closed=True)
+    call = call if account is not None else inside(call, NOBODY)
     user = user_with(holding, call, email)
-    if user is None:
+    if user is None or (account is not None and not _may_enter(user.content, account.content)):
+        user = None
         call = inside(call, NOBODY)
     name = user.id if user is not None else _nobody(holding, email)
     return _Claim(call=call, user=user, credential=kept_credential(holding, call, name))
+
+
+def _may_enter(user: User, account: TenantAccount) -> bool:
+    """Tell whether the door is open to a user: of a closed tenant, to its super administrators."""
+    return account.state is TenantState.ACTIVE or user.role is Role.SUPER_ADMINISTRATOR
 
 
 def _nobody(holding: Holding, email: str) -> str:

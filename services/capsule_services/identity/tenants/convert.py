@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from capsule_api.identity.v1 import identity_pb2 as pb
+from capsule_core.closing import Closing, account_until, closed, is_closed, reopen_until
 from capsule_core.errors import InvalidField
 from capsule_core.kept import Kept
 from capsule_core.names import TenantId
 from capsule_core.tenancy import Acceptance, Document, DocumentKind, PaymentMethod, TenantAccount, User
+from capsule_services.identity.closing.convert import retentions_to
 from capsule_services.identity.fields import carried_in, refuse_cards
 from capsule_services.identity.names import tenant_name, user_name
 from capsule_services.runtime.etags import etag
@@ -68,19 +70,24 @@ def payment_to(payment: PaymentMethod) -> pb.PaymentMethod:
     return pb.PaymentMethod(gateway=payment.gateway, brand=payment.brand, last_four=payment.last_four)
 
 
-def tenant_to(kept: Kept[TenantAccount]) -> pb.Tenant:
-    """Write a tenant as it is answered."""
-    account = kept.content
+def tenant_to(kept: Kept[TenantAccount], closing: Closing | None = None) -> pb.Tenant:
+    """Write a tenant as it is answered, with what is on record of its *closing*."""
+    account, is_given_up = kept.content, closing is not None and is_closed(closing)
     message = pb.Tenant(
         name=tenant_name(kept.tenant),
         display_name=account.display_name,
         acceptances=[_acceptance_to(each, kept.tenant) for each in account.acceptances],
         payment_method=None if account.payment_method is None else payment_to(account.payment_method),
-        state=pb.Tenant.State.Value(account.state.name),
+        state=pb.Tenant.CLOSED if is_given_up else pb.Tenant.ACTIVE,
         etag=etag(kept.version, trashed=kept.trash is not None),
     )
     message.create_time.FromDatetime(kept.created)
     message.update_time.FromDatetime(kept.updated)
+    if closing is not None and is_given_up:
+        message.close_time.FromDatetime(closed(closing))
+        message.reopen_expire_time.FromDatetime(reopen_until(closing))
+        message.account_expire_time.FromDatetime(account_until(closing))
+        message.retentions.extend(retentions_to(kept.tenant, closing.grounds))
     return message
 
 

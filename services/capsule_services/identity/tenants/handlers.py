@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import attrs
 
 from capsule_core.answers import Request
+from capsule_core.closing import Closing
+from capsule_core.closure import Closure
 from capsule_core.errors import RequestReused, ResourceMissing
 from capsule_core.kept import Kept
 from capsule_core.names import RecordId, TenantId, encoded
@@ -76,7 +78,7 @@ def sign_up(
         RequestReused: the request id came with another request, the password included.
     """
     call = inside(call, _new_tenant(holding, request))
-    if request and kept_account(holding, call):
+    if request and _is_taken(holding, call):
         return _opened_before(holding, call, application, request, passwords)
     account, user = _filled(holding, call, application, documents)
     about = (user.display_name, user.email, account.display_name)
@@ -94,12 +96,17 @@ def sign_up(
     return Opened(account=kept_tenant, user=kept_user)
 
 
-def get(holding: Holding, call: Call) -> Kept[TenantAccount]:
-    """Return the caller's tenant; how it is paid for is shown to those who manage it."""
-    kept = kept_account(holding, call)
+def get(holding: Holding, call: Call) -> tuple[Kept[TenantAccount], Closing | None]:
+    """Return the caller's tenant and its closing; how it is paid for is shown to those who manage it."""
+    kept = kept_account(holding, call, closed=True)
     if kept is None:
         raise ResourceMissing("tenant")
+    closing = Closure(holding.repository).of(call.within(), use=call.use)
     holding.shown(call, [kept])
+    return _visible(kept, call), None if closing is None else closing.content
+
+
+def _visible(kept: Kept[TenantAccount], call: Call) -> Kept[TenantAccount]:
     if allows(call.user().authority, "tenant.manage"):
         return kept
     return attrs.evolve(kept, content=attrs.evolve(kept.content, payment_method=None))
@@ -127,6 +134,11 @@ def _new_tenant(holding: Holding, request: Request | None) -> TenantId:
     return TenantId("t" + encoded(hmac.digest(holding.vault.tenant(NOBODY).answers, named, "sha256")[:16]))
 
 
+def _is_taken(holding: Holding, call: Call) -> bool:
+    """Tell whether somebody has the tenant's id, or had it: one that was closed is never used again."""
+    return kept_account(holding, call, closed=True) is not None or holding.vault.is_closed(call.within())
+
+
 def _filled(
     holding: Holding, call: Call, application: Application, documents: Sequence[Document]
 ) -> tuple[TenantAccount, User]:
@@ -138,7 +150,7 @@ def _filled(
 def _opened_before(
     holding: Holding, call: Call, application: Application, request: Request, passwords: Passwords
 ) -> Opened:
-    before = holding.repository.answered(call.within(), request)
+    before = None if holding.vault.is_closed(call.within()) else holding.repository.answered(call.within(), request)
     if before is None:
         raise RequestReused
     user = kept_user(holding, call, before[0].id)

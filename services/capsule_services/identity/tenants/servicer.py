@@ -35,7 +35,7 @@ class TenantsServicer:
 
     def GetTenant(self, request: pb.GetTenantRequest, _: grpc.ServicerContext) -> pb.Tenant:
         check_tenant(request.name, field="name")
-        return convert.tenant_to(handlers.get(self.holding, current_call()))
+        return convert.tenant_to(*handlers.get(self.holding, current_call()))
 
     def ListDocuments(self, request: pb.ListDocumentsRequest, _: grpc.ServicerContext) -> pb.ListDocumentsResponse:
         call, window = current_call(), self.paging.window(current_call(), request)

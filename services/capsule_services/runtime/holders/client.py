@@ -100,6 +100,20 @@ class RemoteHolder:
             answer = self._stub().Sweep(request)
         return Swept(records=answer.destroyed, subjects=answer.subjects, guarded=answer.held, receipts=())
 
+    def close(self, tenant: TenantId, *, closed: datetime, by: ActorRef, now: datetime) -> None:
+        """Tell that the tenant was closed, and when."""
+        request = pb.CloseRequest(parent=f"tenants/{tenant}")
+        request.close_time.FromDatetime(closed)
+        with telling():
+            self._stub().Close(request)
+
+    def reopen(self, tenant: TenantId, *, closed: datetime, by: ActorRef, now: datetime) -> None:
+        """Tell that a closing was taken back."""
+        request = pb.ReopenRequest(parent=f"tenants/{tenant}")
+        request.close_time.FromDatetime(closed)
+        with telling():
+            self._stub().Reopen(request)
+
     def _stub(self) -> holder_pb2_grpc.HolderServiceStub:
         return holder_pb2_grpc.HolderServiceStub(self._connect())
 

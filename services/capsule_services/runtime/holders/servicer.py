@@ -84,3 +84,13 @@ class HolderServicer(holder_pb2_grpc.HolderServiceServicer):
         due = min(now, convert.moment_from(request.due_time, "due_time")) if request.HasField("due_time") else now
         swept = self.holding.holder.sweep(current_call().within(), now=due)
         return pb.SweepResponse(destroyed=swept.records, subjects=swept.subjects, held=swept.guarded)
+
+    def Close(self, request: pb.CloseRequest, context: grpc.ServicerContext) -> pb.CloseResponse:
+        call, closed = current_call(), convert.moment_from(request.close_time, "close_time")
+        self.holding.holder.close(call.within(), closed=closed, by=call.actor, now=self.holding.now())
+        return pb.CloseResponse()
+
+    def Reopen(self, request: pb.ReopenRequest, context: grpc.ServicerContext) -> pb.ReopenResponse:
+        call, closed = current_call(), convert.moment_from(request.close_time, "close_time")
+        self.holding.holder.reopen(call.within(), closed=closed, by=call.actor, now=self.holding.now())
+        return pb.ReopenResponse()

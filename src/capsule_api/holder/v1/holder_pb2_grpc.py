@@ -66,6 +66,16 @@ class HolderServiceStub:
                 request_serializer=capsule__api_dot_holder_dot_v1_dot_holder__pb2.SweepRequest.SerializeToString,
                 response_deserializer=capsule__api_dot_holder_dot_v1_dot_holder__pb2.SweepResponse.FromString,
                 _registered_method=True)
+        self.Close = channel.unary_unary(
+                '/capsule_api.holder.v1.HolderService/Close',
+                request_serializer=capsule__api_dot_holder_dot_v1_dot_holder__pb2.CloseRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_holder_dot_v1_dot_holder__pb2.CloseResponse.FromString,
+                _registered_method=True)
+        self.Reopen = channel.unary_unary(
+                '/capsule_api.holder.v1.HolderService/Reopen',
+                request_serializer=capsule__api_dot_holder_dot_v1_dot_holder__pb2.ReopenRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_holder_dot_v1_dot_holder__pb2.ReopenResponse.FromString,
+                _registered_method=True)
 
 
 class HolderServiceServicer:
@@ -118,6 +128,21 @@ class HolderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Close(self, request, context):
+        """Close says that the tenant was closed, and when: 14 x 24 hours after that the holder destroys what it keeps of it.
+        Said again, or late, it moves no clock.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Reopen(self, request, context):
+        """Reopen says that a closing was taken back in time; what another one said stays.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_HolderServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -150,6 +175,16 @@ def add_HolderServiceServicer_to_server(servicer, server):
                     servicer.Sweep,
                     request_deserializer=capsule__api_dot_holder_dot_v1_dot_holder__pb2.SweepRequest.FromString,
                     response_serializer=capsule__api_dot_holder_dot_v1_dot_holder__pb2.SweepResponse.SerializeToString,
+            ),
+            'Close': grpc.unary_unary_rpc_method_handler(
+                    servicer.Close,
+                    request_deserializer=capsule__api_dot_holder_dot_v1_dot_holder__pb2.CloseRequest.FromString,
+                    response_serializer=capsule__api_dot_holder_dot_v1_dot_holder__pb2.CloseResponse.SerializeToString,
+            ),
+            'Reopen': grpc.unary_unary_rpc_method_handler(
+                    servicer.Reopen,
+                    request_deserializer=capsule__api_dot_holder_dot_v1_dot_holder__pb2.ReopenRequest.FromString,
+                    response_serializer=capsule__api_dot_holder_dot_v1_dot_holder__pb2.ReopenResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -316,6 +351,60 @@ class HolderService:
             '/capsule_api.holder.v1.HolderService/Sweep',
             capsule__api_dot_holder_dot_v1_dot_holder__pb2.SweepRequest.SerializeToString,
             capsule__api_dot_holder_dot_v1_dot_holder__pb2.SweepResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Close(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.holder.v1.HolderService/Close',
+            capsule__api_dot_holder_dot_v1_dot_holder__pb2.CloseRequest.SerializeToString,
+            capsule__api_dot_holder_dot_v1_dot_holder__pb2.CloseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Reopen(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.holder.v1.HolderService/Reopen',
+            capsule__api_dot_holder_dot_v1_dot_holder__pb2.ReopenRequest.SerializeToString,
+            capsule__api_dot_holder_dot_v1_dot_holder__pb2.ReopenResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,12 @@ class HolderServiceStub:
     """
     Sweep: _grpc.UnaryUnaryMultiCallable[_holder_pb2.SweepRequest, _holder_pb2.SweepResponse]
     """Sweep destroys what is due by now, and nothing a moment early."""
+    Close: _grpc.UnaryUnaryMultiCallable[_holder_pb2.CloseRequest, _holder_pb2.CloseResponse]
+    """Close says that the tenant was closed, and when: 14 x 24 hours after that the holder destroys what it keeps of it.
+    Said again, or late, it moves no clock.
+    """
+    Reopen: _grpc.UnaryUnaryMultiCallable[_holder_pb2.ReopenRequest, _holder_pb2.ReopenResponse]
+    """Reopen says that a closing was taken back in time; what another one said stays."""
 
 @_typing.type_check_only
 class HolderServiceAsyncStub(HolderServiceStub):
@@ -79,6 +85,12 @@ class HolderServiceAsyncStub(HolderServiceStub):
     """
     Sweep: _aio.UnaryUnaryMultiCallable[_holder_pb2.SweepRequest, _holder_pb2.SweepResponse]  # type: ignore[assignment]
     """Sweep destroys what is due by now, and nothing a moment early."""
+    Close: _aio.UnaryUnaryMultiCallable[_holder_pb2.CloseRequest, _holder_pb2.CloseResponse]  # type: ignore[assignment]
+    """Close says that the tenant was closed, and when: 14 x 24 hours after that the holder destroys what it keeps of it.
+    Said again, or late, it moves no clock.
+    """
+    Reopen: _aio.UnaryUnaryMultiCallable[_holder_pb2.ReopenRequest, _holder_pb2.ReopenResponse]  # type: ignore[assignment]
+    """Reopen says that a closing was taken back in time; what another one said stays."""
 
 class HolderServiceServicer(metaclass=_abc_1.ABCMeta):
     """HolderService is implemented by every holder and called by the privacy service. All methods are set-wise within one
@@ -138,5 +150,23 @@ class HolderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_holder_pb2.SweepResponse, _abc.Awaitable[_holder_pb2.SweepResponse]]:
         """Sweep destroys what is due by now, and nothing a moment early."""
+
+    @_abc_1.abstractmethod
+    def Close(
+        self,
+        request: _holder_pb2.CloseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_holder_pb2.CloseResponse, _abc.Awaitable[_holder_pb2.CloseResponse]]:
+        """Close says that the tenant was closed, and when: 14 x 24 hours after that the holder destroys what it keeps of it.
+        Said again, or late, it moves no clock.
+        """
+
+    @_abc_1.abstractmethod
+    def Reopen(
+        self,
+        request: _holder_pb2.ReopenRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_holder_pb2.ReopenResponse, _abc.Awaitable[_holder_pb2.ReopenResponse]]:
+        """Reopen says that a closing was taken back in time; what another one said stays."""
 
 def add_HolderServiceServicer_to_server(servicer: HolderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -223,6 +223,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         {"reason": "ROOT_KEY_ABSENT", "domain": "identity.capsule", "metadata": {}}
     """
+    CONFIRMATION_REQUIRED: _ErrorReason.ValueType  # 27
+    """CONFIRMATION_REQUIRED means that closing the account needs confirm besides the permission.
+
+        {"reason": "CONFIRMATION_REQUIRED", "domain": "identity.capsule", "metadata": {}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call was refused. Every error carries one google.rpc.ErrorInfo whose domain is
@@ -365,6 +370,11 @@ ROOT_KEY_ABSENT: ErrorReason.ValueType  # 26
 
     {"reason": "ROOT_KEY_ABSENT", "domain": "identity.capsule", "metadata": {}}
 """
+CONFIRMATION_REQUIRED: ErrorReason.ValueType  # 27
+"""CONFIRMATION_REQUIRED means that closing the account needs confirm besides the permission.
+
+    {"reason": "CONFIRMATION_REQUIRED", "domain": "identity.capsule", "metadata": {}}
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final
@@ -404,6 +414,10 @@ class Tenant(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    CLOSE_TIME_FIELD_NUMBER: _builtins.int
+    REOPEN_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    ACCOUNT_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    RETENTIONS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """name is the resource name, `tenants/{tenant}`, made by the server."""
     display_name: _builtins.str
@@ -428,6 +442,22 @@ class Tenant(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """update_time is when it last changed."""
 
+    @_builtins.property
+    def close_time(self) -> _timestamp_pb2.Timestamp:
+        """close_time is when the tenant was closed; absent while it is in use."""
+
+    @_builtins.property
+    def reopen_expire_time(self) -> _timestamp_pb2.Timestamp:
+        """reopen_expire_time is until when it can be reopened: from then on customer data is destroyed."""
+
+    @_builtins.property
+    def account_expire_time(self) -> _timestamp_pb2.Timestamp:
+        """account_expire_time is when at the latest the account holder's own data is gone that no ground keeps."""
+
+    @_builtins.property
+    def retentions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Retention]:
+        """retentions are the grounds on record for which some of it is kept for longer."""
+
     def __init__(
         self,
         *,
@@ -439,14 +469,97 @@ class Tenant(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        close_time: _timestamp_pb2.Timestamp | None = ...,
+        reopen_expire_time: _timestamp_pb2.Timestamp | None = ...,
+        account_expire_time: _timestamp_pb2.Timestamp | None = ...,
+        retentions: _abc.Iterable[Global___Retention] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "payment_method", b"payment_method", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account_expire_time", b"account_expire_time", "close_time", b"close_time", "create_time", b"create_time", "payment_method", b"payment_method", "reopen_expire_time", b"reopen_expire_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acceptances", b"acceptances", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "name", b"name", "payment_method", b"payment_method", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acceptances", b"acceptances", "account_expire_time", b"account_expire_time", "close_time", b"close_time", "create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "name", b"name", "payment_method", b"payment_method", "reopen_expire_time", b"reopen_expire_time", "retentions", b"retentions", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Tenant: _TypeAlias = Tenant  # noqa: Y015
+
+@_typing.final
+class Retention(_message.Message):
+    """Retention is one ground for keeping the account holder's own data longer than twelve months after closing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Ground:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _GroundEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Retention._Ground.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        GROUND_UNSPECIFIED: Retention._Ground.ValueType  # 0
+        """GROUND_UNSPECIFIED is refused."""
+        LEGAL_OBLIGATION: Retention._Ground.ValueType  # 1
+        """LEGAL_OBLIGATION is a law that obliges to keep it."""
+        REGULATORY: Retention._Ground.ValueType  # 2
+        """REGULATORY is what an authority requires."""
+        SECURITY: Retention._Ground.ValueType  # 3
+        """SECURITY is the safety of the service."""
+        FRAUD_AND_ABUSE: Retention._Ground.ValueType  # 4
+        """FRAUD_AND_ABUSE is finding out and preventing them."""
+        DISPUTES: Retention._Ground.ValueType  # 5
+        """DISPUTES is settling one."""
+        ENFORCING_TERMS: Retention._Ground.ValueType  # 6
+        """ENFORCING_TERMS is enforcing what was agreed."""
+        MARKETING_CONSENT: Retention._Ground.ValueType  # 7
+        """MARKETING_CONSENT is contact for marketing that is still consented to."""
+        UNSUBSCRIBE: Retention._Ground.ValueType  # 8
+        """UNSUBSCRIBE is honouring that somebody does not want to be written to."""
+
+    class Ground(_Ground, metaclass=_GroundEnumTypeWrapper):
+        """Ground is why."""
+
+    GROUND_UNSPECIFIED: Retention.Ground.ValueType  # 0
+    """GROUND_UNSPECIFIED is refused."""
+    LEGAL_OBLIGATION: Retention.Ground.ValueType  # 1
+    """LEGAL_OBLIGATION is a law that obliges to keep it."""
+    REGULATORY: Retention.Ground.ValueType  # 2
+    """REGULATORY is what an authority requires."""
+    SECURITY: Retention.Ground.ValueType  # 3
+    """SECURITY is the safety of the service."""
+    FRAUD_AND_ABUSE: Retention.Ground.ValueType  # 4
+    """FRAUD_AND_ABUSE is finding out and preventing them."""
+    DISPUTES: Retention.Ground.ValueType  # 5
+    """DISPUTES is settling one."""
+    ENFORCING_TERMS: Retention.Ground.ValueType  # 6
+    """ENFORCING_TERMS is enforcing what was agreed."""
+    MARKETING_CONSENT: Retention.Ground.ValueType  # 7
+    """MARKETING_CONSENT is contact for marketing that is still consented to."""
+    UNSUBSCRIBE: Retention.Ground.ValueType  # 8
+    """UNSUBSCRIBE is honouring that somebody does not want to be written to."""
+
+    GROUND_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    ground: Global___Retention.Ground.ValueType
+    """ground is why."""
+    user: _builtins.str
+    """user is whose data it keeps, `tenants/{tenant}/users/{user}`; empty for all of the account's."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """expire_time is when it is over; there is no ground without an end."""
+
+    def __init__(
+        self,
+        *,
+        ground: Global___Retention.Ground.ValueType = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        user: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "ground", b"ground", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Retention: _TypeAlias = Retention  # noqa: Y015
 
 @_typing.final
 class Acceptance(_message.Message):
@@ -963,6 +1076,176 @@ class GetTenantRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetTenantRequest: _TypeAlias = GetTenantRequest  # noqa: Y015
+
+@_typing.final
+class CloseTenantRequest(_message.Message):
+    """CloseTenantRequest asks to give an account up."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CONFIRM_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """name is the tenant, `tenants/{tenant}`."""
+    confirm: _builtins.bool
+    """confirm must be true: nobody closes an account by accident."""
+    etag: _builtins.str
+    """etag is the one that was read; a different current one refuses the call with ABORTED. Empty means no such check."""
+    request_id: _builtins.str
+    """request_id is a UUID4 the caller chose; sent again with the same request, it returns the first answer."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        confirm: _builtins.bool = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirm", b"confirm", "etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseTenantRequest: _TypeAlias = CloseTenantRequest  # noqa: Y015
+
+@_typing.final
+class ReopenTenantRequest(_message.Message):
+    """ReopenTenantRequest asks to take a closing back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """name is the tenant, `tenants/{tenant}`."""
+    request_id: _builtins.str
+    """request_id is a UUID4 the caller chose; sent again with the same request, it returns the first answer."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReopenTenantRequest: _TypeAlias = ReopenTenantRequest  # noqa: Y015
+
+@_typing.final
+class RetainTenantRequest(_message.Message):
+    """RetainTenantRequest asks to put a ground on record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    RETENTION_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """name is the tenant, `tenants/{tenant}`, which is closed, or was."""
+    request_id: _builtins.str
+    """request_id is a UUID4 the caller chose; sent again with the same request, it returns the first answer."""
+    @_builtins.property
+    def retention(self) -> Global___Retention:
+        """retention is the ground; one of the same ground and user that is on record gets its end."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        retention: Global___Retention | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retention", b"retention"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id", "retention", b"retention"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetainTenantRequest: _TypeAlias = RetainTenantRequest  # noqa: Y015
+
+@_typing.final
+class RetainTenantResponse(_message.Message):
+    """RetainTenantResponse is what is on record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RETENTIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def retentions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Retention]:
+        """retentions are all grounds on record."""
+
+    def __init__(
+        self,
+        *,
+        retentions: _abc.Iterable[Global___Retention] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["retentions", b"retentions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetainTenantResponse: _TypeAlias = RetainTenantResponse  # noqa: Y015
+
+@_typing.final
+class DissolveTenantRequest(_message.Message):
+    """DissolveTenantRequest asks whether to begin."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CLOSE_TIME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """name is the tenant, `tenants/{tenant}`."""
+    request_id: _builtins.str
+    """request_id is a UUID4 the caller chose; sent again with the same request, it returns the first answer."""
+    @_builtins.property
+    def close_time(self) -> _timestamp_pb2.Timestamp:
+        """close_time is when the closing was that the asker heard of."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        close_time: _timestamp_pb2.Timestamp | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["close_time", b"close_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["close_time", b"close_time", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DissolveTenantRequest: _TypeAlias = DissolveTenantRequest  # noqa: Y015
+
+@_typing.final
+class DissolveTenantResponse(_message.Message):
+    """DissolveTenantResponse says whether to begin."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOWED_FIELD_NUMBER: _builtins.int
+    allowed: _builtins.bool
+    """allowed is true when customer data may be destroyed; else the asker asks again later."""
+    def __init__(
+        self,
+        *,
+        allowed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DissolveTenantResponse: _TypeAlias = DissolveTenantResponse  # noqa: Y015
 
 @_typing.final
 class InviteUserRequest(_message.Message):

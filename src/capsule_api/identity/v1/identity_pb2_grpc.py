@@ -60,6 +60,26 @@ class IdentityServiceStub:
                 request_serializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.GetTenantRequest.SerializeToString,
                 response_deserializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.Tenant.FromString,
                 _registered_method=True)
+        self.CloseTenant = channel.unary_unary(
+                '/capsule_api.identity.v1.IdentityService/CloseTenant',
+                request_serializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.CloseTenantRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.Tenant.FromString,
+                _registered_method=True)
+        self.ReopenTenant = channel.unary_unary(
+                '/capsule_api.identity.v1.IdentityService/ReopenTenant',
+                request_serializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.ReopenTenantRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.Tenant.FromString,
+                _registered_method=True)
+        self.RetainTenant = channel.unary_unary(
+                '/capsule_api.identity.v1.IdentityService/RetainTenant',
+                request_serializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.RetainTenantRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.RetainTenantResponse.FromString,
+                _registered_method=True)
+        self.DissolveTenant = channel.unary_unary(
+                '/capsule_api.identity.v1.IdentityService/DissolveTenant',
+                request_serializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.DissolveTenantRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.DissolveTenantResponse.FromString,
+                _registered_method=True)
         self.InviteUser = channel.unary_unary(
                 '/capsule_api.identity.v1.IdentityService/InviteUser',
                 request_serializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.InviteUserRequest.SerializeToString,
@@ -141,6 +161,39 @@ class IdentityServiceServicer:
 
     def GetTenant(self, request, context):
         """GetTenant returns a tenant.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloseTenant(self, request, context):
+        """CloseTenant gives an account up. From then on nobody but its super administrators can sign in, and they may look,
+        export and reopen. Customer data is destroyed 14 x 24 hours later, the account holder's own within twelve months.
+        Closing again changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReopenTenant(self, request, context):
+        """ReopenTenant takes a closing back, within 14 x 24 hours: everything is as if it had never been. Reopening again
+        changes nothing; when it is too late, the answer is TENANT_CLOSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetainTenant(self, request, context):
+        """RetainTenant puts a ground on record for which the account holder's own data is kept for longer than twelve months,
+        or gives it another end. Customer data is kept by none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DissolveTenant(self, request, context):
+        """DissolveTenant asks whether customer data of a closed tenant may be destroyed now. From the first yes on the tenant
+        cannot be reopened any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -238,6 +291,26 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.GetTenant,
                     request_deserializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.GetTenantRequest.FromString,
                     response_serializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.Tenant.SerializeToString,
+            ),
+            'CloseTenant': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseTenant,
+                    request_deserializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.CloseTenantRequest.FromString,
+                    response_serializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.Tenant.SerializeToString,
+            ),
+            'ReopenTenant': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReopenTenant,
+                    request_deserializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.ReopenTenantRequest.FromString,
+                    response_serializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.Tenant.SerializeToString,
+            ),
+            'RetainTenant': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetainTenant,
+                    request_deserializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.RetainTenantRequest.FromString,
+                    response_serializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.RetainTenantResponse.SerializeToString,
+            ),
+            'DissolveTenant': grpc.unary_unary_rpc_method_handler(
+                    servicer.DissolveTenant,
+                    request_deserializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.DissolveTenantRequest.FromString,
+                    response_serializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.DissolveTenantResponse.SerializeToString,
             ),
             'InviteUser': grpc.unary_unary_rpc_method_handler(
                     servicer.InviteUser,
@@ -421,6 +494,114 @@ class IdentityService:
             '/capsule_api.identity.v1.IdentityService/GetTenant',
             capsule__api_dot_identity_dot_v1_dot_identity__pb2.GetTenantRequest.SerializeToString,
             capsule__api_dot_identity_dot_v1_dot_identity__pb2.Tenant.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseTenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.identity.v1.IdentityService/CloseTenant',
+            capsule__api_dot_identity_dot_v1_dot_identity__pb2.CloseTenantRequest.SerializeToString,
+            capsule__api_dot_identity_dot_v1_dot_identity__pb2.Tenant.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReopenTenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.identity.v1.IdentityService/ReopenTenant',
+            capsule__api_dot_identity_dot_v1_dot_identity__pb2.ReopenTenantRequest.SerializeToString,
+            capsule__api_dot_identity_dot_v1_dot_identity__pb2.Tenant.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetainTenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.identity.v1.IdentityService/RetainTenant',
+            capsule__api_dot_identity_dot_v1_dot_identity__pb2.RetainTenantRequest.SerializeToString,
+            capsule__api_dot_identity_dot_v1_dot_identity__pb2.RetainTenantResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DissolveTenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.identity.v1.IdentityService/DissolveTenant',
+            capsule__api_dot_identity_dot_v1_dot_identity__pb2.DissolveTenantRequest.SerializeToString,
+            capsule__api_dot_identity_dot_v1_dot_identity__pb2.DissolveTenantResponse.FromString,
             options,
             channel_credentials,
             insecure,

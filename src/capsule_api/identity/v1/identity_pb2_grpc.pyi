@@ -43,6 +43,23 @@ class IdentityServiceStub:
     """GetSigningKeys returns the public keys that tokens are checked with."""
     GetTenant: _grpc.UnaryUnaryMultiCallable[_identity_pb2.GetTenantRequest, _identity_pb2.Tenant]
     """GetTenant returns a tenant."""
+    CloseTenant: _grpc.UnaryUnaryMultiCallable[_identity_pb2.CloseTenantRequest, _identity_pb2.Tenant]
+    """CloseTenant gives an account up. From then on nobody but its super administrators can sign in, and they may look,
+    export and reopen. Customer data is destroyed 14 x 24 hours later, the account holder's own within twelve months.
+    Closing again changes nothing.
+    """
+    ReopenTenant: _grpc.UnaryUnaryMultiCallable[_identity_pb2.ReopenTenantRequest, _identity_pb2.Tenant]
+    """ReopenTenant takes a closing back, within 14 x 24 hours: everything is as if it had never been. Reopening again
+    changes nothing; when it is too late, the answer is TENANT_CLOSED.
+    """
+    RetainTenant: _grpc.UnaryUnaryMultiCallable[_identity_pb2.RetainTenantRequest, _identity_pb2.RetainTenantResponse]
+    """RetainTenant puts a ground on record for which the account holder's own data is kept for longer than twelve months,
+    or gives it another end. Customer data is kept by none.
+    """
+    DissolveTenant: _grpc.UnaryUnaryMultiCallable[_identity_pb2.DissolveTenantRequest, _identity_pb2.DissolveTenantResponse]
+    """DissolveTenant asks whether customer data of a closed tenant may be destroyed now. From the first yes on the tenant
+    cannot be reopened any more.
+    """
     InviteUser: _grpc.UnaryUnaryMultiCallable[_identity_pb2.InviteUserRequest, _identity_pb2.InviteUserResponse]
     """InviteUser makes an invitation, whose token lets one person become a user once."""
     AcceptInvitation: _grpc.UnaryUnaryMultiCallable[_identity_pb2.AcceptInvitationRequest, _identity_pb2.User]
@@ -81,6 +98,23 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     """GetSigningKeys returns the public keys that tokens are checked with."""
     GetTenant: _aio.UnaryUnaryMultiCallable[_identity_pb2.GetTenantRequest, _identity_pb2.Tenant]  # type: ignore[assignment]
     """GetTenant returns a tenant."""
+    CloseTenant: _aio.UnaryUnaryMultiCallable[_identity_pb2.CloseTenantRequest, _identity_pb2.Tenant]  # type: ignore[assignment]
+    """CloseTenant gives an account up. From then on nobody but its super administrators can sign in, and they may look,
+    export and reopen. Customer data is destroyed 14 x 24 hours later, the account holder's own within twelve months.
+    Closing again changes nothing.
+    """
+    ReopenTenant: _aio.UnaryUnaryMultiCallable[_identity_pb2.ReopenTenantRequest, _identity_pb2.Tenant]  # type: ignore[assignment]
+    """ReopenTenant takes a closing back, within 14 x 24 hours: everything is as if it had never been. Reopening again
+    changes nothing; when it is too late, the answer is TENANT_CLOSED.
+    """
+    RetainTenant: _aio.UnaryUnaryMultiCallable[_identity_pb2.RetainTenantRequest, _identity_pb2.RetainTenantResponse]  # type: ignore[assignment]
+    """RetainTenant puts a ground on record for which the account holder's own data is kept for longer than twelve months,
+    or gives it another end. Customer data is kept by none.
+    """
+    DissolveTenant: _aio.UnaryUnaryMultiCallable[_identity_pb2.DissolveTenantRequest, _identity_pb2.DissolveTenantResponse]  # type: ignore[assignment]
+    """DissolveTenant asks whether customer data of a closed tenant may be destroyed now. From the first yes on the tenant
+    cannot be reopened any more.
+    """
     InviteUser: _aio.UnaryUnaryMultiCallable[_identity_pb2.InviteUserRequest, _identity_pb2.InviteUserResponse]  # type: ignore[assignment]
     """InviteUser makes an invitation, whose token lets one person become a user once."""
     AcceptInvitation: _aio.UnaryUnaryMultiCallable[_identity_pb2.AcceptInvitationRequest, _identity_pb2.User]  # type: ignore[assignment]
@@ -146,6 +180,47 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_identity_pb2.Tenant, _abc.Awaitable[_identity_pb2.Tenant]]:
         """GetTenant returns a tenant."""
+
+    @_abc_1.abstractmethod
+    def CloseTenant(
+        self,
+        request: _identity_pb2.CloseTenantRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identity_pb2.Tenant, _abc.Awaitable[_identity_pb2.Tenant]]:
+        """CloseTenant gives an account up. From then on nobody but its super administrators can sign in, and they may look,
+        export and reopen. Customer data is destroyed 14 x 24 hours later, the account holder's own within twelve months.
+        Closing again changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def ReopenTenant(
+        self,
+        request: _identity_pb2.ReopenTenantRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identity_pb2.Tenant, _abc.Awaitable[_identity_pb2.Tenant]]:
+        """ReopenTenant takes a closing back, within 14 x 24 hours: everything is as if it had never been. Reopening again
+        changes nothing; when it is too late, the answer is TENANT_CLOSED.
+        """
+
+    @_abc_1.abstractmethod
+    def RetainTenant(
+        self,
+        request: _identity_pb2.RetainTenantRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identity_pb2.RetainTenantResponse, _abc.Awaitable[_identity_pb2.RetainTenantResponse]]:
+        """RetainTenant puts a ground on record for which the account holder's own data is kept for longer than twelve months,
+        or gives it another end. Customer data is kept by none.
+        """
+
+    @_abc_1.abstractmethod
+    def DissolveTenant(
+        self,
+        request: _identity_pb2.DissolveTenantRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identity_pb2.DissolveTenantResponse, _abc.Awaitable[_identity_pb2.DissolveTenantResponse]]:
+        """DissolveTenant asks whether customer data of a closed tenant may be destroyed now. From the first yes on the tenant
+        cannot be reopened any more.
+        """
 
     @_abc_1.abstractmethod
     def InviteUser(

@@ -74,7 +74,7 @@ def run_holder_conformance(
     capabilities: Capabilities = Capabilities(),  # noqa: B008  frozen
     settings: hypothesis.settings | None = None,
 ) -> tuple[str, ...]:
-    """Check that *make* makes holders that keep H1-H7 (docs/reference/ports.md).
+    """Check that *make* makes holders that keep H1-H8 (docs/reference/ports.md).
 
     Returns:
         the clauses that went untried because the adapter lacks a capability.
@@ -213,6 +213,15 @@ class _People(RuleBasedStateMachine):
                 destroyed = sum(person.records for person in due)
                 require(swept.records == destroyed, "H7", "a sweep tells of more or fewer records than it destroyed")
 
+    @rule(tenant=st.integers(0, 1))
+    def close_and_reopen(self, tenant: int) -> None:
+        """Tell it what happened, twice, and last of all once more what is over."""
+        owner, now, holder = self.under.tenants[tenant], self.under.now(), self.under.holder
+        for hear in (holder.close, holder.close, holder.reopen, holder.reopen, holder.close):
+            hear(owner, closed=now, by=_ACTOR, now=now)
+            self._same_records("H8")
+        holder.reopen(owner, closed=now - timedelta(days=400), by=_ACTOR, now=now)
+
     @rule(tenant=st.integers(0, 1), emails=st.lists(st.integers(0, 2), unique=True, min_size=1, max_size=3))
     def locate(self, tenant: int, emails: list[int]) -> None:
         owner = self.under.tenants[tenant]
@@ -294,6 +303,7 @@ def _walk(machine: _People) -> None:
     """Go through what every clause is about once, whatever a random walk may find."""
     machine.begin()
     machine.collect()
+    machine.close_and_reopen(tenant=0)
     machine.locate(tenant=0, emails=[1, 0])
     for reason in ("x", "y"):
         machine.order(place=0, order=Order.HOLD, reason=reason)

@@ -1,0 +1,54 @@
+"""Closings, of the wire and of the domain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from capsule_api.identity.v1 import identity_pb2 as pb
+from capsule_core.closing import Ground, Remaining
+from capsule_core.errors import InvalidField
+from capsule_core.names import TenantId
+from capsule_services.identity.names import parsed_user, user_name
+
+__all__ = ["moment_from", "retention_from", "retentions_to"]
+
+
+def moment_from(message: Timestamp, field: str) -> datetime:
+    """Read a moment.
+
+    Raises:
+        InvalidField: it lies outside the calendar.
+    """
+    try:
+        return message.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise InvalidField(field, "must lie between the years 1 and 9999") from None
+
+
+def retention_from(message: pb.Retention, *, field: str = "retention") -> Remaining:
+    """Read a ground.
+
+    Raises:
+        InvalidField: it is none of the eight, or has no end.
+    """
+    if message.ground not in pb.Retention.Ground.values() or message.ground == pb.Retention.GROUND_UNSPECIFIED:
+        raise InvalidField(f"{field}.ground", "must be one of the eight grounds of this contract")
+    if not message.HasField("expire_time"):
+        raise InvalidField(f"{field}.expire_time", "is required: there is no ground without an end")
+    return Remaining(
+        ground=Ground[pb.Retention.Ground.Name(message.ground)],
+        until=moment_from(message.expire_time, f"{field}.expire_time").isoformat(),
+        user=parsed_user(message.user, field=f"{field}.user") if message.user else "",
+    )
+
+
+def retentions_to(tenant: TenantId, remaining: Iterable[Remaining]) -> Iterator[pb.Retention]:
+    """Write grounds."""
+    for each in remaining:
+        message = pb.Retention(ground=pb.Retention.Ground.Value(each.ground.name))
+        message.expire_time.FromDatetime(datetime.fromisoformat(each.until))
+        message.user = user_name(tenant, each.user) if each.user else ""
+        yield message
