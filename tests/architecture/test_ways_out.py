@@ -20,6 +20,8 @@ KEYS = {"close", "replace"}
 """What ends keys: ``keystore.replace(...)``, ``keystore.close(tenant)``, ``vault.close(tenant)``."""
 
 ASKS = {
+    "capsule_core.dissolution.Dissolution._ended: destroy": "leaves out whatever is guarded; its keys are gone",
+    "capsule_core.dissolution.Dissolution._forgotten: destroy": "leaves out whatever is guarded",
     "capsule_core.erasure.Eraser._fence: mark": "refused for whatever is guarded, but by what the erasure admits",
     "capsule_core.holder.RecordHolder.apply: mark": "refused likewise, if it is a fence; it admits nothing",
     "capsule_core.retaining.Retaining._destroy: destroy": "leaves out whatever is guarded",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -10,10 +9,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from capsule_api.identity.v1 import identity_pb2 as pb
 from capsule_core.closing import Ground, Remaining
 from capsule_core.errors import InvalidField
-from capsule_core.names import TenantId
-from capsule_services.identity.names import parsed_user, user_name
+from capsule_services.identity.names import parsed_user
 
-__all__ = ["moment_from", "retention_from", "retentions_to"]
+__all__ = ["moment_from", "retention_from"]
 
 
 def moment_from(message: Timestamp, field: str) -> datetime:
@@ -43,12 +41,3 @@ def retention_from(message: pb.Retention, *, field: str = "retention") -> Remain
         until=moment_from(message.expire_time, f"{field}.expire_time").isoformat(),
         user=parsed_user(message.user, field=f"{field}.user") if message.user else "",
     )
-
-
-def retentions_to(tenant: TenantId, remaining: Iterable[Remaining]) -> Iterator[pb.Retention]:
-    """Write grounds."""
-    for each in remaining:
-        message = pb.Retention(ground=pb.Retention.Ground.Value(each.ground.name))
-        message.expire_time.FromDatetime(datetime.fromisoformat(each.until))
-        message.user = user_name(tenant, each.user) if each.user else ""
-        yield message

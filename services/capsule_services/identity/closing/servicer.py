@@ -10,7 +10,7 @@ import grpc
 from capsule_api.identity.v1 import identity_pb2 as pb
 from capsule_services.identity.closing import convert, handlers
 from capsule_services.identity.names import check_tenant
-from capsule_services.identity.tenants.convert import tenant_to
+from capsule_services.identity.tenants.convert import retentions_to, tenant_to
 from capsule_services.runtime.calls import current_call
 from capsule_services.runtime.etags import parsed_etag
 from capsule_services.runtime.holding import Holding
@@ -48,7 +48,7 @@ class ClosingServicer:
         check_tenant(request.name, field="name")
         call, known = current_call(), self.holding.recognised(current_call(), request)
         kept = handlers.retain(self.holding, call, convert.retention_from(request.retention), request=known)
-        return pb.RetainTenantResponse(retentions=convert.retentions_to(call.within(), kept.content.grounds))
+        return pb.RetainTenantResponse(retentions=retentions_to(call.within(), kept.content.grounds))
 
     def DissolveTenant(self, request: pb.DissolveTenantRequest, _: grpc.ServicerContext) -> pb.DissolveTenantResponse:
         check_tenant(request.name, field="name")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from capsule_api.identity.v1 import identity_pb2 as pb
-from capsule_core.closing import Closing, account_until, closed, is_closed, reopen_until
+from capsule_core.closing import Closing, Remaining, account_until, closed, is_closed, reopen_until
 from capsule_core.errors import InvalidField
 from capsule_core.kept import Kept
 from capsule_core.names import TenantId
 from capsule_core.tenancy import Acceptance, Document, DocumentKind, PaymentMethod, TenantAccount, User
-from capsule_services.identity.closing.convert import retentions_to
 from capsule_services.identity.fields import carried_in, refuse_cards
 from capsule_services.identity.names import tenant_name, user_name
 from capsule_services.runtime.etags import etag
@@ -22,6 +21,7 @@ __all__ = [
     "document_to",
     "payment_from",
     "payment_to",
+    "retentions_to",
     "tenant_to",
     "user_from",
     "without_password",
@@ -89,6 +89,15 @@ def tenant_to(kept: Kept[TenantAccount], closing: Closing | None = None) -> pb.T
         message.account_expire_time.FromDatetime(account_until(closing))
         message.retentions.extend(retentions_to(kept.tenant, closing.grounds))
     return message
+
+
+def retentions_to(tenant: TenantId, remaining: Iterable[Remaining]) -> Iterator[pb.Retention]:
+    """Write grounds."""
+    for each in remaining:
+        message = pb.Retention(ground=pb.Retention.Ground.Value(each.ground.name))
+        message.expire_time.FromDatetime(datetime.fromisoformat(each.until))
+        message.user = user_name(tenant, each.user) if each.user else ""
+        yield message
 
 
 def document_to(document: Document) -> pb.Document:
