@@ -90,7 +90,7 @@ def held_again(remote: Held) -> Held:
 
 def test_a_remote_holder_says_who_it_is(remote: Held) -> None:
     about = remote.holder.about()
-    assert (about.name, set(about.kinds)) == ("contacts", {"person", "entry"})
+    assert (about.name, set(about.kinds)) == ("contacts", {"person", "entry", "closing"})
 
 
 @pytest.mark.parametrize("suppresses", [True, False])

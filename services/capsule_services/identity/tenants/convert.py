@@ -78,7 +78,7 @@ def tenant_to(kept: Kept[TenantAccount], closing: Closing | None = None) -> pb.T
         display_name=account.display_name,
         acceptances=[_acceptance_to(each, kept.tenant) for each in account.acceptances],
         payment_method=None if account.payment_method is None else payment_to(account.payment_method),
-        state=pb.Tenant.CLOSED if is_given_up else pb.Tenant.ACTIVE,
+        state=pb.Tenant.State.Value(account.state.name),
         etag=etag(kept.version, trashed=kept.trash is not None),
     )
     message.create_time.FromDatetime(kept.created)
