@@ -124,7 +124,7 @@ class Newsletter:
 
     def close(self, tenant: TenantId, *, closed: datetime, by: ActorRef, now: datetime) -> None:
         if (tenant, closed) not in self.reopened:
-            self.closed[tenant] = min(closed, now)
+            self.closed[tenant] = closed
 
     def reopen(self, tenant: TenantId, *, closed: datetime, by: ActorRef, now: datetime) -> None:
         self.reopened.add((tenant, closed))

@@ -261,7 +261,7 @@ class RecordHolder:
         """Hear that the tenant was closed; one that is closed for good stays so."""
         act = Act(tenant=tenant, actor=by, verb="holder.close", use=Use.ADMINISTER.value, at=now)
         with suppress(TenantClosed):
-            Closure(self._repository).close(act=act, at=min(closed, now))
+            Closure(self._repository).close(act=act, at=closed)
 
     def reopen(self, tenant: TenantId, *, closed: datetime, by: ActorRef, now: datetime) -> None:
         """Hear that a closing was taken back.

@@ -215,6 +215,20 @@ def test_closed_anew_after_a_reopening_all_clocks_run_anew_and_an_old_message_cl
     assert reopen_until(again.content) == OVER + 2 * DAY
 
 
+def test_a_clock_that_was_set_back_makes_no_two_closings_one(desk: Desk) -> None:
+    closed(desk)
+    reopened(desk)
+    assert closed(desk).content.closed_at == (NOON + timedelta.resolution).isoformat()
+
+
+def test_who_learns_of_a_closing_late_destroys_at_once_and_never_before_its_time(desk: Desk) -> None:
+    desk.add(person("Ann"))
+    act = desk.act(now=NOON + 20 * DAY, use=Use.ADMINISTER, verb="close")
+    Closure(desk.repository).close(act=act, at=NOON + 3 * DAY)
+    assert dissolved(desk, NOON + 17 * DAY - timedelta.resolution) == []
+    assert sum(each.subjects for each in dissolved(desk, NOON + 20 * DAY)) == 1
+
+
 def test_who_missed_a_reopening_takes_the_newer_closing(desk: Desk) -> None:
     closed(desk)
     assert Closure(desk.repository).since(ACME) == NOON

@@ -898,7 +898,7 @@ class CloseRequest(_message.Message):
     """request_id is a UUID4 the caller chose; sent again with the same request, it returns the first answer."""
     @_builtins.property
     def close_time(self) -> _timestamp_pb2.Timestamp:
-        """close_time is when it was closed; the holder takes no moment later than its own now."""
+        """close_time is when it was closed, by the clock of who says so; it names the closing."""
 
     def __init__(
         self,
