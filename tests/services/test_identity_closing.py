@@ -346,4 +346,4 @@ def test_every_holder_is_told_in_turn_until_it_has_heard_and_no_more(
     listener.wait_for(1)
     stopped.set()
     again.wake()
-    assert listener.heard[2:] == [("close", tenant.owner.tenant, at)]
+    assert listener.heard[2:] == [("close", tenant.owner.tenant, at + timedelta.resolution)]
