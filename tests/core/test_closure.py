@@ -31,6 +31,7 @@ from capsule_core.closure import Closure
 from capsule_core.custody import Custody
 from capsule_core.dissolution import Dissolution
 from capsule_core.errors import InvalidField, ResourceMissing, TenantClosed
+from capsule_core.forecasts import explain, forecast
 from capsule_core.holds import Ground as Lawful
 from capsule_core.holds import Hold
 from capsule_core.keeping import obligations
@@ -38,10 +39,12 @@ from capsule_core.kept import Kept
 from capsule_core.names import ActorRef, RecordId, SubjectKey, TenantId
 from capsule_core.privacy import Privacy
 from capsule_core.protection import EVERYBODY
-from capsule_core.records import Mark, Shelf, Where
+from capsule_core.records import Mark, Sealed, Shelf, Where
+from capsule_core.retaining import Retaining
+from capsule_core.retention import Keep
 from capsule_core.rulebook import Rulebook
 from capsule_core.stores import EVERYONE
-from capsule_core.sweeping import Swept
+from capsule_core.sweeping import Sweep, Swept
 from capsule_core.uses import Use
 from capsule_core.witness import bears_witness
 from tests.core.desk import ACME, NOON, ZETA, Desk, asked, in_memory, invoice, new_id, note, person
@@ -460,3 +463,41 @@ def test_the_front_door_closes_reopens_keeps_and_carries_out() -> None:
     assert receipt.statement.subjects == (ann.subject,)
     with pytest.raises(TenantClosed):
         p.closing.of("acme")
+
+
+# What a policy says of it.
+
+
+def test_a_rule_that_begins_with_the_closing_is_carried_out_forecast_and_explained(desk: Desk) -> None:
+    ann = person("Ann")
+    (kept,) = desk.add(ann)
+    text = (
+        '{"rules": [{"id": "soon", "effect": "trash", "since": "tenant_closed", "period": "P7D", "kinds": ["person"]}]}'
+    )
+    Rulebook(desk.repository).set(text, act=desk.act(use=Use.ADMINISTER, verb="set"))
+    policy, later = Rulebook(desk.repository).of(ACME), NOON + 40 * DAY
+    record = desk.store.read(ACME, [kept.id], admits=EVERY)[0]
+    assert isinstance(record, Sealed)
+    assert Retaining(desk.repository, desk.eraser, new_id).run(ACME, policy, now=later).trashed == 0
+    assert forecast(desk.repository, ACME, policy, now=NOON) == []
+    assert explain(desk.repository, record, policy, now=later).decision == Keep(None, ())
+    closed(desk, at=NOON + 30 * DAY)
+    due_at = datetime(2026, 4, 8, tzinfo=UTC)
+    assert [each.records for each in forecast(desk.repository, ACME, policy, now=NOON)] == [1]
+    assert explain(desk.repository, record, policy, now=NOON + 31 * DAY).decision == Keep(due_at, ("soon",))
+    retaining = Retaining(desk.repository, desk.eraser, new_id)
+    assert retaining.run(ACME, policy, now=due_at - timedelta.resolution).trashed == 0
+    assert retaining.run(ACME, policy, now=due_at).trashed == 1
+
+
+def test_a_rule_that_keeps_since_the_closing_keeps_what_is_in_the_trash_until_its_end(desk: Desk) -> None:
+    ann = person("Ann")
+    desk.add(ann)
+    text = '{"rules": [{"id": "long", "effect": "keep", "since": "tenant_closed", "period": "P60D"}]}'
+    Rulebook(desk.repository).set(text, act=desk.act(use=Use.ADMINISTER, verb="set"))
+    desk.trash(ann.id)
+    closed(desk)
+    policies, closings = Rulebook(desk.repository), Closure(desk.repository)
+    sweep = Sweep(desk.store, desk.eraser, desk.vault, desk.repository.kinds, policies.of, closings.since)
+    assert sweep.run(ACME, now=NOON + 31 * DAY, new_erasure=lambda: new_id("e")).subjects == 0
+    assert sweep.run(ACME, now=NOON + 62 * DAY, new_erasure=lambda: new_id("e")).subjects == 1
