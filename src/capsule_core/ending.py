@@ -7,6 +7,7 @@ from datetime import datetime
 
 import attrs
 
+from capsule_core import arguments
 from capsule_core.closing import Closing, Remaining, Term
 from capsule_core.closure import Closure
 from capsule_core.dissolution import Dissolution
@@ -45,6 +46,7 @@ class Ending:
 
     def keep(self, tenant: str, remaining: Remaining, *, by: ActorRef, now: datetime) -> Kept[Closing]:
         """Put a ground on record for which the account holder's own data is kept for longer; errors as `record`."""
+        arguments.instance("remaining", remaining, Remaining)
         return Closure(self._repository).record(remaining, act=_act(tenant, "keep", by, now))
 
     def of(self, tenant: str) -> Kept[Closing] | None:
@@ -57,7 +59,8 @@ class Ending:
 
     def run(self, *, now: datetime, term: Term = Term.CUSTOMER_DATA) -> dict[TenantId, tuple[Receipt, ...]]:
         """Destroy what is due of every closed tenant; return what proves it, by tenant."""
-        duty = Dissolution(self._repository, self._eraser, self._random, term)
+        arguments.moment("now", now)
+        duty = Dissolution(self._repository, self._eraser, self._random, arguments.instance("term", term, Term))
         return {
             tenant: tuple(receipt for part in duty.slices(tenant, now=now) for receipt in part.receipts)
             for tenant in duty.waiting(now, EVERYONE)
@@ -65,4 +68,10 @@ class Ending:
 
 
 def _act(tenant: str, verb: str, by: ActorRef, now: datetime) -> Act:
-    return Act(tenant=tenant_id(tenant), actor=by, verb=verb, use=Use.ADMINISTER.value, at=now)
+    return Act(
+        tenant=tenant_id(tenant),
+        actor=arguments.actor(by),
+        verb=verb,
+        use=Use.ADMINISTER.value,
+        at=arguments.moment("now", now),
+    )
