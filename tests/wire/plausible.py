@@ -15,6 +15,7 @@ from google.api import field_behavior_pb2, field_info_pb2, resource_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.timestamp_pb2 import Timestamp
 
 import capsule_api
 from capsule_api.identity.v1 import identity_pb2
@@ -25,6 +26,7 @@ from capsule_services.demo.company import PASSWORD, request_id
 __all__ = ["SERVICES", "Place", "Plausible", "carried", "declared", "parts", "places", "written"]
 
 TEXTS: Final = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES)
+NOON: Final = 1_800_000_000
 ADDRESS_BOOK: Final = b"First Name,Last Name,Organization Name,Labels\r\nBo,Vane,,\r\n"
 
 Place = tuple[FieldDescriptor, ...]
@@ -145,7 +147,7 @@ class Plausible:
         if field.message_type is not None:
             name = field.message_type.full_name
             if (name.startswith("google.") or name in above) and not ahead:
-                return None
+                return Timestamp(seconds=NOON) if _is_required(field) and name.endswith(".Timestamp") else None
             return self._filled(field.message_type, ahead, above)
         if field.type in TEXTS:
             return self._text(field) if field.type == FieldDescriptor.TYPE_STRING else self._octets(field)
@@ -175,6 +177,8 @@ class Plausible:
         reference = options[resource_pb2.resource_reference]
         wanted = (reference.type or reference.child_type).rpartition("/")[2] or field.containing_type.name
         child = bool(reference.child_type)
+        if field.containing_type.name in {"CloseRequest", "ReopenRequest"}:
+            return "tenants/doomed"  # whoever hears of it lets nobody else in
         names = {
             "Contact": self.tenant if child else self.contact,
             "Entry": self.contact if child else self.entry,

@@ -72,6 +72,7 @@ def _channels(folder: Path, deployment: Deployment, chief: Desk) -> Mapping[str,
     return {
         **{name: open_channel(at[name], service=name, credential=client, token=token) for name in at},
         "holder": open_channel(at["contacts"], service="contacts", credential=credentials["privacy"]),
+        "closings": open_channel(at["identity"], service="identity", credential=credentials["contacts"]),
         "reports": open_channel(at["privacy"], service="privacy", credential=credentials["contacts"]),
     }
 
@@ -130,6 +131,8 @@ def _invited(desk: Desk) -> str:
 def channel_for(town: Town, service: str, method: MethodDescriptor) -> grpc.Channel:
     if service == "privacy" and declared(method).callers == policy_pb2.SERVICES:
         return town.channels["reports"]
+    if service == "identity" and declared(method).callers == policy_pb2.SERVICES:
+        return town.channels["closings"]
     if method.name == "SignOut":
         return town.leaving()
     return town.channels["contacts" if service == "ledger" else service]
