@@ -38,6 +38,7 @@ from capsule_services.contacts.exchange.convert import incoming_from
 from capsule_services.contacts.history.convert import entry_from
 from capsule_services.contacts.holds.convert import hold_from
 from capsule_services.contacts.suppression import convert as suppression
+from capsule_services.identity.closing.convert import retention_from
 from capsule_services.identity.invitations.convert import invitation_from
 from capsule_services.identity.tenants import convert as tenants
 from capsule_services.identity.tenants.convert import accepted_from, account_from, payment_from
@@ -295,6 +296,7 @@ TARGETS: Final = (
         role_from,
         granted_from,
         invitation_from,
+        retention_from,
     ),
     _target(_Served("holder", _holder), holders.identifier_from, order_from, moment_from),
     _target(_Served("privacy", _privacy)),

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from capsule_api.identity.v1 import identity_pb2 as pb
 from capsule_core.closing import Ground, Remaining
 from capsule_core.errors import InvalidField
 from capsule_services.identity.names import parsed_user
+from capsule_services.runtime.holders.convert import moment_from
 
-__all__ = ["moment_from", "retention_from"]
-
-
-def moment_from(message: Timestamp, field: str) -> datetime:
-    """Read a moment.
-
-    Raises:
-        InvalidField: it lies outside the calendar.
-    """
-    try:
-        return message.ToDatetime(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        raise InvalidField(field, "must lie between the years 1 and 9999") from None
+__all__ = ["retention_from"]
 
 
 def retention_from(message: pb.Retention, *, field: str = "retention") -> Remaining:

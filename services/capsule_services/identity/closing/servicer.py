@@ -13,6 +13,7 @@ from capsule_services.identity.names import check_tenant
 from capsule_services.identity.tenants.convert import retentions_to, tenant_to
 from capsule_services.runtime.calls import current_call
 from capsule_services.runtime.etags import parsed_etag
+from capsule_services.runtime.holders.convert import moment_from
 from capsule_services.runtime.holding import Holding
 
 __all__ = ["ClosingServicer"]
@@ -52,5 +53,5 @@ class ClosingServicer:
 
     def DissolveTenant(self, request: pb.DissolveTenantRequest, _: grpc.ServicerContext) -> pb.DissolveTenantResponse:
         check_tenant(request.name, field="name")
-        closing = convert.moment_from(request.close_time, "close_time")
+        closing = moment_from(request.close_time, "close_time")
         return pb.DissolveTenantResponse(allowed=handlers.dissolve(self.holding, current_call(), closing))
