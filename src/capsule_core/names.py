@@ -46,7 +46,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
-def _token(field: str, text: str) -> str:
+def _token(field: str, text: object) -> str:
     if not isinstance(text, str) or not _TOKEN.fullmatch(text):
         raise InvalidField(field, "must be 1 to 64 letters, digits, '_', '.' or '-', beginning with a letter or digit")
     return text
