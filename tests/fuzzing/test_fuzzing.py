@@ -32,6 +32,7 @@ PARSES = re.compile(
     r"|moment|understood|from_bytes|canonical|mailbox|words)"
 )
 PARSES_NOT = {
+    "capsule_core.arguments.moment": "takes a datetime, and reads no text",
     "capsule_core.checkpoints.canonical": "writes",
     "capsule_services.backups.verify": "is a command: what it reads, others parse",
     "capsule_services.ledgers.verify": "is a command: what it reads, others parse",
