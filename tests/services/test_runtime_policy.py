@@ -41,7 +41,17 @@ def test_every_method_of_the_contract_has_a_rule() -> None:
 
 def test_every_method_for_users_and_services_says_what_it_is_about() -> None:
     about = {rule.subject for rule in rules(contract()).values() if rule.callers is not Callers.ANYONE}
-    assert about == {"", "name", "parent", "contact.name", "entry.name", "user.name", "erasure", "header.parent"}
+    assert about == {
+        "",
+        "name",
+        "parent",
+        "contact.name",
+        "entry.name",
+        "user.name",
+        "erasure",
+        "header.parent",
+        "policy.name",
+    }
 
 
 def test_the_names_in_a_request_are_found_at_any_depth() -> None:
