@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,3 +62,10 @@ def test_several_processes_need_a_database_on_a_server() -> None:
     with pytest.raises(StartRefused, match=r"CAPSULE_WORKERS.*capsule db init"):
         settings_from({**WHOLE, "CAPSULE_WORKERS": "2"})
     assert settings_from({**WHOLE, "CAPSULE_WORKERS": "2", "CAPSULE_DATABASE": "/d"}).workers == 2
+
+
+def test_a_service_does_not_import_what_it_may_never_use_and_whoever_uses_it_can() -> None:
+    lines = ("import capsule_services.contacts.__main__", "print('boto3' in sys.modules)", "import boto3")
+    code = "; ".join(("import sys", *lines, "print(bool(boto3))"))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]

@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-import environ
-from environ.exceptions import ConfigError, MissingEnvValueError
 from phonenumbers import SUPPORTED_REGIONS
 
 from capsule_services.runtime.certificates import Credential
 from capsule_services.runtime.faults import StartRefused
+from capsule_services.runtime.lightly import without
+
+with without("boto3"):  # for a store of secrets that is not asked: a quarter of a start
+    import environ
+    from environ.exceptions import ConfigError, MissingEnvValueError
 
 __all__ = ["Settings", "environment", "settings_from"]
 
