@@ -1,9 +1,9 @@
-"""Die at every step there is, and tell what the next process finds: ``crashes.py SCENARIO FOLDER [SOCKET NAME]``.
+"""Die at every step there is, and tell what the next process finds: ``crashes.py SCENARIO APART FOLDER [SOCKET NAME]``.
 
-A process of its own, because only one that never started a thread may fork. For step 1, 2, 3, ... a child opens a copy
-of the same files, works, and kills itself there; a second child opens what is left, goes on, and says in one line of
-JSON what it found. The last line is of the child that came through. With the folder of a server's socket and the name
-of a database on it, the data is there, and each child has a copy of that too.
+A process of its own, because only one that never started a thread may fork. For each step, or for steps that lie some
+number *apart*, a child opens a copy of the same files, works, and kills itself there; a second child opens what is
+left, goes on, and says in one line of JSON what it found. The last line is of the child that came through. With the
+folder of a server's socket and the name of a database on it, the data is there, and each child has a copy of that too.
 """
 
 from __future__ import annotations
@@ -446,7 +446,7 @@ def worked(place: Place, steps: Steps, work: Callable[[Desk], Any]) -> Any:
     return found
 
 
-def main(scenario: str, folder: Path, socket: str = "", name: str = "") -> None:
+def main(scenario: str, apart: int, folder: Path, socket: str = "", name: str = "") -> None:
     prepare, work, finish = SCENARIOS[scenario]
     original = Place(folder / "original", socket, name)
     original.folder.mkdir()
@@ -455,7 +455,7 @@ def main(scenario: str, folder: Path, socket: str = "", name: str = "") -> None:
         original.keep_data()
         assert forked(lambda: worked(original, Steps(), LOST[scenario])) == 0
         original.put_data_back()
-    for last in count(1):
+    for last in count(1, apart):
         copy = original.copied(folder / f"{name}copy")
         ended = forked(lambda copy=copy, last=last: worked(copy, Steps(last), work))
 
@@ -469,4 +469,4 @@ def main(scenario: str, folder: Path, socket: str = "", name: str = "") -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])
+    main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), *sys.argv[4:])
