@@ -12,10 +12,10 @@ from typing import ClassVar
 import attrs
 
 __all__ = [
-    "AlreadyExists", "AlreadyLive", "CapsuleError", "CardNumberFound", "ConfirmationRequired", "Conflict",
-    "DataLoss", "DocumentsOutdated", "Exhausted", "FailedPrecondition", "Forbidden", "IdentifierSuppressed",
-    "IdentifierTaken", "IndexMissing", "Invalid", "InvalidField", "KeystoreDenied", "KeystoreUnreachable",
-    "LastSuperAdministrator", "LedgerBroken", "NewerSchema", "NotFound", "NotTrashed", "PageTokenInvalid",
+    "AlreadyExists", "AlreadyLive", "CapsuleError", "CardNumberFound", "ConfirmationRequired", "Conflict", "DataLoss",
+    "DocumentsOutdated", "Exhausted", "FailedPrecondition", "Forbidden", "IdentifierSuppressed", "IdentifierTaken",
+    "IndexMissing", "Invalid", "InvalidField", "KeystoreDenied", "KeystoreUnreachable", "LastSuperAdministrator",
+    "LedgerBroken", "ListUnfinished", "ListsFull", "NewerSchema", "NotFound", "NotTrashed", "PageTokenInvalid",
     "PermissionDenied", "PlanStale", "RateExceeded", "ReceiptInvalid", "RequestInFlight", "RequestReused",
     "ResourceMissing", "RootKeyAbsent", "SealBroken", "SpecialCategoryFound", "StreamsExceeded", "SubjectErased",
     "SubjectHeld", "SubjectRestricted", "TenantClosed", "TooMany", "TrashExpired", "Unauthenticated", "Unavailable",
@@ -283,6 +283,22 @@ class TrashExpired(FailedPrecondition):
 
     reason = "TRASH_EXPIRED"
     sentence = "its 30 days in the trash are over; it is not taken back any more"
+
+
+class ListUnfinished(FailedPrecondition):
+    """A saved list is still being filled: not everybody is on it yet who was meant."""
+
+    reason = "LIST_UNFINISHED"
+    sentence = "the list is not whole yet; fill it until it is ready, and review it then"
+
+
+@attrs.define
+class ListsFull(FailedPrecondition):
+    """A tenant has as many saved lists as it may."""
+
+    reason = "LISTS_FULL"
+    sentence = "there are {limit} saved lists already; delete one first"
+    limit: int
 
 
 class PlanStale(FailedPrecondition):

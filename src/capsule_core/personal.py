@@ -135,6 +135,7 @@ class Kind:
     obliged: bool = False
     journaled: bool = False
     contacted: str | None = None
+    governed: bool = True
 
     @property
     def subject_kind(self) -> str:
@@ -187,6 +188,7 @@ def kind(
     obliged: bool = False,
     journaled: bool = False,
     contacted: str | None = None,
+    governed: bool = True,
 ) -> Callable[[type[T]], type[T]]:
     """Declare an attrs class to be a kind of record, about the person whom its field *subject* names.
 
@@ -194,7 +196,8 @@ def kind(
     *upcasts* lead a dictionary of schema n to schema n + 1. A record of an *obliged* kind (an invoice) outlives the
     erasure of its subject, out of ordinary reach, until somebody says that the obligation has ended. Records of a
     *journaled* kind are not taken back by a restored backup: who may sign in, what was decided. *contacted* names the
-    attribute that says when a record speaks of contact with its subject (RFC 3339), empty if it does not.
+    attribute that says when a record speaks of contact with its subject (RFC 3339), empty if it does not. No policy
+    speaks of a kind that is not *governed*: what people made to work with, and throw away themselves.
 
     Raises:
         UndeclaredField: a field declares neither Personal nor Plain, or *subject* is not a field.
@@ -212,6 +215,7 @@ def kind(
             obliged=obliged,
             journaled=journaled,
             contacted=contacted,
+            governed=governed,
         )
         setattr(model, _ATTRIBUTE, declared)
         return model

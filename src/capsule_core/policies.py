@@ -84,7 +84,7 @@ def amended(old: Policy, new: Policy, *, now: datetime, grace: timedelta = GRACE
 
 def governed(kinds: Mapping[str, Kind]) -> dict[str, Kind]:
     """Return the kinds that a policy speaks of: not what was decided about people, which the journal keeps."""
-    return {name: declared for name, declared in kinds.items() if not declared.journaled}
+    return {name: declared for name, declared in kinds.items() if declared.governed and not declared.journaled}
 
 
 def scope_of(declared: Kind, field: str | None = None) -> Scope:

@@ -29,13 +29,14 @@ class Role(enum.Enum):
     RESTRICTED = "restricted"
 
 
-_RESTRICTED: Final = frozenset({"contacts.read", "history.read", "users.self", "tenant.read"})
+_RESTRICTED: Final = frozenset({"contacts.read", "history.read", "lists.read", "users.self", "tenant.read"})
 _STANDARD: Final = _RESTRICTED | {
     "contacts.create",
     "contacts.edit",
     "contacts.delete",
     "contacts.restore",
     "history.write",
+    "lists.write",
     "users.read",
 }
 _ADMINISTRATOR: Final = _STANDARD | {

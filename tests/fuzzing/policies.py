@@ -13,11 +13,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from capsule_api.contacts.v1 import contacts_pb2 as pb
 from capsule_core.calendar import ends, latest, parse_period, parse_zone
 from capsule_core.contacts import Entry, Organisation, Person, Photo
-from capsule_core.errors import InvalidField
+from capsule_core.errors import CardNumberFound, InvalidField
 from capsule_core.personal import kind_of
 from capsule_core.policies import amended, document, parse_policy, scope_of
 from capsule_core.retention import NO_RULES, past
 from capsule_services.contacts.bulk.convert import batch_from, stale_from
+from capsule_services.contacts.lists.convert import list_from
 from capsule_services.contacts.retention.convert import document_from, moment_from, policy_to, weeks_from
 from tests.fuzzing.target import Drawn, Target
 
@@ -87,6 +88,20 @@ def _stale(data: bytes) -> None:
     assert batch in {"", message.batch}
 
 
+def _list(data: bytes) -> None:
+    message = pb.CreateContactListRequest.FromString(data).contact_list
+    stale = stale_from(message.stale)
+    wanted = list_from(message, stale)
+    assert (wanted.name, wanted.stale) == (message.display_name, stale)
+
+
+def _lists() -> Iterator[bytes]:
+    for name in ("Leads of 2019", "Zürich"):
+        request = pb.CreateContactListRequest(contact_list=pb.ContactList(display_name=name))
+        request.contact_list.stale.not_opened_since.FromDatetime(NOW.replace(tzinfo=None))
+        yield request.SerializeToString()
+
+
 def _stales() -> Iterator[bytes]:
     for batch in ("", "b06k1ntb2vtpg7bebldke4ld54s"):
         request = pb.TrashContactsRequest(batch=batch)
@@ -95,6 +110,13 @@ def _stales() -> Iterator[bytes]:
 
 
 TARGETS: Final = (
+    Target(
+        name="contact-list",
+        take=_list,
+        parsers=(list_from,),
+        samples=_lists,
+        raises=(InvalidField, CardNumberFound, DecodeError),
+    ),
     Target(
         name="stale",
         take=_stale,

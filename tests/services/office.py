@@ -24,7 +24,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from capsule_api.contacts.v1 import contacts_pb2 as pb
 from capsule_core.checkpoints import Signer
 from capsule_core.closing import Closing
-from capsule_core.contacts import Entry, Organisation, Person, Photo
+from capsule_core.contacts import ContactList, Entry, Listed, Organisation, Person, Photo
 from capsule_core.erasure import Eraser
 from capsule_core.holder import RecordHolder
 from capsule_core.holds import Hold
@@ -58,7 +58,8 @@ from capsule_services.runtime.settings import environment, settings_from
 from capsule_services.runtime.sweeper import Sweeper
 from capsule_services.runtime.sweeping import JOB
 
-KINDS = [kind_of(model) for model in (Person, Organisation, Entry, Photo, Hold, StandingPolicy, Closing)]
+MODELS = (Person, Organisation, Entry, Photo, ContactList, Listed, Hold, StandingPolicy, Closing)
+KINDS = [kind_of(model) for model in MODELS]
 CONTACTS = pb.DESCRIPTOR.services_by_name["ContactsService"]
 _numbers = itertools.count(1)
 

@@ -86,6 +86,10 @@ def hold_of(here: Neighbours, name: str) -> str:
     return f"{here.desk.tenant}/holds/h{name[1:]}"
 
 
+def list_of(here: Neighbours, name: str) -> str:
+    return f"{here.desk.tenant}/contactLists/l{name[1:]}"
+
+
 def hold_on(here: Neighbours, target: str, **more: str) -> pb.PlaceHoldRequest:
     hold = pb.Hold(target=target, ground=pb.Hold.ARCHIVING, authority="the archivist", **more)
     return pb.PlaceHoldRequest(parent=here.desk.tenant, hold=hold)
@@ -124,6 +128,13 @@ METHODS: dict[str, Ask] = {
     "PlaceHold on an entry": lambda here, name: here.desk.PlaceHold(hold_on(here, entry_of(here, name), field="body")),
     "GetHold": lambda here, name: here.desk.GetHold(pb.GetHoldRequest(name=hold_of(here, name))),
     "ReleaseHold": lambda here, name: here.desk.ReleaseHold(pb.ReleaseHoldRequest(name=hold_of(here, name))),
+    "GetContactList": lambda here, name: here.desk.GetContactList(pb.GetContactListRequest(name=list_of(here, name))),
+    "TrashListedContacts": lambda here, name: here.desk.TrashListedContacts(
+        pb.TrashListedContactsRequest(name=list_of(here, name))
+    ),
+    "ListListedContacts": lambda here, name: here.desk.ListListedContacts(
+        pb.ListListedContactsRequest(parent=list_of(here, name))
+    ),
 }
 """Every method that takes a name, and refuses one that is nobody's."""
 

@@ -153,6 +153,11 @@ BY_THEMSELVES = {
 BRINGS_NOBODY = {
     "DeleteContact": "it throws away",
     "TrashContacts": "likewise",
+    "CreateContactList": "a list is of who is there, and nothing is found by its name",
+    "FillContactList": "likewise",
+    "TrashListedContacts": "it throws away",
+    "DeleteContactList": "likewise",
+    "UndeleteContactList": "a list is of who is there",
     "SetRetentionPolicy": "a policy is about nobody",
     "EndRelationship": "it leaves a contact as they are",
     "PurgeContact": "it destroys",

@@ -184,6 +184,7 @@ class Plausible:
             "Entry": self.contact if child else self.entry,
             "Photo": f"{self.contact}/photo",
             "Hold": self.tenant if child else f"{self.tenant}/holds/h{'0' * 26}",
+            "ContactList": self.tenant if child else f"{self.tenant}/contactLists/l{'0' * 26}",
             "RetentionPolicy": self.tenant if child else f"{self.tenant}/retentionPolicy",
             "Log": f"{self.tenant}/logs/changes",
             "User": self.tenant if child else self.user,

@@ -258,6 +258,8 @@ IN_A_TENANT = {"CreateContact", "ListContacts", "SearchContacts", "ImportContact
     "PreviewRetention",
     "SimulateRetention",
     "TrashContacts",
+    "CreateContactList",
+    "ListContactLists",
 }
 NAMING = [
     (service, method)

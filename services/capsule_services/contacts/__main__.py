@@ -8,7 +8,7 @@ from capsule_api.contacts.v1 import contacts_pb2, contacts_pb2_grpc
 from capsule_api.holder.v1 import holder_pb2, holder_pb2_grpc
 from capsule_core.closing import Closing
 from capsule_core.closure import Closure
-from capsule_core.contacts import Entry, Organisation, Person, Photo
+from capsule_core.contacts import ContactList, Entry, Listed, Organisation, Person, Photo
 from capsule_core.holds import Hold
 from capsule_core.personal import kind_of
 from capsule_core.rulebook import StandingPolicy
@@ -28,7 +28,8 @@ from capsule_services.runtime.server import Served
 from capsule_services.runtime.sweepers import sweeper_of
 
 NAME = "contacts"
-KINDS = [kind_of(model) for model in (Person, Organisation, Entry, Photo, Hold, StandingPolicy, Closing)]
+MODELS = (Person, Organisation, Entry, Photo, ContactList, Listed, Hold, StandingPolicy, Closing)
+KINDS = [kind_of(model) for model in MODELS]
 
 
 def build(host: Host) -> Service:

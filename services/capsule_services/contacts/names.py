@@ -15,9 +15,11 @@ __all__ = [
     "contact_name",
     "entry_name",
     "hold_name",
+    "list_name",
     "parsed_contact",
     "parsed_entry",
     "parsed_hold",
+    "parsed_list",
     "parsed_photo",
     "parsed_policy",
     "parsed_target",
@@ -32,6 +34,7 @@ _CONTACT: Final = re.compile(rf"tenants/{_ID}/contacts/{_ID}")
 _PHOTO: Final = re.compile(rf"tenants/{_ID}/contacts/{_ID}/photo")
 _ENTRY: Final = re.compile(rf"tenants/{_ID}/contacts/{_ID}/entries/{_ID}")
 _HOLD: Final = re.compile(rf"tenants/{_ID}/holds/{_ID}")
+_LIST: Final = re.compile(rf"tenants/{_ID}/contactLists/{_ID}")
 _TARGET: Final = re.compile(rf"tenants/{_ID}(?:/contacts/{_ID}(?:/(photo)|/entries/{_ID})?)?")
 _POLICY: Final = re.compile(rf"tenants/{_ID}/retentionPolicy")
 _USER: Final = re.compile(rf"tenants/{_ID}/users/{_ID}")
@@ -59,6 +62,11 @@ def entry_name(tenant: TenantId, contact: str, entry: str) -> str:
 def hold_name(tenant: TenantId, hold: str) -> str:
     """Name a hold."""
     return f"tenants/{tenant}/holds/{hold}"
+
+
+def list_name(tenant: TenantId, contact_list: str) -> str:
+    """Name a saved list."""
+    return f"tenants/{tenant}/contactLists/{contact_list}"
 
 
 def policy_name(tenant: TenantId) -> str:
@@ -135,6 +143,18 @@ def parsed_hold(name: str, *, field: str = "name") -> str:
     found = _HOLD.fullmatch(name)
     if found is None:
         raise InvalidField(field, "must be like tenants/{tenant}/holds/{hold}")
+    return found[2]
+
+
+def parsed_list(name: str, *, field: str = "name") -> str:
+    """Return the id in the name of a saved list.
+
+    Raises:
+        InvalidField: it is no such name.
+    """
+    found = _LIST.fullmatch(name)
+    if found is None:
+        raise InvalidField(field, "must be like tenants/{tenant}/contactLists/{contact_list}")
     return found[2]
 
 

@@ -11,6 +11,7 @@ from capsule_services.contacts.disposal.servicer import DisposalServicer
 from capsule_services.contacts.exchange.servicer import ExchangeServicer
 from capsule_services.contacts.history.servicer import HistoryServicer
 from capsule_services.contacts.holds.servicer import HoldsServicer
+from capsule_services.contacts.lists.servicer import ListsServicer
 from capsule_services.contacts.retention.servicer import RetentionServicer
 from capsule_services.contacts.suppression.servicer import SuppressionServicer
 
@@ -25,8 +26,9 @@ class ContactsServicer(
     ExchangeServicer,
     DisposalServicer,
     HoldsServicer,
+    ListsServicer,
     RetentionServicer,
     SuppressionServicer,
     contacts_pb2_grpc.ContactsServiceServicer,
 ):
-    """One servicer of eight capabilities; each brings the methods it answers and the fields it needs."""
+    """One servicer of nine capabilities; each brings the methods it answers and the fields it needs."""

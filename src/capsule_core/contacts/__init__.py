@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from capsule_core.contacts.history import CHANNELS, DIRECTIONS, MEDIA_TYPES, Entry, Photo
+from capsule_core.contacts.lists import ContactList, Listed, listed_id
 from capsule_core.contacts.party import (
     PURPOSE,
     Contact,
@@ -23,9 +24,11 @@ __all__ = [
     "MEDIA_TYPES",
     "PURPOSE",
     "Contact",
+    "ContactList",
     "CustomField",
     "Email",
     "Entry",
+    "Listed",
     "Organisation",
     "Person",
     "Phone",
@@ -34,4 +37,5 @@ __all__ = [
     "Website",
     "display_name",
     "display_name_of",
+    "listed_id",
 ]

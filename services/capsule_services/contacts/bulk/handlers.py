@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Final
 
 import attrs
 
-from capsule_core import answers
 from capsule_core.answers import Request
 from capsule_core.errors import InvalidField, ResourceMissing
 from capsule_core.moments import Past
@@ -16,6 +14,7 @@ from capsule_core.names import RecordId
 from capsule_core.records import Expected, Sealed, Shelf, Where
 from capsule_core.uses import admits
 from capsule_services.contacts.presence import KINDS
+from capsule_services.contacts.repeats import keep_answer, recalled
 from capsule_services.runtime.calls import Call
 from capsule_services.runtime.holding import Holding
 
@@ -48,7 +47,7 @@ def throw_away(
         raise InvalidField("names", "must be given, or else stale; not both")
     if len(names) > AT_ONCE:
         raise InvalidField("names", f"must not be more than {AT_ONCE}")
-    before = _answered(holding, call, request)
+    before = recalled(holding, call, request)
     if before is not None:
         return Thrown(str(before[0]), int(before[1]), int(before[2]))
     where = Where(tenant=call.within(), kinds=KINDS, past=stale)
@@ -59,7 +58,7 @@ def throw_away(
         holding.repository.throw_away(records, together, act=holding.act(call, expects=expects))
     left = 0 if stale is None else holding.repository.store.count(where, admits=admits(call.use))
     thrown = Thrown(together, len(records), left)
-    _answer(holding, call, request, [thrown.batch, thrown.contacts, thrown.remaining])
+    keep_answer(holding, call, request, [thrown.batch, thrown.contacts, thrown.remaining])
     return thrown
 
 
@@ -71,13 +70,13 @@ def take_back(holding: Holding, call: Call, batch: str, *, request: Request | No
         TrashExpired: its time there is over.
         IdentifierTaken, IdentifierSuppressed: somebody of it would come back under what another has, or nobody may.
     """
-    before = _answered(holding, call, request)
+    before = recalled(holding, call, request)
     if before is not None:
         return int(before[0])
     records = holding.repository.take_back(batch, act=holding.act(call))
     if not records:
         raise ResourceMissing("batch")
-    _answer(holding, call, request, [records])
+    keep_answer(holding, call, request, [records])
     return records
 
 
@@ -93,16 +92,3 @@ def _named(holding: Holding, call: Call, names: Sequence[str]) -> list[Sealed]:
 def _stale(holding: Holding, call: Call, where: Where) -> list[Sealed]:
     where = attrs.evolve(where, shelf=Shelf.LIVE)
     return list(holding.repository.store.select(where, admits=admits(call.use), limit=AT_ONCE).records)
-
-
-def _answered(holding: Holding, call: Call, request: Request | None) -> list[int | str] | None:
-    if request is None:
-        return None
-    body = answers.recall(holding.repository.store, holding.vault, call.within(), request)
-    found: list[int | str] | None = None if body is None else json.loads(body)
-    return found
-
-
-def _answer(holding: Holding, call: Call, request: Request | None, told: list[int | str]) -> None:
-    if request is not None:
-        holding.repository.store.keep(answers.seal(json.dumps(told).encode(), holding.vault, call.within(), request))

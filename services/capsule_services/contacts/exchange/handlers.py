@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from capsule_core.codec import decode_plains
 from capsule_core.errors import CapsuleError, IdentifierSuppressed, InvalidField, SubjectErased, VersionMismatch
 from capsule_core.export import Exported, Record, Refused, Row, html, plain_record, refused
 from capsule_core.intake import refuse_cards
-from capsule_core.kept import Kept
+from capsule_core.kept import Kept, Opened
 from capsule_core.moments import Past
 from capsule_core.names import RecordId, SubjectKey, encoded
 from capsule_core.personal import kind_of
@@ -21,12 +21,13 @@ from capsule_core.records import Cursor, Mark, Sealed, Where
 from capsule_core.repository import Draft
 from capsule_services.contacts.parcels import Form, Incoming, Part, Piece, Report
 from capsule_services.contacts.presence import KINDS, kept_contact, photo_id
+from capsule_services.contacts.rosters import living_list, opened_page
 from capsule_services.runtime.calls import Call
 from capsule_services.runtime.holding import Holding
 from capsule_services.runtime.packing import PIECE
 from capsule_services.runtime.paging import Window
 
-__all__ = ["BATCH", "BESIDE", "export_contacts", "import_contacts", "parts", "print_contact"]
+__all__ = ["BATCH", "BESIDE", "Only", "export_contacts", "import_contacts", "parts", "print_contact"]
 
 BATCH: Final = 200
 """Contacts in one transaction: short enough that whoever else writes does not wait long."""
@@ -38,6 +39,17 @@ _AT_ONCE: Final = {"entry": 100, "photo": 4}
 _AHEAD: Final = 500
 _MUCH: Final = 2 * 2**20
 _Opened = tuple[Sealed, bytes]
+
+
+@attrs.frozen(kw_only=True)
+class Only:
+    """Who is meant where not everybody is: those that are *stale*, those on a saved list, or who is both."""
+
+    stale: Past | None = None
+    contact_list: str = ""
+
+
+_EVERYBODY: Final = Only()
 
 
 def import_contacts(holding: Holding, call: Call, incoming: Incoming, chunks: Iterable[bytes]) -> Report:
@@ -69,13 +81,13 @@ def _until_unreadable(rows: Iterator[Row | Refused]) -> Iterator[Row | Refused]:
 
 
 def export_contacts(
-    holding: Holding, call: Call, form: Form, window: Window, stale: Past | None = None
+    holding: Holding, call: Call, form: Form, window: Window, only: Only = _EVERYBODY
 ) -> Iterator[Piece]:
     """Write every living contact with what the format holds beside it, or those after where a stream was lost.
 
-    Those only that are *stale*, if that is given.
+    *Only* those, if anybody is meant by it.
     """
-    for part in parts(holding, call, form.beside, window, stale):
+    for part in parts(holding, call, form.beside, window, only):
         written = form.write(_told(holding, part), begins=part.begins, ends=part.after is None)
         *earlier, last = list(_pieces(written)) or [b""]
         yield from map(Piece, earlier)
@@ -84,13 +96,13 @@ def export_contacts(
 
 
 def parts(
-    holding: Holding, call: Call, beside: Sequence[str], window: Window, stale: Past | None = None
+    holding: Holding, call: Call, beside: Sequence[str], window: Window, only: Only = _EVERYBODY
 ) -> Iterator[Part]:
     """Open every living contact and what hangs on it of the kinds *beside*: logged ahead, given part by part."""
-    where, ahead, after = Where(tenant=call.within(), kinds=KINDS, past=stale), window.limit, window.after
+    paged, ahead, after = _paged(holding, call, only), window.limit, window.after
     while True:
         call.last_look.forget()  # what was opened before this has left
-        page = holding.repository.page(where, use=call.use, limit=ahead, after=after)
+        page = paged(ahead, after)
         found = list(zip(page.records, page.contents, strict=True))
         contacts, belongings = _with_belongings(holding, call, found, beside)
         holding.shown(call, [record for record, _ in (*contacts, *belongings)])
@@ -98,7 +110,7 @@ def parts(
         yield from _divided(contacts, belongings, window.limit, before=after, after=end)
         if end is None:
             return
-        ahead, after = min(_AHEAD, 2 * len(contacts)), end
+        ahead, after = min(_AHEAD, 2 * len(contacts) or window.limit), end
 
 
 def print_contact(holding: Holding, call: Call, contact: str) -> Iterator[bytes]:
@@ -111,6 +123,14 @@ def print_contact(holding: Holding, call: Call, contact: str) -> Iterator[bytes]
     photo = next((each.content for each in hanging if each.kind == "photo"), None)
     exported = Exported(kept.content, entries=entries, photo=photo, created=kept.created, updated=kept.updated)
     return _pieces(html.write([exported]))
+
+
+def _paged(holding: Holding, call: Call, only: Only) -> Callable[[int, Cursor | None], Opened]:
+    if only.contact_list:
+        kept = living_list(holding, call, only.contact_list)
+        return lambda limit, after: opened_page(holding, call, kept, only.stale, Window(limit, after))
+    where = Where(tenant=call.within(), kinds=KINDS, past=only.stale)
+    return lambda limit, after: holding.repository.page(where, use=call.use, limit=limit, after=after)
 
 
 def _take(holding: Holding, call: Call, rows: list[Row], report: Report) -> None:

@@ -12,7 +12,7 @@ from capsule_core.errors import InvalidField
 from capsule_services.contacts.bulk.convert import stale_from
 from capsule_services.contacts.exchange import handlers
 from capsule_services.contacts.exchange.convert import data_of, form_of, incoming_from, records_to, report_to
-from capsule_services.contacts.names import parsed_contact
+from capsule_services.contacts.names import parsed_contact, parsed_list
 from capsule_services.runtime.calls import current_call
 from capsule_services.runtime.holding import Holding
 from capsule_services.runtime.packing import carried
@@ -42,12 +42,13 @@ class ExchangeServicer:
     ) -> Iterator[pb.ExportContactsResponse]:
         call, form = current_call(), form_of(request.format)
         window = attrs.evolve(self.paging.window(call, request), limit=carried(request.page_size))
-        stale = stale_from(request.stale)
+        named = parsed_list(request.contact_list, field="contact_list") if request.contact_list else ""
+        only = handlers.Only(stale=stale_from(request.stale), contact_list=named)
         if form is None:
-            for part in handlers.parts(self.holding, call, handlers.BESIDE, window, stale):
+            for part in handlers.parts(self.holding, call, handlers.BESIDE, window, only):
                 yield from records_to(call.within(), part, self.paging.token(call, request, part.after))
             return
-        for piece in handlers.export_contacts(self.holding, call, form, window, stale):
+        for piece in handlers.export_contacts(self.holding, call, form, window, only):
             token = self.paging.token(call, request, piece.after)
             yield pb.ExportContactsResponse(data=piece.data, next_page_token=token)
 

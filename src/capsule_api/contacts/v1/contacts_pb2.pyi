@@ -21,6 +21,50 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Obstacle:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ObstacleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Obstacle.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OBSTACLE_UNSPECIFIED: _Obstacle.ValueType  # 0
+    """OBSTACLE_UNSPECIFIED is for those whom nothing keeps."""
+    UPDATED: _Obstacle.ValueType  # 1
+    """UPDATED is who was changed since the list was saved."""
+    OPENED: _Obstacle.ValueType  # 2
+    """OPENED is who was opened since, to within a day."""
+    CONTACTED: _Obstacle.ValueType  # 3
+    """CONTACTED is with whom there was an e-mail, a call or a meeting since."""
+    HELD: _Obstacle.ValueType  # 4
+    """HELD is of whom something is kept from destruction: by a hold on them, on something of theirs or on the tenant, or by
+    an obligation.
+    """
+    RESTRICTED: _Obstacle.ValueType  # 5
+    """RESTRICTED is whose processing is restricted (GDPR Art. 18)."""
+    TRASHED: _Obstacle.ValueType  # 6
+    """TRASHED is who is in the trash already."""
+
+class Obstacle(_Obstacle, metaclass=_ObstacleEnumTypeWrapper):
+    """Obstacle is what keeps a contact of a list from being thrown away with it."""
+
+OBSTACLE_UNSPECIFIED: Obstacle.ValueType  # 0
+"""OBSTACLE_UNSPECIFIED is for those whom nothing keeps."""
+UPDATED: Obstacle.ValueType  # 1
+"""UPDATED is who was changed since the list was saved."""
+OPENED: Obstacle.ValueType  # 2
+"""OPENED is who was opened since, to within a day."""
+CONTACTED: Obstacle.ValueType  # 3
+"""CONTACTED is with whom there was an e-mail, a call or a meeting since."""
+HELD: Obstacle.ValueType  # 4
+"""HELD is of whom something is kept from destruction: by a hold on them, on something of theirs or on the tenant, or by
+an obligation.
+"""
+RESTRICTED: Obstacle.ValueType  # 5
+"""RESTRICTED is whose processing is restricted (GDPR Art. 18)."""
+TRASHED: Obstacle.ValueType  # 6
+"""TRASHED is who is in the trash already."""
+Global___Obstacle: _TypeAlias = Obstacle  # noqa: Y015
+
 class _ErrorReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -199,6 +243,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         {"reason": "TRASH_EXPIRED", "domain": "contacts.capsule", "metadata": {}}
     """
+    LIST_UNFINISHED: _ErrorReason.ValueType  # 34
+    """LIST_UNFINISHED means that a saved list is still being filled; what is acted on is what was reviewed whole.
+
+        {"reason": "LIST_UNFINISHED", "domain": "contacts.capsule", "metadata": {}}
+    """
+    LISTS_FULL: _ErrorReason.ValueType  # 35
+    """LISTS_FULL means that the tenant has as many saved lists as it may.
+
+        {"reason": "LISTS_FULL", "domain": "contacts.capsule", "metadata": {"limit": "100"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is why a call was refused. Every error carries one google.rpc.ErrorInfo whose domain is
@@ -376,6 +430,16 @@ TRASH_EXPIRED: ErrorReason.ValueType  # 33
 """TRASH_EXPIRED means that the time in the trash is over; what is still kept of it, for a hold say, is not taken back.
 
     {"reason": "TRASH_EXPIRED", "domain": "contacts.capsule", "metadata": {}}
+"""
+LIST_UNFINISHED: ErrorReason.ValueType  # 34
+"""LIST_UNFINISHED means that a saved list is still being filled; what is acted on is what was reviewed whole.
+
+    {"reason": "LIST_UNFINISHED", "domain": "contacts.capsule", "metadata": {}}
+"""
+LISTS_FULL: ErrorReason.ValueType  # 35
+"""LISTS_FULL means that the tenant has as many saved lists as it may.
+
+    {"reason": "LISTS_FULL", "domain": "contacts.capsule", "metadata": {"limit": "100"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
@@ -1134,6 +1198,101 @@ class Hold(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Hold: _TypeAlias = Hold  # noqa: Y015
+
+@_typing.final
+class ContactList(_message.Message):
+    """ContactList is who was found to be stale at one moment, saved under a name."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ContactList._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: ContactList._State.ValueType  # 0
+        """STATE_UNSPECIFIED is never answered."""
+        FILLING: ContactList._State.ValueType  # 1
+        """FILLING is a list on which not everybody is yet who was meant: go on with FillContactList."""
+        READY: ContactList._State.ValueType  # 2
+        """READY is a list that is whole."""
+        DELETED: ContactList._State.ValueType  # 3
+        """DELETED is a list in the trash, waiting for its destruction."""
+
+    class State(_State, metaclass=_StateEnumTypeWrapper):
+        """State is where a list is in its life."""
+
+    STATE_UNSPECIFIED: ContactList.State.ValueType  # 0
+    """STATE_UNSPECIFIED is never answered."""
+    FILLING: ContactList.State.ValueType  # 1
+    """FILLING is a list on which not everybody is yet who was meant: go on with FillContactList."""
+    READY: ContactList.State.ValueType  # 2
+    """READY is a list that is whole."""
+    DELETED: ContactList.State.ValueType  # 3
+    """DELETED is a list in the trash, waiting for its destruction."""
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    STALE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    CONTACTS_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    CREATOR_FIELD_NUMBER: _builtins.int
+    DELETE_TIME_FIELD_NUMBER: _builtins.int
+    PURGE_TIME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """name is the resource name, `tenants/{tenant}/contactLists/{contact_list}`, made by the server."""
+    display_name: _builtins.str
+    """display_name is what the list is called, in one line."""
+    state: Global___ContactList.State.ValueType
+    """state is where the list is in its life."""
+    contacts: _builtins.int
+    """contacts is how many are on the list, those in the trash included, restricted ones not."""
+    creator: _builtins.str
+    """creator is the user who saved it."""
+    etag: _builtins.str
+    """etag is one for each state; send it back to be refused if the list is not as it was read."""
+    @_builtins.property
+    def stale(self) -> Global___Stale:
+        """stale is who is meant: those to whom nothing has happened since then. At least one time is given, none is in the
+        future.
+        """
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """create_time is when the list was saved."""
+
+    @_builtins.property
+    def delete_time(self) -> _timestamp_pb2.Timestamp:
+        """delete_time is when it was deleted; unset if it was not."""
+
+    @_builtins.property
+    def purge_time(self) -> _timestamp_pb2.Timestamp:
+        """purge_time is when it is destroyed; unset if it was not deleted."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        display_name: _builtins.str = ...,
+        stale: Global___Stale | None = ...,
+        state: Global___ContactList.State.ValueType = ...,
+        contacts: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        creator: _builtins.str = ...,
+        delete_time: _timestamp_pb2.Timestamp | None = ...,
+        purge_time: _timestamp_pb2.Timestamp | None = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delete_time", b"delete_time", "purge_time", b"purge_time", "stale", b"stale"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contacts", b"contacts", "create_time", b"create_time", "creator", b"creator", "delete_time", b"delete_time", "display_name", b"display_name", "etag", b"etag", "name", b"name", "purge_time", b"purge_time", "stale", b"stale", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContactList: _TypeAlias = ContactList  # noqa: Y015
 
 @_typing.final
 class CreateContactRequest(_message.Message):
@@ -2384,6 +2543,414 @@ class UndeleteBatchResponse(_message.Message):
 Global___UndeleteBatchResponse: _TypeAlias = UndeleteBatchResponse  # noqa: Y015
 
 @_typing.final
+class CreateContactListRequest(_message.Message):
+    """CreateContactListRequest asks to save a list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    CONTACT_LIST_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """parent is the tenant, `tenants/{tenant}`."""
+    request_id: _builtins.str
+    """request_id is a UUID4 the caller chose; sent again with the same request, it returns the first answer."""
+    @_builtins.property
+    def contact_list(self) -> Global___ContactList:
+        """contact_list is what to save; its name must be empty, for the server makes it."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        contact_list: Global___ContactList | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["contact_list", b"contact_list"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_list", b"contact_list", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateContactListRequest: _TypeAlias = CreateContactListRequest  # noqa: Y015
+
+@_typing.final
+class FillContactListRequest(_message.Message):
+    """FillContactListRequest asks for more of those who are meant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """name is the list, `tenants/{tenant}/contactLists/{contact_list}`."""
+    request_id: _builtins.str
+    """request_id is a UUID4 the caller chose; sent again with the same request, it returns the first answer."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FillContactListRequest: _TypeAlias = FillContactListRequest  # noqa: Y015
+
+@_typing.final
+class GetContactListRequest(_message.Message):
+    """GetContactListRequest asks for a list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """name is the list, `tenants/{tenant}/contactLists/{contact_list}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetContactListRequest: _TypeAlias = GetContactListRequest  # noqa: Y015
+
+@_typing.final
+class ListContactListsRequest(_message.Message):
+    """ListContactListsRequest asks for a page of lists."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SHOW_DELETED_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """parent is the tenant, `tenants/{tenant}`."""
+    page_size: _builtins.int
+    """page_size is how many to return at most; 0 means the default, more than the limit means the limit."""
+    page_token: _builtins.str
+    """page_token is the next_page_token of the page before, sent with otherwise the same arguments; empty on the first."""
+    show_deleted: _builtins.bool
+    """show_deleted lists those in the trash as well."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        show_deleted: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "show_deleted", b"show_deleted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListContactListsRequest: _TypeAlias = ListContactListsRequest  # noqa: Y015
+
+@_typing.final
+class ListContactListsResponse(_message.Message):
+    """ListContactListsResponse is a page of lists."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTACT_LISTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """next_page_token gets the next page; empty on the last."""
+    @_builtins.property
+    def contact_lists(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContactList]:
+        """contact_lists are those of this page."""
+
+    def __init__(
+        self,
+        *,
+        contact_lists: _abc.Iterable[Global___ContactList] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_lists", b"contact_lists", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListContactListsResponse: _TypeAlias = ListContactListsResponse  # noqa: Y015
+
+@_typing.final
+class ListListedContactsRequest(_message.Message):
+    """ListListedContactsRequest asks for a page of who is on a list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """parent is the list, `tenants/{tenant}/contactLists/{contact_list}`."""
+    page_size: _builtins.int
+    """page_size is how many to return at most; 0 means the default, more than the limit means the limit."""
+    page_token: _builtins.str
+    """page_token is the next_page_token of the page before, sent with otherwise the same arguments; empty on the first."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListListedContactsRequest: _TypeAlias = ListListedContactsRequest  # noqa: Y015
+
+@_typing.final
+class ListListedContactsResponse(_message.Message):
+    """ListListedContactsResponse is a page of who is on a list."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ListedContact(_message.Message):
+        """ListedContact is somebody who is on a list."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CONTACT_FIELD_NUMBER: _builtins.int
+        OBSTACLE_FIELD_NUMBER: _builtins.int
+        obstacle: Global___Obstacle.ValueType
+        """obstacle is what keeps them from being thrown away with the list."""
+        @_builtins.property
+        def contact(self) -> Global___Contact:
+            """contact is who they are, as they are now."""
+
+        def __init__(
+            self,
+            *,
+            contact: Global___Contact | None = ...,
+            obstacle: Global___Obstacle.ValueType = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact", "obstacle", b"obstacle"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    LISTED_CONTACTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """next_page_token gets the next page; empty on the last."""
+    @_builtins.property
+    def listed_contacts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ListListedContactsResponse.ListedContact]:
+        """listed_contacts are those of this page."""
+
+    def __init__(
+        self,
+        *,
+        listed_contacts: _abc.Iterable[Global___ListListedContactsResponse.ListedContact] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["listed_contacts", b"listed_contacts", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListListedContactsResponse: _TypeAlias = ListListedContactsResponse  # noqa: Y015
+
+@_typing.final
+class TrashListedContactsRequest(_message.Message):
+    """TrashListedContactsRequest asks to throw away who is on a list. One that is FILLING is refused: LIST_UNFINISHED."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """name is the list, `tenants/{tenant}/contactLists/{contact_list}`."""
+    batch: _builtins.str
+    """batch is that of an earlier call, whose contacts these go together with; empty begins another."""
+    request_id: _builtins.str
+    """request_id is a UUID4 the caller chose; sent again with the same request, it returns the first answer."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        batch: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrashListedContactsRequest: _TypeAlias = TrashListedContactsRequest  # noqa: Y015
+
+@_typing.final
+class TrashListedContactsResponse(_message.Message):
+    """TrashListedContactsResponse says what went, and what did not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class Skipped(_message.Message):
+        """Skipped is somebody who was left out."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CONTACT_FIELD_NUMBER: _builtins.int
+        OBSTACLE_FIELD_NUMBER: _builtins.int
+        contact: _builtins.str
+        """contact is who."""
+        obstacle: Global___Obstacle.ValueType
+        """obstacle is why."""
+        def __init__(
+            self,
+            *,
+            contact: _builtins.str = ...,
+            obstacle: Global___Obstacle.ValueType = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact", "obstacle", b"obstacle"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Count(_message.Message):
+        """Count is how many were left out for one reason."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        OBSTACLE_FIELD_NUMBER: _builtins.int
+        CONTACTS_FIELD_NUMBER: _builtins.int
+        obstacle: Global___Obstacle.ValueType
+        """obstacle is why."""
+        contacts: _builtins.int
+        """contacts is how many."""
+        def __init__(
+            self,
+            *,
+            obstacle: Global___Obstacle.ValueType = ...,
+            contacts: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["contacts", b"contacts", "obstacle", b"obstacle"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    BATCH_FIELD_NUMBER: _builtins.int
+    CONTACTS_FIELD_NUMBER: _builtins.int
+    REMAINING_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    batch: _builtins.str
+    """batch is what went together: send it back to go on, or to UndeleteBatch."""
+    contacts: _builtins.int
+    """contacts is how many contacts went in this call."""
+    remaining: _builtins.int
+    """remaining is how many are still to be looked at; 0 when the list is done."""
+    @_builtins.property
+    def skipped(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrashListedContactsResponse.Skipped]:
+        """skipped are those who were left out, as far as this call has looked, the first 1,000 of them; when nothing remains, of
+        the whole list.
+        """
+
+    @_builtins.property
+    def counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrashListedContactsResponse.Count]:
+        """counts are how many were left out, likewise, however many they are."""
+
+    def __init__(
+        self,
+        *,
+        batch: _builtins.str = ...,
+        contacts: _builtins.int = ...,
+        remaining: _builtins.int = ...,
+        skipped: _abc.Iterable[Global___TrashListedContactsResponse.Skipped] | None = ...,
+        counts: _abc.Iterable[Global___TrashListedContactsResponse.Count] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "contacts", b"contacts", "counts", b"counts", "remaining", b"remaining", "skipped", b"skipped"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrashListedContactsResponse: _TypeAlias = TrashListedContactsResponse  # noqa: Y015
+
+@_typing.final
+class DeleteContactListRequest(_message.Message):
+    """DeleteContactListRequest asks to move a list to the trash."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """name is the list, `tenants/{tenant}/contactLists/{contact_list}`."""
+    etag: _builtins.str
+    """etag is the one that was read; a different current one refuses the call with ABORTED. Empty means no such check."""
+    request_id: _builtins.str
+    """request_id is a UUID4 the caller chose; sent again with the same request, it returns the first answer."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteContactListRequest: _TypeAlias = DeleteContactListRequest  # noqa: Y015
+
+@_typing.final
+class UndeleteContactListRequest(_message.Message):
+    """UndeleteContactListRequest asks to take a list out of the trash."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """name is the list, `tenants/{tenant}/contactLists/{contact_list}`."""
+    etag: _builtins.str
+    """etag is the one that was read; a different current one refuses the call with ABORTED. Empty means no such check."""
+    request_id: _builtins.str
+    """request_id is a UUID4 the caller chose; sent again with the same request, it returns the first answer."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndeleteContactListRequest: _TypeAlias = UndeleteContactListRequest  # noqa: Y015
+
+@_typing.final
 class PurgeContactResponse(_message.Message):
     """PurgeContactResponse is the proof that a contact was destroyed by this service."""
 
@@ -2692,6 +3259,7 @@ class ExportContactsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     STALE_FIELD_NUMBER: _builtins.int
+    CONTACT_LIST_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """parent is the tenant, `tenants/{tenant}`."""
     format: Global___ExportContactsRequest.Format.ValueType
@@ -2702,6 +3270,8 @@ class ExportContactsRequest(_message.Message):
     """
     page_size: _builtins.int
     """page_size is how many contacts a message may carry; 100 if it is 0 or more than that."""
+    contact_list: _builtins.str
+    """contact_list exports only those of a saved list who are neither in the trash nor restricted. It may be FILLING."""
     @_builtins.property
     def stale(self) -> Global___Stale:
         """stale exports only those to whom nothing has happened for long."""
@@ -2714,10 +3284,11 @@ class ExportContactsRequest(_message.Message):
         page_token: _builtins.str = ...,
         page_size: _builtins.int = ...,
         stale: Global___Stale | None = ...,
+        contact_list: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["stale", b"stale"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "stale", b"stale"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_list", b"contact_list", "format", b"format", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "stale", b"stale"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -75,6 +75,46 @@ class ContactsServiceStub:
                 request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.UndeleteBatchRequest.SerializeToString,
                 response_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.UndeleteBatchResponse.FromString,
                 _registered_method=True)
+        self.CreateContactList = channel.unary_unary(
+                '/capsule_api.contacts.v1.ContactsService/CreateContactList',
+                request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.CreateContactListRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ContactList.FromString,
+                _registered_method=True)
+        self.FillContactList = channel.unary_unary(
+                '/capsule_api.contacts.v1.ContactsService/FillContactList',
+                request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.FillContactListRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ContactList.FromString,
+                _registered_method=True)
+        self.GetContactList = channel.unary_unary(
+                '/capsule_api.contacts.v1.ContactsService/GetContactList',
+                request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.GetContactListRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ContactList.FromString,
+                _registered_method=True)
+        self.ListContactLists = channel.unary_unary(
+                '/capsule_api.contacts.v1.ContactsService/ListContactLists',
+                request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ListContactListsRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ListContactListsResponse.FromString,
+                _registered_method=True)
+        self.ListListedContacts = channel.unary_unary(
+                '/capsule_api.contacts.v1.ContactsService/ListListedContacts',
+                request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ListListedContactsRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ListListedContactsResponse.FromString,
+                _registered_method=True)
+        self.TrashListedContacts = channel.unary_unary(
+                '/capsule_api.contacts.v1.ContactsService/TrashListedContacts',
+                request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.TrashListedContactsRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.TrashListedContactsResponse.FromString,
+                _registered_method=True)
+        self.DeleteContactList = channel.unary_unary(
+                '/capsule_api.contacts.v1.ContactsService/DeleteContactList',
+                request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.DeleteContactListRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ContactList.FromString,
+                _registered_method=True)
+        self.UndeleteContactList = channel.unary_unary(
+                '/capsule_api.contacts.v1.ContactsService/UndeleteContactList',
+                request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.UndeleteContactListRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ContactList.FromString,
+                _registered_method=True)
         self.PurgeContact = channel.unary_unary(
                 '/capsule_api.contacts.v1.ContactsService/PurgeContact',
                 request_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.PurgeContactRequest.SerializeToString,
@@ -250,6 +290,68 @@ class ContactsServiceServicer:
 
     def UndeleteBatch(self, request, context):
         """UndeleteBatch takes back everything that was thrown away together, or nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateContactList(self, request, context):
+        """CreateContactList saves a list of the contacts to whom nothing has happened for long, and puts the first 500 of them
+        on it. Who is on a list stays on it, and nobody who becomes as stale later comes to it: what was reviewed is what is
+        acted on. More than 10,000 are refused: choose an earlier date.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FillContactList(self, request, context):
+        """FillContactList puts the next 500 on a list that is FILLING, until it is READY; from then on it returns it as it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetContactList(self, request, context):
+        """GetContactList returns a list, also one in the trash.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListContactLists(self, request, context):
+        """ListContactLists returns the saved lists of a tenant, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListListedContacts(self, request, context):
+        """ListListedContacts returns who is on a list, the newest contacts first, and of each what keeps TrashListedContacts
+        from throwing them away. Restricted people are absent, and erased ones are on no list any more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TrashListedContacts(self, request, context):
+        """TrashListedContacts moves the contacts of a list to the trash with all that hangs on them, up to 500 in a call, as
+        TrashContacts does. It leaves out, and says so, who was updated, opened or contacted since the list was saved, who is
+        held or restricted, and who is in the trash already. UndeleteBatch takes the whole batch back as one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteContactList(self, request, context):
+        """DeleteContactList moves a list to the trash, and returns it with its time of destruction. Who is on it stays.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndeleteContactList(self, request, context):
+        """UndeleteContactList takes a list out of the trash as it was, before its purge_time; from then on it fails with
+        TRASH_EXPIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -465,6 +567,46 @@ def add_ContactsServiceServicer_to_server(servicer, server):
                     servicer.UndeleteBatch,
                     request_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.UndeleteBatchRequest.FromString,
                     response_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.UndeleteBatchResponse.SerializeToString,
+            ),
+            'CreateContactList': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateContactList,
+                    request_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.CreateContactListRequest.FromString,
+                    response_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ContactList.SerializeToString,
+            ),
+            'FillContactList': grpc.unary_unary_rpc_method_handler(
+                    servicer.FillContactList,
+                    request_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.FillContactListRequest.FromString,
+                    response_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ContactList.SerializeToString,
+            ),
+            'GetContactList': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetContactList,
+                    request_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.GetContactListRequest.FromString,
+                    response_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ContactList.SerializeToString,
+            ),
+            'ListContactLists': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListContactLists,
+                    request_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ListContactListsRequest.FromString,
+                    response_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ListContactListsResponse.SerializeToString,
+            ),
+            'ListListedContacts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListListedContacts,
+                    request_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ListListedContactsRequest.FromString,
+                    response_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ListListedContactsResponse.SerializeToString,
+            ),
+            'TrashListedContacts': grpc.unary_unary_rpc_method_handler(
+                    servicer.TrashListedContacts,
+                    request_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.TrashListedContactsRequest.FromString,
+                    response_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.TrashListedContactsResponse.SerializeToString,
+            ),
+            'DeleteContactList': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteContactList,
+                    request_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.DeleteContactListRequest.FromString,
+                    response_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ContactList.SerializeToString,
+            ),
+            'UndeleteContactList': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndeleteContactList,
+                    request_deserializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.UndeleteContactListRequest.FromString,
+                    response_serializer=capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ContactList.SerializeToString,
             ),
             'PurgeContact': grpc.unary_unary_rpc_method_handler(
                     servicer.PurgeContact,
@@ -799,6 +941,222 @@ class ContactsService:
             '/capsule_api.contacts.v1.ContactsService/UndeleteBatch',
             capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.UndeleteBatchRequest.SerializeToString,
             capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.UndeleteBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateContactList(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.contacts.v1.ContactsService/CreateContactList',
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.CreateContactListRequest.SerializeToString,
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ContactList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FillContactList(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.contacts.v1.ContactsService/FillContactList',
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.FillContactListRequest.SerializeToString,
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ContactList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetContactList(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.contacts.v1.ContactsService/GetContactList',
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.GetContactListRequest.SerializeToString,
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ContactList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListContactLists(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.contacts.v1.ContactsService/ListContactLists',
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ListContactListsRequest.SerializeToString,
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ListContactListsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListListedContacts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.contacts.v1.ContactsService/ListListedContacts',
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ListListedContactsRequest.SerializeToString,
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ListListedContactsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TrashListedContacts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.contacts.v1.ContactsService/TrashListedContacts',
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.TrashListedContactsRequest.SerializeToString,
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.TrashListedContactsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteContactList(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.contacts.v1.ContactsService/DeleteContactList',
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.DeleteContactListRequest.SerializeToString,
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ContactList.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndeleteContactList(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.contacts.v1.ContactsService/UndeleteContactList',
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.UndeleteContactListRequest.SerializeToString,
+            capsule__api_dot_contacts_dot_v1_dot_contacts__pb2.ContactList.FromString,
             options,
             channel_credentials,
             insecure,

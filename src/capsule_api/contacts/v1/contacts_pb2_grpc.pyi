@@ -55,6 +55,32 @@ class ContactsServiceStub:
     """
     UndeleteBatch: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.UndeleteBatchRequest, _contacts_pb2.UndeleteBatchResponse]
     """UndeleteBatch takes back everything that was thrown away together, or nothing."""
+    CreateContactList: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.CreateContactListRequest, _contacts_pb2.ContactList]
+    """CreateContactList saves a list of the contacts to whom nothing has happened for long, and puts the first 500 of them
+    on it. Who is on a list stays on it, and nobody who becomes as stale later comes to it: what was reviewed is what is
+    acted on. More than 10,000 are refused: choose an earlier date.
+    """
+    FillContactList: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.FillContactListRequest, _contacts_pb2.ContactList]
+    """FillContactList puts the next 500 on a list that is FILLING, until it is READY; from then on it returns it as it is."""
+    GetContactList: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.GetContactListRequest, _contacts_pb2.ContactList]
+    """GetContactList returns a list, also one in the trash."""
+    ListContactLists: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ListContactListsRequest, _contacts_pb2.ListContactListsResponse]
+    """ListContactLists returns the saved lists of a tenant, the newest first."""
+    ListListedContacts: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.ListListedContactsRequest, _contacts_pb2.ListListedContactsResponse]
+    """ListListedContacts returns who is on a list, the newest contacts first, and of each what keeps TrashListedContacts
+    from throwing them away. Restricted people are absent, and erased ones are on no list any more.
+    """
+    TrashListedContacts: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.TrashListedContactsRequest, _contacts_pb2.TrashListedContactsResponse]
+    """TrashListedContacts moves the contacts of a list to the trash with all that hangs on them, up to 500 in a call, as
+    TrashContacts does. It leaves out, and says so, who was updated, opened or contacted since the list was saved, who is
+    held or restricted, and who is in the trash already. UndeleteBatch takes the whole batch back as one.
+    """
+    DeleteContactList: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.DeleteContactListRequest, _contacts_pb2.ContactList]
+    """DeleteContactList moves a list to the trash, and returns it with its time of destruction. Who is on it stays."""
+    UndeleteContactList: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.UndeleteContactListRequest, _contacts_pb2.ContactList]
+    """UndeleteContactList takes a list out of the trash as it was, before its purge_time; from then on it fails with
+    TRASH_EXPIRED.
+    """
     PurgeContact: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.PurgeContactRequest, _contacts_pb2.PurgeContactResponse]
     """PurgeContact destroys a contact that is in the trash, at once and for ever, and returns the receipt."""
     LiftSuppression: _grpc.UnaryUnaryMultiCallable[_contacts_pb2.LiftSuppressionRequest, _contacts_pb2.LiftSuppressionResponse]
@@ -143,6 +169,32 @@ class ContactsServiceAsyncStub(ContactsServiceStub):
     """
     UndeleteBatch: _aio.UnaryUnaryMultiCallable[_contacts_pb2.UndeleteBatchRequest, _contacts_pb2.UndeleteBatchResponse]  # type: ignore[assignment]
     """UndeleteBatch takes back everything that was thrown away together, or nothing."""
+    CreateContactList: _aio.UnaryUnaryMultiCallable[_contacts_pb2.CreateContactListRequest, _contacts_pb2.ContactList]  # type: ignore[assignment]
+    """CreateContactList saves a list of the contacts to whom nothing has happened for long, and puts the first 500 of them
+    on it. Who is on a list stays on it, and nobody who becomes as stale later comes to it: what was reviewed is what is
+    acted on. More than 10,000 are refused: choose an earlier date.
+    """
+    FillContactList: _aio.UnaryUnaryMultiCallable[_contacts_pb2.FillContactListRequest, _contacts_pb2.ContactList]  # type: ignore[assignment]
+    """FillContactList puts the next 500 on a list that is FILLING, until it is READY; from then on it returns it as it is."""
+    GetContactList: _aio.UnaryUnaryMultiCallable[_contacts_pb2.GetContactListRequest, _contacts_pb2.ContactList]  # type: ignore[assignment]
+    """GetContactList returns a list, also one in the trash."""
+    ListContactLists: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ListContactListsRequest, _contacts_pb2.ListContactListsResponse]  # type: ignore[assignment]
+    """ListContactLists returns the saved lists of a tenant, the newest first."""
+    ListListedContacts: _aio.UnaryUnaryMultiCallable[_contacts_pb2.ListListedContactsRequest, _contacts_pb2.ListListedContactsResponse]  # type: ignore[assignment]
+    """ListListedContacts returns who is on a list, the newest contacts first, and of each what keeps TrashListedContacts
+    from throwing them away. Restricted people are absent, and erased ones are on no list any more.
+    """
+    TrashListedContacts: _aio.UnaryUnaryMultiCallable[_contacts_pb2.TrashListedContactsRequest, _contacts_pb2.TrashListedContactsResponse]  # type: ignore[assignment]
+    """TrashListedContacts moves the contacts of a list to the trash with all that hangs on them, up to 500 in a call, as
+    TrashContacts does. It leaves out, and says so, who was updated, opened or contacted since the list was saved, who is
+    held or restricted, and who is in the trash already. UndeleteBatch takes the whole batch back as one.
+    """
+    DeleteContactList: _aio.UnaryUnaryMultiCallable[_contacts_pb2.DeleteContactListRequest, _contacts_pb2.ContactList]  # type: ignore[assignment]
+    """DeleteContactList moves a list to the trash, and returns it with its time of destruction. Who is on it stays."""
+    UndeleteContactList: _aio.UnaryUnaryMultiCallable[_contacts_pb2.UndeleteContactListRequest, _contacts_pb2.ContactList]  # type: ignore[assignment]
+    """UndeleteContactList takes a list out of the trash as it was, before its purge_time; from then on it fails with
+    TRASH_EXPIRED.
+    """
     PurgeContact: _aio.UnaryUnaryMultiCallable[_contacts_pb2.PurgeContactRequest, _contacts_pb2.PurgeContactResponse]  # type: ignore[assignment]
     """PurgeContact destroys a contact that is in the trash, at once and for ever, and returns the receipt."""
     LiftSuppression: _aio.UnaryUnaryMultiCallable[_contacts_pb2.LiftSuppressionRequest, _contacts_pb2.LiftSuppressionResponse]  # type: ignore[assignment]
@@ -276,6 +328,80 @@ class ContactsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_contacts_pb2.UndeleteBatchResponse, _abc.Awaitable[_contacts_pb2.UndeleteBatchResponse]]:
         """UndeleteBatch takes back everything that was thrown away together, or nothing."""
+
+    @_abc_1.abstractmethod
+    def CreateContactList(
+        self,
+        request: _contacts_pb2.CreateContactListRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.ContactList, _abc.Awaitable[_contacts_pb2.ContactList]]:
+        """CreateContactList saves a list of the contacts to whom nothing has happened for long, and puts the first 500 of them
+        on it. Who is on a list stays on it, and nobody who becomes as stale later comes to it: what was reviewed is what is
+        acted on. More than 10,000 are refused: choose an earlier date.
+        """
+
+    @_abc_1.abstractmethod
+    def FillContactList(
+        self,
+        request: _contacts_pb2.FillContactListRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.ContactList, _abc.Awaitable[_contacts_pb2.ContactList]]:
+        """FillContactList puts the next 500 on a list that is FILLING, until it is READY; from then on it returns it as it is."""
+
+    @_abc_1.abstractmethod
+    def GetContactList(
+        self,
+        request: _contacts_pb2.GetContactListRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.ContactList, _abc.Awaitable[_contacts_pb2.ContactList]]:
+        """GetContactList returns a list, also one in the trash."""
+
+    @_abc_1.abstractmethod
+    def ListContactLists(
+        self,
+        request: _contacts_pb2.ListContactListsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.ListContactListsResponse, _abc.Awaitable[_contacts_pb2.ListContactListsResponse]]:
+        """ListContactLists returns the saved lists of a tenant, the newest first."""
+
+    @_abc_1.abstractmethod
+    def ListListedContacts(
+        self,
+        request: _contacts_pb2.ListListedContactsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.ListListedContactsResponse, _abc.Awaitable[_contacts_pb2.ListListedContactsResponse]]:
+        """ListListedContacts returns who is on a list, the newest contacts first, and of each what keeps TrashListedContacts
+        from throwing them away. Restricted people are absent, and erased ones are on no list any more.
+        """
+
+    @_abc_1.abstractmethod
+    def TrashListedContacts(
+        self,
+        request: _contacts_pb2.TrashListedContactsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.TrashListedContactsResponse, _abc.Awaitable[_contacts_pb2.TrashListedContactsResponse]]:
+        """TrashListedContacts moves the contacts of a list to the trash with all that hangs on them, up to 500 in a call, as
+        TrashContacts does. It leaves out, and says so, who was updated, opened or contacted since the list was saved, who is
+        held or restricted, and who is in the trash already. UndeleteBatch takes the whole batch back as one.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteContactList(
+        self,
+        request: _contacts_pb2.DeleteContactListRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.ContactList, _abc.Awaitable[_contacts_pb2.ContactList]]:
+        """DeleteContactList moves a list to the trash, and returns it with its time of destruction. Who is on it stays."""
+
+    @_abc_1.abstractmethod
+    def UndeleteContactList(
+        self,
+        request: _contacts_pb2.UndeleteContactListRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contacts_pb2.ContactList, _abc.Awaitable[_contacts_pb2.ContactList]]:
+        """UndeleteContactList takes a list out of the trash as it was, before its purge_time; from then on it fails with
+        TRASH_EXPIRED.
+        """
 
     @_abc_1.abstractmethod
     def PurgeContact(

@@ -1,0 +1,1 @@
+"""Saved lists: who was found to be stale, reviewed and acted on as they were found."""
