@@ -18,6 +18,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.timestamp_pb2 import Timestamp
 
 import capsule_api
+from capsule_api.contacts.v1.contacts_pb2 import ContactList
 from capsule_api.identity.v1 import identity_pb2
 from capsule_api.policy.v1 import policy_pb2
 from capsule_core.contacts.party import PURPOSE
@@ -145,15 +146,21 @@ class Plausible:
         if field.name == "acceptances":
             return [identity_pb2.Acceptance(kind=each.kind, version=each.version) for each in self.documents]
         if field.message_type is not None:
-            name = field.message_type.full_name
-            if (name.startswith("google.") or name in above) and not ahead:
-                return Timestamp(seconds=NOON) if _is_required(field) and name.endswith(".Timestamp") else None
-            return self._filled(field.message_type, ahead, above)
+            return self._message(field, ahead, above)
         if field.type in TEXTS:
             return self._text(field) if field.type == FieldDescriptor.TYPE_STRING else self._octets(field)
         if field.enum_type is not None:
             return field.enum_type.values[1].number
         return 1 if _is_required(field) and field.type == FieldDescriptor.TYPE_INT64 else None
+
+    def _message(self, field: FieldDescriptor, ahead: Place, above: tuple[str, ...]) -> Any:
+        name = field.message_type.full_name
+        if name == Timestamp.DESCRIPTOR.full_name and not ahead:
+            said = _is_required(field) or ContactList.DESCRIPTOR.full_name in above  # which says since when
+            return Timestamp(seconds=NOON) if said else None
+        if (name.startswith("google.") or name in above) and not ahead:
+            return None
+        return self._filled(field.message_type, ahead, above)
 
     def _octets(self, field: FieldDescriptor) -> bytes:
         return {"receipt": self.receipt, "data": ADDRESS_BOOK}.get(field.name, b"plausible")
