@@ -28,6 +28,7 @@ __all__ = ["SERVICES", "Place", "Plausible", "carried", "declared", "parts", "pl
 
 TEXTS: Final = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES)
 NOON: Final = 1_800_000_000
+LONG_AGO: Final = 1_600_000_000
 ADDRESS_BOOK: Final = b"First Name,Last Name,Organization Name,Labels\r\nBo,Vane,,\r\n"
 
 Place = tuple[FieldDescriptor, ...]
@@ -156,8 +157,9 @@ class Plausible:
     def _message(self, field: FieldDescriptor, ahead: Place, above: tuple[str, ...]) -> Any:
         name = field.message_type.full_name
         if name == Timestamp.DESCRIPTOR.full_name and not ahead:
-            said = _is_required(field) or ContactList.DESCRIPTOR.full_name in above  # which says since when
-            return Timestamp(seconds=NOON) if said else None
+            if ContactList.DESCRIPTOR.full_name in above:  # which says since when nothing has happened
+                return Timestamp(seconds=LONG_AGO)
+            return Timestamp(seconds=NOON) if _is_required(field) else None
         if (name.startswith("google.") or name in above) and not ahead:
             return None
         return self._filled(field.message_type, ahead, above)
