@@ -30,6 +30,7 @@ from capsule_services.doctor.findings import exit_code
 from capsule_services.doctor.place import Place
 from capsule_services.keys import keys
 from capsule_services.ledgers import ledger
+from capsule_services.lists import lists
 from capsule_services.release import release
 from capsule_services.retention import retention
 from capsule_services.rootkeys import rotate_root
@@ -82,6 +83,7 @@ app.add_typer(backup, name="backup")
 app.add_typer(ledger, name="ledger")
 app.add_typer(keys, name="keys")
 app.add_typer(retention, name="retention")
+app.add_typer(lists, name="lists")
 keys.command("rotate-root")(rotate_root)
 
 _REFUSED: Final = 2

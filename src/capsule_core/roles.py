@@ -60,7 +60,15 @@ _SUPER_ADMINISTRATOR: Final = _ADMINISTRATOR | {
 }
 _WHILE_CLOSED: Final = frozenset(
     {
-        *("contacts.read", "history.read", EXPORT, "contacts.read_holds", "contacts.read_retention", "erasures.read"),
+        *(
+            "contacts.read",
+            "history.read",
+            "lists.read",
+            EXPORT,
+            "contacts.read_holds",
+            "contacts.read_retention",
+            "erasures.read",
+        ),
         *("users.self", "users.read", "tenant.read", "tenant.manage", "tenant.close", "tenant.reopen", "ledger.read"),
         "contacts.release_hold",
     }

@@ -8,7 +8,7 @@ from typing import Final
 
 from capsule_core.names import SubjectKey, TenantId
 from capsule_core.personal import Kind
-from capsule_core.policies import scope_of
+from capsule_core.policies import governed, scope_of
 from capsule_core.records import Mark, Sealed, Shelf, Where, events_of
 from capsule_core.retention import Effect, Facts, Policy, keeps
 from capsule_core.stores import Store
@@ -31,7 +31,7 @@ def unspared(
 
     *closed* is since when the tenant is closed, None if it is not.
     """
-    keeping = [name for name in kinds if _has_a_say(policy, name)]
+    keeping = [name for name in governed(kinds) if _has_a_say(policy, name)]
     if not records or not keeping:
         return list(records)
 

@@ -486,6 +486,18 @@ def test_no_policy_speaks_of_lists(here: Office, desk: Desk) -> None:
     assert desk.GetContactList(pb.GetContactListRequest(name=kept.name)) == kept
 
 
+def test_what_keeps_everything_keeps_nobody_for_being_on_a_list(here: Office, desk: Desk) -> None:
+    contact = person(desk)
+    rule = pb.RetentionRule(id="all", effect=pb.RetentionRule.KEEP, since=pb.RetentionRule.CREATED, period="P60D")
+    policy = pb.RetentionPolicy(name=f"{desk.tenant}/retentionPolicy", rules=[rule])
+    desk.SetRetentionPolicy(pb.SetRetentionPolicyRequest(policy=policy))
+    kept = saved(desk, since(here.advance(40 * DAY)))
+    deleted(desk, contact)
+    here.holding.holder.sweep(TenantId(desk.tenant.rpartition("/")[2]), now=here.advance(31 * DAY))
+    assert listed(desk, show_deleted=True) == []
+    assert reviewed(desk, kept) == {}
+
+
 def test_the_name_of_a_list_is_nowhere_in_the_clear(tmp_path: Path) -> None:
     opened = opened_on("sqlite", tmp_path)
     here = office(opened, tmp_path)

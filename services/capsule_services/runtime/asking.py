@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from uuid import uuid4
 
 import attrs
 import grpc
@@ -53,9 +55,67 @@ class Asker:
         name = contact if "/" in contact else f"{self._name}/contacts/{contact}"
         return _plain(lambda: self._contacts.ExplainContact(contacts_pb2.ExplainContactRequest(name=name)))
 
+    def save_list(self, name: str, since: Mapping[str, datetime]) -> dict[str, Any]:
+        """Save a list of those to whom nothing has happened *since*: ``updated``, ``opened``, ``contacted``."""
+        wanted = contacts_pb2.ContactList(display_name=name)
+        for event, at in since.items():
+            getattr(wanted.stale, f"not_{event}_since").FromDatetime(at)
+        request = contacts_pb2.CreateContactListRequest(parent=self._name, contact_list=wanted, request_id=str(uuid4()))
+        return _plain(lambda: self._contacts.CreateContactList(request, timeout=_PATIENCE))
+
+    def fill_list(self, name: str) -> dict[str, Any]:
+        """Put the next on a list."""
+        request = contacts_pb2.FillContactListRequest(name=self._list(name), request_id=str(uuid4()))
+        return _plain(lambda: self._contacts.FillContactList(request, timeout=_PATIENCE))
+
+    def lists(self) -> list[dict[str, Any]]:
+        """Ask for the saved lists."""
+        request = contacts_pb2.ListContactListsRequest(parent=self._name, page_size=1000)
+        return _listed(lambda: self._contacts.ListContactLists(request), "contact_lists")
+
+    def saved_list(self, name: str) -> dict[str, Any]:
+        """Ask for one saved list."""
+        return _plain(lambda: self._contacts.GetContactList(contacts_pb2.GetContactListRequest(name=self._list(name))))
+
+    def listed(self, name: str) -> Iterator[list[dict[str, Any]]]:
+        """Ask who is on a list, page by page."""
+        request = contacts_pb2.ListListedContactsRequest(parent=self._list(name), page_size=500)
+        while True:
+            page = _plain(lambda: self._contacts.ListListedContacts(request, timeout=_PATIENCE))
+            yield page.get("listed_contacts", [])
+            request.page_token = page.get("next_page_token", "")
+            if not request.page_token:
+                return
+
+    def trash_list(self, name: str, batch: str) -> dict[str, Any]:
+        """Have the next on a list thrown away, together with those of a *batch*."""
+        request = contacts_pb2.TrashListedContactsRequest(name=self._list(name), batch=batch, request_id=str(uuid4()))
+        return _plain(lambda: self._contacts.TrashListedContacts(request, timeout=_PATIENCE))
+
+    def take_back(self, batch: str) -> dict[str, Any]:
+        """Have a batch taken back."""
+        request = contacts_pb2.UndeleteBatchRequest(parent=self._name, batch=batch, request_id=str(uuid4()))
+        return _plain(lambda: self._contacts.UndeleteBatch(request, timeout=_PATIENCE))
+
+    def delete_list(self, name: str) -> dict[str, Any]:
+        """Have a list thrown away."""
+        request = contacts_pb2.DeleteContactListRequest(name=self._list(name), request_id=str(uuid4()))
+        return _plain(lambda: self._contacts.DeleteContactList(request))
+
+    def export_list(self, name: str, form: str) -> Iterator[bytes]:
+        """Ask for who is on a list as a file of a *form*: JSON, CSV, VCARD."""
+        export = contacts_pb2.ExportContactsRequest
+        request = export(parent=self._name, format=export.Format.Value(form), contact_list=self._list(name))
+        pieces = self._contacts.ExportContacts(request, timeout=_PATIENCE)
+        while (piece := _answered(lambda: next(pieces, None))) is not None:
+            yield piece.data
+
     @property
     def _name(self) -> str:
         return f"tenants/{self.tenant}"
+
+    def _list(self, name: str) -> str:
+        return name if "/" in name else f"{self._name}/contactLists/{name}"
 
 
 @contextmanager
