@@ -18,7 +18,7 @@ from capsule_sql.guarding import UNGUARDED
 from capsule_sql.marking import FREE, reason_in
 from capsule_sql.statements import TENANT, Connection, Transactions
 
-__all__ = ["due", "having", "people", "released"]
+__all__ = ["due", "having", "people", "released", "releasing"]
 
 _VISITING: Final = """tenants t
     JOIN LATERAL (SELECT set_config('capsule.tenant', t.no::text, true) AS no OFFSET 0) v ON true"""
@@ -60,8 +60,9 @@ _PEOPLE: Final = f"""SELECT key FROM subjects WHERE tenant_no = {TENANT} AND key
     ORDER BY key LIMIT ?"""
 _SHARE: Final = "t.no % ? = ?"
 _ONE: Final = "t.tenant = ?"
-# On SQLite numbers begin with the tenant's: so the index of the kept is read where this one's are, and nowhere else.
-_ONE_HERE: Final = f"{_ONE} AND s.no >= {TENANT} << 32 AND s.no < ({TENANT} + 1) << 32"
+# On SQLite said of the kept themselves: their index begins with whose they are, and nobody else's are read.
+_SHARE_HERE: Final = "s.tenant_no % ? = ?"
+_ONE_HERE: Final = f"s.tenant_no = {TENANT}"
 
 
 def due(connection: Connection, now: datetime, share: Share) -> list[TenantId]:
@@ -84,12 +85,16 @@ def people(database: Transactions, tenant: TenantId, limit: int, after: SubjectK
 
 def released(connection: Connection, of: Share | TenantId) -> list[tuple[TenantId, Reason]]:
     """Return why subjects were kept that nothing guards any more, or not all of their records."""
-    which: str
+    rows = connection.execute(*releasing(of, shared=connection.shared)).fetchall()
+    return [(TenantId(tenant), reason_in(row)) for tenant, *row in rows]
+
+
+def releasing(of: Share | TenantId, *, shared: bool) -> tuple[str, Sequence[int | str]]:
+    """Ask what :func:`released` returns, in one statement; on PostgreSQL others share the database."""
     values: Sequence[int | str]
     if isinstance(of, Share):
-        which, values = _SHARE, (of.of, of.number)
+        which, values = (_SHARE if shared else _SHARE_HERE), (of.of, of.number)
     else:
-        which, values = (_ONE, (of,)) if connection.shared else (_ONE_HERE, (of, of, of))
+        which, values = (_ONE if shared else _ONE_HERE), (of,)
     free = f"{FREE} AND {UNGUARDED}"
-    select = (_RELEASED_THERE if connection.shared else _RELEASED).format(which=which, free=free)
-    return [(TenantId(tenant), reason_in(row)) for tenant, *row in connection.execute(select, values).fetchall()]
+    return (_RELEASED_THERE if shared else _RELEASED).format(which=which, free=free), values

@@ -92,7 +92,7 @@ class SubjectRow(_Row, table=True):
         UniqueConstraint("tenant_no", "key"),
         UniqueConstraint("tenant_no", "page", "place"),
         Index("ix_subjects_fenced", "no", sqlite_where=_FENCED, postgresql_where=_FENCED),
-        Index("ix_subjects_kept", "no", sqlite_where=_KEPT, postgresql_where=_KEPT),
+        Index("ix_subjects_kept", "tenant_no", "no", sqlite_where=_KEPT, postgresql_where=_KEPT),
         Index(None, "tenant_no", "contacted"),
         Index(None, "tenant_no", "opened"),
     )

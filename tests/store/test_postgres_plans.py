@@ -15,9 +15,11 @@ import pytest
 
 from capsule_core.contacts import Person
 from capsule_core.index import query_token
-from capsule_core.names import RecordId, SubjectKey
+from capsule_core.names import RecordId, SubjectKey, TenantId
 from capsule_core.personal import Form
 from capsule_core.records import Mark, Shelf, Where
+from capsule_core.stores import EVERYONE, Share
+from capsule_sql.backlog import releasing
 from capsule_sql.postgres import Postgres
 from capsule_sql.selections import listing
 from tests.core.desk import ACME, ZETA, Desk, note, person
@@ -89,3 +91,10 @@ def test_a_list_looks_at_each_record_a_few_times_and_never_at_all_for_each(offic
         looks[what] = looked_at(told["Plan"])
         assert len(office.desk.store.select(where, admits=Mark.NONE, limit=PEOPLE).records) == meant
     assert {what: count for what, count in looks.items() if count > LOOKS * PEOPLE} == {}
+
+
+@pytest.mark.parametrize("of", [ACME, EVERYONE], ids=["one", "all"])
+def test_whoever_was_kept_in_part_is_looked_for_among_the_kept_alone(office: Office, of: TenantId | Share) -> None:
+    text, values = releasing(of, shared=True)
+    ((((told),),),) = office.data.rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {text}", values)
+    assert looked_at(told["Plan"]) < LOOKS

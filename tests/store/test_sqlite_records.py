@@ -32,6 +32,8 @@ from capsule_core.records import (
     Trash,
     Where,
 )
+from capsule_core.stores import Share
+from capsule_sql.backlog import releasing
 from capsule_sql.database import Database, open_database
 from capsule_sql.ledgers import SqlLedger
 from capsule_sql.migration import Role
@@ -297,6 +299,18 @@ def test_a_selection_goes_by_the_index_that_names_the_fewest(database: Database,
     for query in (touching(where, refused=Mark.NONE), listing(where, admits=Mark.NONE, limit=5, after=None)):
         plan = planned(database, query)
         assert any(index in step for step in plan), plan
+
+
+@pytest.mark.parametrize(("of", "step"), [(ACME, "(tenant_no=?)"), (Share(0, 2), "SCAN s USING INDEX")])
+def test_whoever_was_kept_in_part_is_found_among_nobody_but_the_kept(
+    database: Database, of: TenantId | Share, step: str
+) -> None:
+    """Of one tenant, among those of that tenant."""
+    text, values = releasing(of, shared=False)
+    plan = planned(database, Query(text, list(values)))
+    (first,) = [each for each in plan if " s USING " in each]
+    assert "ix_subjects_kept" in first
+    assert step in first
 
 
 def test_a_list_of_a_kind_is_read_in_order_and_never_sorted(database: Database) -> None:
