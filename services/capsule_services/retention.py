@@ -26,6 +26,7 @@ retention = typer.Typer(
 )
 
 _DONE: Final = {"TRASH": "to the trash", "DESTROY": "destroyed", "DEPERSONALISE": "emptied", "ASK": "to be looked at"}
+_MARKS: Final = {"held": "hold", "obliged": "obligation", "restricted": "restriction"}
 
 _Weeks = Annotated[int, typer.Option("--weeks", min=1, max=104, metavar="N", help="How many weeks to look ahead.")]
 
@@ -53,10 +54,10 @@ def preview(*, data: Folder, tenant: Tenant, email: Email, weeks: _Weeks = 12, j
     if json_:
         typer.echo(json.dumps(found, indent=2))
         return
-    table = Table("week of", "kind", "records", "go", "by the rules", title=f"what goes in {weeks} weeks")
+    table = Table("week of", "kind", "records", "go", "by the rules", "but", title=f"what goes in {weeks} weeks")
     for each in found:
-        done = _DONE[each["effect"]]
-        table.add_row(day(each["week_start_time"]), each["kind"], each["records"], done, ", ".join(each["because"]))
+        done, because = _DONE[each["effect"]], ", ".join(each["because"])
+        table.add_row(day(each["week_start_time"]), each["kind"], each["records"], done, because, _waits(each))
     show(table if found else f"nothing goes in the next {weeks} weeks")
 
 
@@ -82,10 +83,10 @@ def simulate(
     if json_:
         typer.echo(json.dumps(found, indent=2))
         return
-    table = Table("kind", "records", "would go", "the first on", "by the rules", title="what would change")
+    table = Table("kind", "records", "would go", "the first on", "by the rules", "but", title="what would change")
     for each in found:
-        when = "sooner" if each.get("sooner") else "later, or not"
-        table.add_row(each["kind"], each["records"], when, day(each["first_time"]), ", ".join(each["because"]))
+        when, because = "sooner" if each.get("sooner") else "later, or not", ", ".join(each["because"])
+        table.add_row(each["kind"], each["records"], when, day(each["first_time"]), because, _waits(each))
     show(table if found else f"nothing would change in the next {weeks} weeks")
 
 
@@ -120,11 +121,23 @@ def explain(
 
 
 def _sentence(found: dict[str, Any]) -> str:
+    if "otherwise" in found:
+        marks = dict.fromkeys(guard["mark"] for guard in found["guards"])
+        return f"{_waits({'waits_for': list(marks)})}; without, {_decided(found['otherwise'])}"
+    return _decided(found)
+
+
+def _decided(found: dict[str, Any]) -> str:
     because = ", ".join(found.get("because", [])) or "no rule lets it go"
     time = day(found["time"]) if "time" in found else ""
     if found["effect"] == "KEEP":
         return f"it stays until {time}: {because}" if time else f"it stays: {because}"
     return f"since {time} it is {_DONE[found['effect']]}: {because}"
+
+
+def _waits(found: dict[str, Any]) -> str:
+    marks = found.get("waits_for", [])
+    return f"waits for {' and '.join(_MARKS[mark] for mark in marks)}" if marks else ""
 
 
 def _loaded(file: Path) -> dict[str, Any]:

@@ -36,7 +36,8 @@ __all__ = ["CLOCK", "GROUND", "Retained", "Retaining", "decided"]
 CLOCK: Final = ActorRef("clock", "retention")
 GROUND: Final = "retention"
 _AT_ONCE: Final = 200
-_ADMITTED: Final = ~(GUARDED | Mark.FENCED | Mark.ERASED | Mark.KEPT)
+_GONE: Final = Mark.FENCED | Mark.ERASED | Mark.KEPT
+_ADMITTED: Final = ~(GUARDED | _GONE)
 
 
 @attrs.frozen(kw_only=True)
@@ -58,13 +59,17 @@ def decided(
     *,
     now: datetime,
     shelf: Shelf = Shelf.LIVE,
+    guarded: bool = False,
 ) -> Iterator[list[tuple[Sealed, Decision]]]:
-    """Find the records of *scope* that are due at *now*, page by page, each with what is decided on it."""
+    """Find the records of *scope* that are due at *now*, page by page, each with what is decided on it.
+
+    Those too that are *guarded*, if they are asked for; the guards have no part in what is decided.
+    """
     store, after, closed = repository.store, None, Closure(repository).since(tenant)
     by = past(policy, scope, now, trashed=shelf is Shelf.TRASHED, closed=closed)
     where = Where(tenant=tenant, shelf=shelf, kinds=(scope.kind,), past=by)
     while all(by.groups):
-        page = store.select(where, admits=_ADMITTED, limit=_AT_ONCE, after=after)
+        page = store.select(where, admits=~_GONE if guarded else _ADMITTED, limit=_AT_ONCE, after=after)
         happened = store.happened(tenant, [record.subject for record in page.records])
         facts = (
             Facts(scope=scope, events=events_of(record, each, closed))

@@ -70,6 +70,21 @@ def test_a_policy_is_tried_set_previewed_and_explained(here: tuple[Path, Desk, s
     assert told(asked(here, "explain", contact, "--json"))["effect"] == "KEEP"
 
 
+def test_what_a_hold_keeps_is_said_to_wait_for_it(here: tuple[Path, Desk, str], tmp_path: Path) -> None:
+    _, desk, contact = here
+    policy = written(tmp_path, {"rules": [{**RULES["rules"][0], "effect": "destroy", "period": "P1M"}]})
+    hold = pb.Hold(target=desk.tenant, ground=pb.Hold.LEGAL_CLAIMS, authority="the court")
+    placed = desk.contacts.PlaceHold(pb.PlaceHoldRequest(parent=desk.tenant, hold=hold, request_id=fresh_id()))
+    assert [each["waits_for"] for each in told(asked(here, "simulate", policy, "--json"))] == [["held"]]
+    assert "waits for hold" in asked(here, "simulate", policy).stdout
+    assert [each["waits_for"] for each in told(asked(here, "preview", "--json"))] == [["held"]]
+    assert "waits for hold" in asked(here, "preview").stdout
+    assert "waits for hold; without, it stays until" in asked(here, "explain", contact).stdout
+    assert told(asked(here, "explain", contact, "--json"))["otherwise"]["because"] == ["leads"]
+    desk.contacts.ReleaseHold(pb.ReleaseHoldRequest(name=placed.name, request_id=fresh_id()))
+    assert "waits" not in asked(here, "preview").stdout
+
+
 @pytest.mark.parametrize(
     ("document", "said"),
     [

@@ -15,6 +15,7 @@ from capsule_core.forecasts import Change, Explanation, Forecast, Run
 from capsule_core.kept import Kept
 from capsule_core.names import TenantId
 from capsule_core.policies import document
+from capsule_core.records import Mark
 from capsule_core.retention import Ask, Decision, Effect, Keep, Policy
 from capsule_core.rulebook import StandingPolicy
 from capsule_services.contacts.names import policy_name
@@ -72,6 +73,7 @@ def forecasts_to(found: Sequence[Forecast]) -> list[pb.RetentionForecast]:
             effect=_effect(each.effect),
             because=each.because,
             records=each.records,
+            waits_for=_waits(each.guards),
         )
         for each in found
     ]
@@ -86,6 +88,7 @@ def changes_to(found: Sequence[Change]) -> list[pb.RetentionChange]:
             because=each.because,
             records=each.records,
             first_time=_moment(each.first),
+            waits_for=_waits(each.guards),
         )
         for each in found
     ]
@@ -105,6 +108,7 @@ def explanation_to(found: Explanation) -> pb.ContactExplanation:
             )
             for guard in found.guards
         ],
+        otherwise=None if found.otherwise is None else _otherwise_to(found.otherwise),
     )
 
 
@@ -174,6 +178,17 @@ def _run_to(run: Run) -> pb.ContactExplanation.Run:
         begin_time=None if run.began is None else _moment(run.began),
         end_time=None if run.ends is None else _moment(run.ends),
     )
+
+
+def _otherwise_to(decision: Decision) -> pb.ContactExplanation.Otherwise:
+    effect, time = _decided(decision)
+    return pb.ContactExplanation.Otherwise(
+        effect=_effect(effect), time=None if time is None else _moment(time), because=decision.because
+    )
+
+
+def _waits(guards: Mark) -> list[str]:
+    return [(mark.name or "").lower() for mark in guards]
 
 
 def _decided(decision: Decision) -> tuple[Effect, datetime | None]:

@@ -2006,6 +2006,7 @@ class RetentionForecast(_message.Message):
     EFFECT_FIELD_NUMBER: _builtins.int
     BECAUSE_FIELD_NUMBER: _builtins.int
     RECORDS_FIELD_NUMBER: _builtins.int
+    WAITS_FOR_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """kind is what records these are."""
     effect: Global___RetentionRule.Effect.ValueType
@@ -2020,6 +2021,12 @@ class RetentionForecast(_message.Message):
     def because(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """because are the ids of the rules that bind; `trash` is the clock of the trash, `grace` a policy's grace period."""
 
+    @_builtins.property
+    def waits_for(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """waits_for is what they wait for until they go, whatever the rules say: `held`, `obliged`, `restricted`. A hold may be
+        on the record, on anything that is destroyed with it, on the contact, or on all of the tenant.
+        """
+
     def __init__(
         self,
         *,
@@ -2028,10 +2035,11 @@ class RetentionForecast(_message.Message):
         effect: Global___RetentionRule.Effect.ValueType = ...,
         because: _abc.Iterable[_builtins.str] | None = ...,
         records: _builtins.int = ...,
+        waits_for: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["week_start_time", b"week_start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["because", b"because", "effect", b"effect", "kind", b"kind", "records", b"records", "week_start_time", b"week_start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["because", b"because", "effect", b"effect", "kind", b"kind", "records", b"records", "waits_for", b"waits_for", "week_start_time", b"week_start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2048,6 +2056,7 @@ class RetentionChange(_message.Message):
     BECAUSE_FIELD_NUMBER: _builtins.int
     RECORDS_FIELD_NUMBER: _builtins.int
     FIRST_TIME_FIELD_NUMBER: _builtins.int
+    WAITS_FOR_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """kind is what records these are."""
     sooner: _builtins.bool
@@ -2062,6 +2071,10 @@ class RetentionChange(_message.Message):
     def first_time(self) -> _timestamp_pb2.Timestamp:
         """first_time is when the first of them goes."""
 
+    @_builtins.property
+    def waits_for(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """waits_for is what they wait for all the same, as in RetentionForecast."""
+
     def __init__(
         self,
         *,
@@ -2070,10 +2083,11 @@ class RetentionChange(_message.Message):
         because: _abc.Iterable[_builtins.str] | None = ...,
         records: _builtins.int = ...,
         first_time: _timestamp_pb2.Timestamp | None = ...,
+        waits_for: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["first_time", b"first_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["because", b"because", "first_time", b"first_time", "kind", b"kind", "records", b"records", "sooner", b"sooner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["because", b"because", "first_time", b"first_time", "kind", b"kind", "records", b"records", "sooner", b"sooner", "waits_for", b"waits_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2329,11 +2343,44 @@ class ContactExplanation(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class Otherwise(_message.Message):
+        """Otherwise is what would be done with the contact if nothing guarded it."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        EFFECT_FIELD_NUMBER: _builtins.int
+        TIME_FIELD_NUMBER: _builtins.int
+        BECAUSE_FIELD_NUMBER: _builtins.int
+        effect: Global___RetentionRule.Effect.ValueType
+        """effect is what would be done: KEEP while it would stay."""
+        @_builtins.property
+        def time(self) -> _timestamp_pb2.Timestamp:
+            """time is until when it would stay, or since when it could go; unset if nothing lets it go."""
+
+        @_builtins.property
+        def because(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """because are the ids of the rules that would bind."""
+
+        def __init__(
+            self,
+            *,
+            effect: Global___RetentionRule.Effect.ValueType = ...,
+            time: _timestamp_pb2.Timestamp | None = ...,
+            because: _abc.Iterable[_builtins.str] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["because", b"because", "effect", b"effect", "time", b"time"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     EFFECT_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
     BECAUSE_FIELD_NUMBER: _builtins.int
     RUNS_FIELD_NUMBER: _builtins.int
     GUARDS_FIELD_NUMBER: _builtins.int
+    OTHERWISE_FIELD_NUMBER: _builtins.int
     effect: Global___RetentionRule.Effect.ValueType
     """effect is what is done with the contact: KEEP while it stays."""
     @_builtins.property
@@ -2352,6 +2399,10 @@ class ContactExplanation(_message.Message):
     def guards(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContactExplanation.Guard]:
         """guards are all reasons that keep it."""
 
+    @_builtins.property
+    def otherwise(self) -> Global___ContactExplanation.Otherwise:
+        """otherwise is what waits for the end of the last of the guards; unset if there is none."""
+
     def __init__(
         self,
         *,
@@ -2360,10 +2411,11 @@ class ContactExplanation(_message.Message):
         because: _abc.Iterable[_builtins.str] | None = ...,
         runs: _abc.Iterable[Global___ContactExplanation.Run] | None = ...,
         guards: _abc.Iterable[Global___ContactExplanation.Guard] | None = ...,
+        otherwise: Global___ContactExplanation.Otherwise | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["otherwise", b"otherwise", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["because", b"because", "effect", b"effect", "guards", b"guards", "runs", b"runs", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["because", b"because", "effect", b"effect", "guards", b"guards", "otherwise", b"otherwise", "runs", b"runs", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
