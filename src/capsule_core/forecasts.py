@@ -216,5 +216,5 @@ def _is_about(rule: Rule, scope: Scope) -> bool:
 
 def _run(rule: Rule, policy: Policy, events: Events) -> Run:
     clock = policy.clock(rule)
-    start = began(events, clock.since)
+    start = began(events, clock.since, restarts=clock.restarts)
     return Run(rule, start, None if start is None else clock.ended(start))

@@ -30,6 +30,7 @@ class Event(enum.Enum):
     OPENED = "opened"
     CONTACTED = "contacted"
     TRASHED = "trashed"
+    RESTORED = "restored"
     RELATIONSHIP_ENDED = "relationship_ended"
     CONSENT_WITHDRAWN = "consent_withdrawn"
     TENANT_CLOSED = "tenant_closed"
@@ -58,12 +59,14 @@ class Moment:
 class Before:
     """That a period beginning with *event* began at *at* or earlier (None: whenever it began, that is too late).
 
-    *or_never* lets pass also what never began.
+    *or_never* lets pass also what never began. If it *restarts*, it begins anew when something is taken back from the
+    trash.
     """
 
     event: Event
     at: datetime | None
     or_never: bool = False
+    restarts: bool = False
 
 
 @attrs.frozen
@@ -73,13 +76,17 @@ class Past:
     groups: tuple[tuple[Before, ...], ...]
 
 
-def began(events: Events, event: Event) -> datetime | None:
-    """Tell when a period that begins with *event* began; None if it has not."""
+def began(events: Events, event: Event, *, restarts: bool = False) -> datetime | None:
+    """Tell when a period that begins with *event* began; None if it has not.
+
+    One that *restarts* begins anew when something is taken back from the trash.
+    """
     happened = events.get(event)
-    if event not in ACTIVITY:
-        return happened
-    came = events[Event.CREATED]
-    return came if happened is None else max(came, happened)
+    if event in ACTIVITY:
+        came = events[Event.CREATED]
+        happened = came if happened is None else max(came, happened)
+    restored = events.get(Event.RESTORED) if restarts else None
+    return happened if happened is None or restored is None else max(happened, restored)
 
 
 def is_past(past: Past, events: Events) -> bool:
@@ -88,7 +95,7 @@ def is_past(past: Past, events: Events) -> bool:
 
 
 def _holds(condition: Before, events: Events) -> bool:
-    start = began(events, condition.event)
+    start = began(events, condition.event, restarts=condition.restarts)
     if start is None:
         return condition.or_never
     return condition.at is not None and start <= condition.at

@@ -123,7 +123,7 @@ class Sealed:
     *at* is its time in the business, *root* the record it hangs on (itself, if it hangs on none), *tokens* the keyed
     hashes it is found by, *claims* those among them that no other live record may hold, *signature* 32 bytes for word
     prefixes: these three are written and searched, and not read back. *version* counts contents only: the trash and its
-    undoing do not touch it.
+    undoing do not touch it. *restored* is when it was taken back from the trash last.
     """
 
     tenant: TenantId
@@ -141,6 +141,7 @@ class Sealed:
     claims: tuple[int, ...] = ()
     signature: bytes = b""
     trash: Trash | None = None
+    restored: datetime | None = attrs.field(default=None, eq=False)
     marks: Mark = Mark.NONE
 
 
@@ -295,6 +296,7 @@ def events_of(record: Sealed, happened: Events, closed: datetime | None = None) 
     """Say when what happened to a record, to its subject (*happened*), and to the tenant, if it is *closed*."""
     own = {Event.CREATED: record.created, Event.UPDATED: record.updated}
     own |= {} if closed is None else {Event.TENANT_CLOSED: closed}
+    own |= {} if record.restored is None else {Event.RESTORED: record.restored}
     return {**happened, **own} | ({} if record.trash is None else {Event.TRASHED: record.trash.at})
 
 

@@ -132,7 +132,10 @@ Decision = Keep | Destroy | Ask
 
 @attrs.frozen(kw_only=True)
 class Clock:
-    """A rule ready to be asked: its *periods* follow one another after the event *since*; days are those of *zone*."""
+    """A rule ready to be asked: its *periods* follow one another after the event *since*; days are those of *zone*.
+
+    One that throws away *restarts* when somebody takes back what was thrown away.
+    """
 
     rule: Rule
     since: Event
@@ -140,10 +143,12 @@ class Clock:
     zone: tzinfo
     caution: int = attrs.field(init=False)
     of_activity: bool = attrs.field(init=False)
+    restarts: bool = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "caution", _EFFECTS.index(self.rule.effect))
         object.__setattr__(self, "of_activity", self.since in ACTIVITY)
+        object.__setattr__(self, "restarts", self.rule.effect is Effect.TRASH)
 
     def ended(self, start: datetime) -> datetime:
         """Tell when the rule is over for what began at *start*: never earlier for what began later."""
@@ -262,6 +267,8 @@ def _dues(events: Events, clocks: Sequence[Clock]) -> list[_Due]:
         start = events.get(clock.since)
         if clock.of_activity and (start is None or start < came):
             start = came
+        if start is not None and clock.restarts:
+            start = max(start, events.get(Event.RESTORED, start))
         if start is not None:
             found.append((clock.ended(start), clock.caution, clock.rule.id))
     return found
@@ -291,7 +298,7 @@ def past(policy: Policy, scope: Scope, now: datetime, *, trashed: bool = False, 
 
 
 def _before(clock: Clock, now: datetime) -> Before:
-    return Before(clock.since, latest(lambda start: clock.ended(start) <= now))
+    return Before(clock.since, latest(lambda start: clock.ended(start) <= now), restarts=clock.restarts)
 
 
 def _settled(group: Sequence[Before], closed: datetime | None) -> tuple[Before, ...] | None:

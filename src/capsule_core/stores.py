@@ -73,6 +73,7 @@ class RecordStore(Protocol):
         the log is given at the latest when the ledger's ``head`` is asked for next. A witness never writes to a store.
     C6. ``move`` to the trash takes live records only and frees their claims; ``Restore`` takes back exactly its batch,
         the same bytes, and their claims: IdentifierTaken, and nothing is restored, if a live record has one by now.
+        Each says from then on that it was restored when the act was, whatever is written over it.
     C7. A claim is held by one live record of a tenant; a second ``write`` of it raises IdentifierTaken.
     C8. ``mark`` keeps each reason on its own: a mark is carried until its last reason is lifted. FENCED is not put on a
         subject that is guarded (held, obliged, restricted) or has a guarded record, unless the act admits it. Nothing

@@ -18,13 +18,14 @@ _COLUMNS: Final = {
     Event.CREATED: "r.created",
     Event.UPDATED: "r.updated",
     Event.TRASHED: "r.trashed",
+    Event.RESTORED: "r.restored",
     Event.OPENED: "s.opened",
     Event.CONTACTED: "s.contacted",
     Event.RELATIONSHIP_ENDED: "s.ended",
     Event.CONSENT_WITHDRAWN: "s.withdrawn",
 }
 _SINCE_CREATED: Final = frozenset({Event.UPDATED, Event.OPENED, Event.CONTACTED})
-_NULLABLE: Final = frozenset({Event.TRASHED, Event.RELATIONSHIP_ENDED, Event.CONSENT_WITHDRAWN})
+_NULLABLE: Final = frozenset({Event.TRASHED, Event.RESTORED, Event.RELATIONSHIP_ENDED, Event.CONSENT_WITHDRAWN})
 _HELD: Final = ", ".join(_COLUMNS[event] for event in OF_PEOPLE)
 _HAPPENED: Final = f"SELECT s.key, {_HELD} FROM subjects s WHERE s.tenant_no = {TENANT} AND s.key {EACH}"
 _LOCK: Final = f"SELECT no FROM subjects WHERE tenant_no = ? AND key {EACH} /*pg ORDER BY no FOR NO KEY UPDATE */"
@@ -55,6 +56,13 @@ def _came(past: Past) -> int | None:
 
 
 def _condition(before: Before) -> tuple[str, list[int]]:
+    text, values = _began(before)
+    if before.restarts and before.at is not None:
+        return f"({text} AND (r.restored IS NULL OR r.restored <= ?))", [*values, micros(before.at)]
+    return text, values
+
+
+def _began(before: Before) -> tuple[str, list[int]]:
     column = _COLUMNS[before.event]
     bound = [] if before.at is None else [micros(before.at)]
     if before.event in _SINCE_CREATED:

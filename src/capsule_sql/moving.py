@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 
 import attrs
 
@@ -61,8 +62,8 @@ class Meant:
         self.connection.execute(update, (*moments, listed(self.numbers)))
         self._set_claims(held=1, becomes=2)
 
-    def take_back(self) -> None:
-        """Take them out of the trash, with their claims.
+    def take_back(self, at: datetime) -> None:
+        """Take them out of the trash, with their claims; they say that it was *at* that time.
 
         Raises:
             IdentifierTaken: a live record has one of the claims by now.
@@ -71,8 +72,8 @@ class Meant:
             WHERE t.record_no {EACH} AND t.claim = 2"""
         claims = self.connection.execute(select, (listed(self.numbers),)).fetchall()
         claim(self.connection, numbered(self.connection, self.where.tenant), claims)
-        update = f"UPDATE records SET batch = NULL, trashed = NULL, until = NULL WHERE no {EACH}"
-        self.connection.execute(update, (listed(self.numbers),))
+        update = f"UPDATE records SET batch = NULL, trashed = NULL, until = NULL, restored = ? WHERE no {EACH}"
+        self.connection.execute(update, (micros(at), listed(self.numbers)))
         self._set_claims(held=2, becomes=1)
 
     def destroy(self) -> None:

@@ -145,7 +145,7 @@ class SqlStore:
                 connection.search(numbered(connection, act.tenant))
                 found = Meant.find(connection, trashed, refused=~admits)
                 _expect(connection, act)
-                found.take_back()
+                found.take_back(act.at)
             for record in found.sealed(act.journaled):
                 post(connection, Written(record))
             if found.touched:

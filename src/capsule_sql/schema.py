@@ -127,7 +127,10 @@ _TRASHED: Final = text("trashed IS NOT NULL")
 
 
 class RecordRow(_Row, table=True):
-    """A sealed record; *batch*, *trashed* and *until* are set together while it is in the trash."""
+    """A sealed record; *batch*, *trashed* and *until* are set together while it is in the trash.
+
+    *restored* is when it was taken back last.
+    """
 
     __tablename__ = "records"
     __table_args__ = (
@@ -154,6 +157,7 @@ class RecordRow(_Row, table=True):
     batch: str | None = None
     trashed: int | None = _optional()
     until: int | None = _optional()
+    restored: int | None = _optional()
     sealed: bytes
 
 

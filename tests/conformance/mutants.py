@@ -261,6 +261,14 @@ class FindsNothingPast(MemoryStore):
         return super()._meant(attrs.evolve(where, past=None), refused=refused)
 
 
+class ForgetsWhatCameBack(MemoryStore):
+    def move(self, where: Where, to: Any, *, admits: Mark, act: Act) -> Sequence[Touched]:
+        found = super().move(where, to, admits=admits, act=act)
+        for key, record in self._records.items():
+            self._records[key] = attrs.evolve(record, restored=None)
+        return found
+
+
 class GoesBackInTime(MemoryStore):
     def happen(self, tenant: TenantId, moments: Sequence[Moment]) -> None:
         super().happen(tenant, [attrs.evolve(each, at=None) for each in moments])

@@ -92,6 +92,7 @@ SUPPRESSIONS = [
 ]
 MOMENTS = [
     (mutants.FindsNothingPast, "M1"),
+    (mutants.ForgetsWhatCameBack, "M1"),
     (mutants.GoesBackInTime, "M2"),
     (mutants.HappensWithoutTheAct, "M3"),
     (mutants.RemembersTheErased, "M4"),

@@ -8,12 +8,14 @@ from datetime import timedelta
 
 import attrs
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from capsule_core.contacts import Entry
 from capsule_core.errors import ResourceMissing
 from capsule_core.forecasts import explain, forecast, simulate
 from capsule_core.moments import Event, Moment
-from capsule_core.names import SubjectKey
+from capsule_core.names import SubjectKey, TenantId
 from capsule_core.policies import amended, document, parse_policy
 from capsule_core.records import Mark, Where
 from capsule_core.retaining import Retained, Retaining
@@ -26,8 +28,14 @@ from capsule_core.upkeep import Upkeep
 from capsule_core.uses import Use
 from tests.core.desk import ACME, NOON, ZETA, Desk, in_memory, invoice, new_id, note, person
 
+TENANTS = (TenantId(f"retained{number}") for number in range(10**9))
 YEAR = timedelta(days=366)
 DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return in_memory()
 
 
 def policy(desk: Desk, *rules: dict[str, object]) -> Policy:
@@ -62,7 +70,41 @@ def test_who_was_not_contacted_for_a_year_is_thrown_away_with_all_that_hangs_on_
     assert [leaf.act for leaf in desk.leaves()][-1] == "retention.trash"
     assert run(desk, leads, after=YEAR) == Retained()
     desk.restore(ann.id, now=NOON + YEAR + DAY)
-    assert run(desk, leads, after=2 * YEAR).trashed == 4
+    assert run(desk, leads, after=2 * YEAR + 2 * DAY).trashed == 4
+
+
+@pytest.mark.law("L3")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    since=st.sampled_from(["created", "updated", "opened", "contacted"]),
+    days=st.integers(0, 29),
+    forced=st.booleans(),
+)
+def test_who_takes_back_what_a_rule_threw_away_has_it_for_the_whole_period_anew(
+    desk: Desk, since: str, days: int, *, forced: bool
+) -> None:
+    """Taking back is a use. It does not put off what a rule destroys: that is a limit, not a tidying up."""
+    tenant = next(TENANTS)
+    (ann,) = desk.add(person("Ann"), tenant=tenant)
+    desk.add(note(ann.id), tenant=tenant)
+    by = policy(desk, {**LEADS, "since": since}, *([{**OLD, "period": "P20M"}] if forced else []))
+    retaining = Retaining(desk.repository, desk.eraser, new_id)
+    back = NOON + YEAR + timedelta(days=days)
+    assert retaining.run(tenant, by, now=NOON + YEAR) == Retained(trashed=2)
+    desk.restore(ann.id, tenant=tenant, now=back)
+    (sealed,) = desk.store.read(tenant, [ann.id], admits=~Mark.NONE)
+    told = explain(desk.repository, sealed, by, now=back)
+    assert isinstance(told.decision, Keep)
+    assert told.decision.until is not None
+    if forced:
+        assert told.decision.because == ("r1",)
+        assert told.decision.until < back + YEAR
+    else:
+        assert told.decision.until == by.clock(by.rules[0]).ended(back) == told.runs[0].ends
+    for moment in (back, told.decision.until - timedelta(microseconds=1)):
+        assert retaining.run(tenant, by, now=moment) == Retained()
+    assert retaining.run(tenant, by, now=told.decision.until).trashed == (0 if forced else 2)
+    assert forced == (desk.store.read(tenant, [ann.id], admits=~Mark.NONE) == [None])
 
 
 def test_people_are_erased_with_a_receipt_that_cites_the_tenants_policy_and_notes_are_cleared() -> None:

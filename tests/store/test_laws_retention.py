@@ -17,7 +17,7 @@ from capsule_core.ledger import MemoryLedger
 from capsule_core.memory import MemoryStore
 from capsule_core.moments import OF_PEOPLE, Event, Moment
 from capsule_core.names import RecordId, SubjectKey, TenantId
-from capsule_core.records import Mark, Sealed, Shelf, Slot, Trash, Where
+from capsule_core.records import Mark, Restore, Sealed, Shelf, Slot, Trash, Where
 from capsule_core.retention import Facts, Keep, Policy, Scope, decide, past
 from capsule_core.testing.conformance import _cases as cases
 from capsule_core.trash import PERIOD
@@ -57,6 +57,11 @@ def keep(store: Any, tenant: TenantId, known: Sequence[Facts]) -> None:
     ]
     store.happen(tenant, unsaid + said)
     for draft, each in zip(drafts, known, strict=True):
+        back = each.events.get(Event.RESTORED)
+        if back is not None:
+            own = Where(tenant=tenant, ids=(draft.id,))
+            store.move(own, Trash(batch="a", at=back, until=back + PERIOD), admits=EVERY, act=act)
+            store.move(own, Restore("a"), admits=EVERY, act=attrs.evolve(act, at=back))
         at = each.events.get(Event.TRASHED)
         if at is not None:
             trash = Trash(batch="b", at=at, until=at + PERIOD)

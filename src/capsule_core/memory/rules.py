@@ -24,6 +24,7 @@ from capsule_core.records import (
     Sealed,
     Slot,
     Touched,
+    Trash,
 )
 from capsule_core.stores import Share
 
@@ -49,11 +50,13 @@ __all__ = [
     "marked",
     "marks",
     "may_change",
+    "move",
     "newest_first",
     "parted",
     "people",
     "place",
     "protected",
+    "put",
     "reason_key",
     "recognised",
     "reindex",
@@ -322,6 +325,19 @@ def marked(act: Act, changed: Sequence[Reason], bearers: Sequence[Touched], *, l
     """Write down what an act marked, as the journal is told."""
     slots, detail = tuple(each.slot for each in bearers), dict(act.detail)
     return Marked(tenant=act.tenant, reasons=tuple(changed), lift=lift, slots=slots, detail=detail)
+
+
+def move(records: dict[tuple[TenantId, RecordId], Sealed], record: Sealed, trash: Trash | None, at: datetime) -> None:
+    """Put a record into the trash, or take it back, *at* that time."""
+    restored = record.restored if trash else at
+    records[record.tenant, record.id] = attrs.evolve(record, trash=trash, restored=restored)
+
+
+def put(records: dict[tuple[TenantId, RecordId], Sealed], draft: Sealed) -> None:
+    """Keep a draft; when what it is written over was taken back stays known."""
+    before = records.get((draft.tenant, draft.id))
+    restored = None if before is None else before.restored
+    records[draft.tenant, draft.id] = attrs.evolve(draft, trash=None, marks=Mark.NONE, restored=restored)
 
 
 def due(records: Iterable[Sealed], now: datetime, share: Share) -> list[TenantId]:

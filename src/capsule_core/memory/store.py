@@ -110,7 +110,7 @@ class MemoryStore(MemoryPages):
             touched = [rules.touched(record) for record in meant]
             self._witness(act, touched)
             for record in meant:
-                self._records[record.tenant, record.id] = attrs.evolve(record, trash=trash)
+                rules.move(self._records, record, trash, act.at)
             self._finish(act, touched)
             return touched
 
@@ -326,7 +326,7 @@ class MemoryStore(MemoryPages):
         for draft in drafts:
             self._happened.meet(draft.tenant, draft.subject, at)
             self._subjects.setdefault((draft.tenant, draft.subject), draft.slot)
-            self._records[draft.tenant, draft.id] = attrs.evolve(draft, trash=None, marks=Mark.NONE)
+            rules.put(self._records, draft)
 
     def _add(self, act: Act, beside: Sequence[Sealed]) -> None:
         if beside:

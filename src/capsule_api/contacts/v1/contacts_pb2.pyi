@@ -1828,7 +1828,7 @@ class RetentionRule(_message.Message):
         ASK: RetentionRule._Effect.ValueType  # 2
         """ASK lists what somebody has to look at."""
         TRASH: RetentionRule._Effect.ValueType  # 3
-        """TRASH moves it to the trash."""
+        """TRASH moves it to the trash. Whoever takes it back from there has it for the whole period anew."""
         DEPERSONALISE: RetentionRule._Effect.ValueType  # 4
         """DEPERSONALISE empties what is personal."""
         DESTROY: RetentionRule._Effect.ValueType  # 5
@@ -1844,7 +1844,7 @@ class RetentionRule(_message.Message):
     ASK: RetentionRule.Effect.ValueType  # 2
     """ASK lists what somebody has to look at."""
     TRASH: RetentionRule.Effect.ValueType  # 3
-    """TRASH moves it to the trash."""
+    """TRASH moves it to the trash. Whoever takes it back from there has it for the whole period anew."""
     DEPERSONALISE: RetentionRule.Effect.ValueType  # 4
     """DEPERSONALISE empties what is personal."""
     DESTROY: RetentionRule.Effect.ValueType  # 5
@@ -1874,6 +1874,8 @@ class RetentionRule(_message.Message):
         """CONSENT_WITHDRAWN is when the contact withdrew their consent."""
         TENANT_CLOSED: RetentionRule._Event.ValueType  # 8
         """TENANT_CLOSED is when the tenant was closed."""
+        RESTORED: RetentionRule._Event.ValueType  # 9
+        """RESTORED is when it was taken back from the trash last."""
 
     class Event(_Event, metaclass=_EventEnumTypeWrapper):
         """Event is what a period begins with."""
@@ -1896,6 +1898,8 @@ class RetentionRule(_message.Message):
     """CONSENT_WITHDRAWN is when the contact withdrew their consent."""
     TENANT_CLOSED: RetentionRule.Event.ValueType  # 8
     """TENANT_CLOSED is when the tenant was closed."""
+    RESTORED: RetentionRule.Event.ValueType  # 9
+    """RESTORED is when it was taken back from the trash last."""
 
     ID_FIELD_NUMBER: _builtins.int
     EFFECT_FIELD_NUMBER: _builtins.int

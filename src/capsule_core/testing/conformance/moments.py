@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from capsule_core.errors import VersionMismatch
 from capsule_core.moments import OF_PEOPLE, Before, Event, Events, Moment, Past, is_past
 from capsule_core.names import RecordId, SubjectKey, TenantId
-from capsule_core.records import Expected, Mark, Reason, Sealed, Shelf, Slot, Trash, Where, events_of
+from capsule_core.records import Expected, Mark, Reason, Restore, Sealed, Shelf, Slot, Trash, Where, events_of
 from capsule_core.stores import Store
 from capsule_core.testing.conformance import _cases as cases
 from capsule_core.testing.conformance._model import Witness
@@ -78,7 +78,7 @@ def _moments() -> st.SearchStrategy[list[Moment]]:
 
 def _pasts() -> st.SearchStrategy[Past]:
     events = st.sampled_from([event for event in Event if event is not Event.TENANT_CLOSED])
-    before = st.builds(Before, events, st.none() | st.sampled_from(_TIMES), st.booleans())
+    before = st.builds(Before, events, st.none() | st.sampled_from(_TIMES), st.booleans(), st.booleans())
     groups = st.lists(st.lists(before, max_size=2).map(tuple), min_size=1, max_size=3)
     return groups.map(tuple).map(Past)
 
@@ -114,10 +114,20 @@ class _Machine(RuleBasedStateMachine):
         for event in OF_PEOPLE:
             for at, never in ((None, True), (_BEFORE, False), (cases.MOMENTS[3], False)):
                 self.ask(tenant=tenant, past=Past(((Before(event, at, never),),)), shelf=Shelf.ANY)
+        self.restore_once(tenant)
         self.write(tenant=tenant, place=1, at=cases.MOMENTS[0], moments=[])
         self.end(tenant=tenant, subject=other, erased=False)
         self.happen(tenant=tenant, moments=[Moment(other, OF_PEOPLE[1], _TIMES[-1])])
         self.end(tenant=tenant, subject=other, erased=True)
+
+    def restore_once(self, tenant: TenantId) -> None:
+        """Take something back, write over it, and ask what began before or since; what restarts, and what does not."""
+        self.throw_away(tenant=tenant, place=0, at=cases.MOMENTS[1])
+        self.take_back(tenant=tenant, at=cases.MOMENTS[2])
+        self.write(tenant=tenant, place=0, at=cases.MOMENTS[3], moments=[])
+        for event, restarts in ((Event.RESTORED, False), (Event.CREATED, True), (Event.CREATED, False)):
+            for at in (cases.MOMENTS[1], cases.MOMENTS[2]):
+                self.ask(tenant=tenant, past=Past(((Before(event, at, restarts=restarts),),)), shelf=Shelf.LIVE)
 
     @rule(
         tenant=st.sampled_from(cases.TENANTS),
@@ -134,7 +144,7 @@ class _Machine(RuleBasedStateMachine):
         draft = sketch.sealed(tenant, version=before.version + 1 if before else 1, slot=Slot(1, place))
         act = attrs.evolve(cases.act(tenant, witness=Witness()), at=at, happened=tuple(moments))
         self.store.write([draft], admits=cases.EVERY, act=act)
-        self.records[tenant, name] = draft
+        self.records[tenant, name] = attrs.evolve(draft, restored=before.restored if before else None)
         self.kept.setdefault((tenant, subject), {Event.OPENED: at, Event.CONTACTED: at})
         self._keep(tenant, moments)
         self._agree("M4" if before is None else "M3")
@@ -164,6 +174,13 @@ class _Machine(RuleBasedStateMachine):
         for each in self.store.move(where, trash, admits=cases.EVERY, act=cases.act(tenant, witness=Witness())):
             if each.id is not None:
                 self.records[tenant, each.id] = attrs.evolve(self.records[tenant, each.id], trash=trash)
+
+    @rule(tenant=st.sampled_from(cases.TENANTS), at=st.sampled_from(cases.MOMENTS))
+    def take_back(self, tenant: TenantId, at: datetime) -> None:
+        act = attrs.evolve(cases.act(tenant, witness=Witness()), at=at)
+        for each in self.store.move(Where(tenant=tenant), Restore("b"), admits=cases.EVERY, act=act):
+            if each.id is not None:
+                self.records[tenant, each.id] = attrs.evolve(self.records[tenant, each.id], trash=None, restored=at)
 
     @rule(tenant=st.sampled_from(cases.TENANTS), subject=st.sampled_from(_PEOPLE), erased=st.booleans())
     def end(self, tenant: TenantId, subject: SubjectKey, *, erased: bool) -> None:

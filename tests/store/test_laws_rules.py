@@ -1,4 +1,4 @@
-"""What a forecast says goes, and waits, on SQLite and PostgreSQL: the same laws as in memory."""
+"""What rules do, and what a forecast says they will, on SQLite and PostgreSQL: the same laws as in memory."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
-from tests.core import test_waits as laws
+from tests.core import test_retaining as retaining
+from tests.core import test_waits as waits
 from tests.core.desk import Desk
 from tests.store.crashes import Place, Steps, opened
 
 SHARED = (
-    laws.test_what_is_said_to_go_goes_and_what_is_said_to_wait_goes_when_nothing_is_held_any_more,
-    laws.test_what_is_in_the_trash_waits_too,
-    laws.test_a_simulation_tells_who_would_wait_apart,
+    waits.test_what_is_said_to_go_goes_and_what_is_said_to_wait_goes_when_nothing_is_held_any_more,
+    waits.test_what_is_in_the_trash_waits_too,
+    waits.test_a_simulation_tells_who_would_wait_apart,
+    retaining.test_who_takes_back_what_a_rule_threw_away_has_it_for_the_whole_period_anew,
 )
 
 
