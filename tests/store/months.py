@@ -55,11 +55,13 @@ class Note:
     created: datetime
     guards: set[str] = attrs.Factory(set)
     trashed: datetime | None = None
+    restored: datetime | None = None
     batch: str = ""
 
     def events(self) -> dict[Event, datetime]:
         own = {Event.CREATED: self.created, Event.UPDATED: self.created}
-        return own if self.trashed is None else {**own, Event.TRASHED: self.trashed}
+        moved = {Event.TRASHED: self.trashed, Event.RESTORED: self.restored}
+        return own | {event: at for event, at in moved.items() if at is not None}
 
 
 @attrs.define
@@ -171,7 +173,7 @@ class Months:
         batch = each.batch
         for other in together:
             if other.batch == batch:
-                other.trashed, other.batch = None, ""
+                other.trashed, other.restored, other.batch = None, self.now, ""
 
     def hold(self) -> None:
         name = self._somebody()
