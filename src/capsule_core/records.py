@@ -123,7 +123,8 @@ class Sealed:
     *at* is its time in the business, *root* the record it hangs on (itself, if it hangs on none), *tokens* the keyed
     hashes it is found by, *claims* those among them that no other live record may hold, *signature* 32 bytes for word
     prefixes: these three are written and searched, and not read back. *version* counts contents only: the trash and its
-    undoing do not touch it. *restored* is when it was taken back from the trash last.
+    undoing do not touch it. *restored* is when it was taken back from the trash last, *done* stands for
+    what rules have emptied of this version.
     """
 
     tenant: TenantId
@@ -142,6 +143,7 @@ class Sealed:
     signature: bytes = b""
     trash: Trash | None = None
     restored: datetime | None = attrs.field(default=None, eq=False)
+    done: int | None = attrs.field(default=None, eq=False)
     marks: Mark = Mark.NONE
 
 

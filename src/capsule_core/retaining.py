@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import reduce
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
 from capsule_core import statements
 from capsule_core.closure import Closure
+from capsule_core.emptying import emptied, fields_due, ruled_fields
 from capsule_core.erasure import Eraser
 from capsule_core.errors import SubjectErased, SubjectHeld, VersionMismatch
 from capsule_core.moments import Past
@@ -25,7 +26,7 @@ from capsule_core.policies import document, governed, scope_of
 from capsule_core.protection import EVERYBODY, guarding
 from capsule_core.receipts import Receipt
 from capsule_core.records import GUARDED, Act, Expected, Mark, Sealed, Shelf, Where, events_of
-from capsule_core.repository import Draft, Repository
+from capsule_core.repository import Repository
 from capsule_core.retention import Ask, Decision, Destroy, Effect, Facts, Policy, Scope, decide, past
 from capsule_core.story import Erasure
 from capsule_core.uses import Use
@@ -100,9 +101,9 @@ class Retaining:
         for declared in governed(self._repository.kinds).values():
             for page in decided(self._repository, tenant, scope_of(declared), policy, now=now):
                 yield self._carry_out(tenant, declared, page, policy, now=now)
-            for field in sorted({rule.field for rule in policy.rules if rule.field and declared.name in rule.kinds}):
+            for field in ruled_fields(declared, policy):
                 for page in decided(self._repository, tenant, scope_of(declared, field), policy, now=now):
-                    yield self._empty_field(declared, field, page, now=now)
+                    yield self._empty_field(tenant, declared, page, policy, now=now)
 
     def _carry_out(
         self, tenant: TenantId, kind: Kind, page: Sequence[tuple[Sealed, Decision]], policy: Policy, *, now: datetime
@@ -121,7 +122,7 @@ class Retaining:
             gone = self._destroy(tenant, destroyed, by, now=now)
         return Retained(
             trashed=self._trash(tenant, groups.get(Effect.TRASH, []), by, now=now),
-            depersonalised=self._empty(kind, groups.get(Effect.DEPERSONALISE, []), _emptiable(kind), now=now),
+            depersonalised=self._empty(tenant, kind, groups.get(Effect.DEPERSONALISE, []), policy, now=now),
             destroyed=gone,
             asking=tuple(record.id for record, decision in page if isinstance(decision, Ask)),
             receipts=tuple(receipts),
@@ -165,31 +166,24 @@ class Retaining:
             halves = _halves(records)
             return [receipt for half in halves for receipt in self._erase(tenant, half, policy, by, now=now)]
 
-    def _empty(self, kind: Kind, records: Sequence[Sealed], fields: Sequence[str], *, now: datetime) -> int:
-        """Leave of each record what is not personal; one that changed or is held by now stays as it is."""
-        emptied, defaults = 0, {field.name: field.default for field in attrs.fields(kind.model)}
-        for kept in self._repository.open(records):
-            changes = {name: _default(defaults[name]) for name in fields}
-            content = attrs.evolve(kept.content, **changes)
-            if content == kept.content:
-                continue
-            draft = Draft(content, root=kept.root, at=kept.at, over=kept)
-            free = Expected(id=kept.id, version=kept.version, unguarded=True)
-            act = Act(tenant=kept.tenant, actor=CLOCK, verb="retention.empty", use=Use.STORE.value, at=now)
-            act = attrs.evolve(act, expects=(free,))
-            try:
-                self._repository.add([draft], act=act)
-            except (VersionMismatch, SubjectErased):
-                continue
-            emptied += 1
-        return emptied
+    def _empty(self, tenant: TenantId, kind: Kind, records: Sequence[Sealed], policy: Policy, *, now: datetime) -> int:
+        """Leave of each record what is not personal, or has no rule yet by which it goes."""
+        if not records:
+            return 0
+        happened = self._repository.store.happened(tenant, [record.subject for record in records])
+        closed = Closure(self._repository).since(tenant)
+        due = (
+            (record, fields_due(kind, policy, events_of(record, each, closed), now))
+            for record, each in zip(records, happened, strict=True)
+        )
+        return emptied(self._repository, kind, due, actor=CLOCK, now=now)
 
     def _empty_field(
-        self, kind: Kind, field: str, page: Sequence[tuple[Sealed, Decision]], *, now: datetime
+        self, tenant: TenantId, kind: Kind, page: Sequence[tuple[Sealed, Decision]], policy: Policy, *, now: datetime
     ) -> Retained:
         due = [record for record, decision in page if isinstance(decision, Destroy)]
         asking = tuple(record.id for record, decision in page if isinstance(decision, Ask))
-        return Retained(depersonalised=self._empty(kind, due, [field], now=now), asking=asking)
+        return Retained(depersonalised=self._empty(tenant, kind, due, policy, now=now), asking=asking)
 
     def _act(self, tenant: TenantId, verb: str, records: Sequence[Sealed], by: Past, now: datetime) -> Act:
         act = Act(tenant=tenant, actor=CLOCK, verb=verb, use=Use.ERASE.value, at=now, expects=_expected(records, by))
@@ -209,14 +203,6 @@ def _expected(records: Sequence[Sealed], by: Past) -> tuple[Expected, ...]:
 def _cited(policy: Policy) -> statements.Policy:
     text = document(policy)
     return statements.Policy(name="tenant", version="1", digest=sha256(text.encode()).hexdigest())
-
-
-def _emptiable(kind: Kind) -> list[str]:
-    return [name for name in kind.personal if name not in kind.needed]
-
-
-def _default(declared: Any) -> Any:
-    return declared.factory() if isinstance(declared, attrs.Factory) else declared  # type: ignore[arg-type]
 
 
 def _sum(one: Retained, other: Retained) -> Retained:

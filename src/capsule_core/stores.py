@@ -274,6 +274,8 @@ class Moments(Protocol):
         that it made known too; it is what ``happen`` would keep.
     M4. Who became known by ``write`` counts as opened and contacted when that was. Of a subject that carries ERASED
         nothing is kept any more.
+    M5. ``tick`` keeps of each record what is *done* with it, if it has that version; ``read`` and ``select`` say it,
+        and ``write`` forgets it.
     """
 
     def happened(self, tenant: TenantId, subjects: Sequence[SubjectKey]) -> Sequence[Events]:
@@ -282,6 +284,10 @@ class Moments(Protocol):
 
     def happen(self, tenant: TenantId, moments: Sequence[Moment]) -> None:
         """Keep when what happened."""
+        ...
+
+    def tick(self, tenant: TenantId, records: Sequence[Sealed]) -> None:
+        """Keep what was done with records, so that it need not be done again: a number that speaks of no content."""
         ...
 
 

@@ -8,10 +8,10 @@ from typing import Any, Final
 from capsule_core.errors import VersionMismatch
 from capsule_core.moments import OF_PEOPLE, Before, Event, Events, Moment, Past
 from capsule_core.names import SubjectKey, TenantId, from_micros, micros
-from capsule_core.records import GONE, Expected
+from capsule_core.records import GONE, Expected, Sealed
 from capsule_sql.statements import EACH, TENANT, Connection, Transactions, listed
 
-__all__ = ["expect", "happen", "happened", "passed"]
+__all__ = ["expect", "happen", "happened", "passed", "tick"]
 
 _NEVER: Final = "1 = 0"
 _COLUMNS: Final = {
@@ -96,6 +96,12 @@ def happen(connection: Connection, tenant: int, moments: Sequence[Moment]) -> No
         connection.executemany(_undone(event), [(tenant, subject) for each, subject in undone if each is event])
         later = [(at, at, tenant, subject) for (each, subject), at in latest.items() if each is event]
         connection.executemany(_later(event), later)
+
+
+def tick(connection: Connection, tenant: int, records: Sequence[Sealed]) -> None:
+    """Keep what was done with records, unless they were written over since."""
+    rows = [(each.done, tenant, each.id, each.version) for each in sorted(records, key=lambda each: each.id)]
+    connection.executemany("UPDATE records SET done = ? WHERE tenant_no = ? AND id = ? AND version = ?", rows)
 
 
 def expect(connection: Connection, tenant: TenantId, expects: Sequence[Expected]) -> None:

@@ -263,6 +263,10 @@ class SqlStore:
         """Keep when what happened."""
         self._database.write(lambda each: ageing.happen(each, numbered(each, tenant), moments), tenant=tenant)
 
+    def tick(self, tenant: TenantId, records: Sequence[Sealed]) -> None:
+        """Keep what was done with records."""
+        self._database.write(lambda each: ageing.tick(each, numbered(each, tenant), records), tenant=tenant)
+
     def reindex(self, tenant: TenantId, found_by: Sequence[FoundBy]) -> None:
         """Say anew what records are found by."""
         self._database.write(lambda each: indexing.reindex(each, numbered(each, tenant), found_by), tenant=tenant)

@@ -16,7 +16,7 @@ TOUCHED: Final = "r.no, r.id, r.kind, s.key, s.page, s.place, r.version"
 """The columns that :func:`touched` reads; r is the record, s its subject."""
 
 SEALED: Final = f"""{TOUCHED}, r.root, r.at, r.created, r.updated, r.sealed, r.batch, r.trashed, r.until,
-  r.restored, r.marks | s.marks"""
+  r.restored, r.done, r.marks | s.marks"""
 """The columns that :func:`sealed` reads."""
 
 marks: Final = cache(Mark)
@@ -37,7 +37,7 @@ def touched_by(draft: Sealed) -> Touched:
 def sealed(tenant: TenantId, row: Sequence[Any]) -> Sealed:
     """Return the record, with the marks that it and its subject carry."""
     _, name, kind, subject, page, place, version, root, *rest = row
-    at, created, updated, blob, batch, trashed, until, restored, carried = rest
+    at, created, updated, blob, batch, trashed, until, restored, done, carried = rest
     return Sealed(
         tenant=tenant,
         kind=kind,
@@ -52,6 +52,7 @@ def sealed(tenant: TenantId, row: Sequence[Any]) -> Sealed:
         blob=blob,
         trash=None if batch is None else Trash(batch=batch, at=from_micros(trashed), until=from_micros(until)),
         restored=None if restored is None else from_micros(restored),
+        done=done,
         marks=marks(carried),
     )
 

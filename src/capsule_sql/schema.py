@@ -129,7 +129,7 @@ _TRASHED: Final = text("trashed IS NOT NULL")
 class RecordRow(_Row, table=True):
     """A sealed record; *batch*, *trashed* and *until* are set together while it is in the trash.
 
-    *restored* is when it was taken back last.
+    *restored* is when it was taken back last, *done* stands for what of this version rules have emptied.
     """
 
     __tablename__ = "records"
@@ -158,6 +158,7 @@ class RecordRow(_Row, table=True):
     trashed: int | None = _optional()
     until: int | None = _optional()
     restored: int | None = _optional()
+    done: int | None = _optional()
     sealed: bytes
 
 

@@ -203,7 +203,7 @@ _PERSON: Final = "no, tenant_no, key, page, place, marks, anywhere, opened, cont
 _INSERT_PEOPLE: Final = f"INSERT INTO subjects ({_PERSON}) VALUES ({', '.join('?' * 9)})"
 _COLUMNS: Final = "subject_no, kind, id, root, version, at, created, updated, marks, sealed"
 _INSERT: Final = f"INSERT INTO records (no, tenant_no, {_COLUMNS}) VALUES ({', '.join('?' * 12)})"
-_UPDATE: Final = f"UPDATE records SET ({_COLUMNS}) = ({', '.join('?' * 10)}) WHERE no = ?"
+_UPDATE: Final = f"UPDATE records SET ({_COLUMNS}, done) = ({', '.join('?' * 10)}, NULL) WHERE no = ?"
 INSERT_TOKENS: Final = "INSERT INTO tokens (tenant_no, token, record_no, at, claim) VALUES (?, ?, ?, ?, ?)"
 INSERT_SIGNATURES: Final = "INSERT INTO signatures (tenant_no, record_no, s0, s1, s2, s3) VALUES (?, ?, ?, ?, ?, ?)"
 

@@ -269,6 +269,21 @@ class ForgetsWhatCameBack(MemoryStore):
         return found
 
 
+class TicksTheWrongVersion(MemoryStore):
+    def tick(self, tenant: TenantId, records: Sequence[Sealed]) -> None:
+        held = {each.id: self._records[tenant, each.id].version for each in records}
+        super().tick(tenant, [attrs.evolve(each, version=held[each.id]) for each in records])
+
+
+class StaysTicked(MemoryStore):
+    def _write(self, drafts: Sequence[Sealed], at: Any) -> None:
+        done = {each.id: self._records[each.tenant, each.id].done for each in drafts if each.version > 1}
+        super()._write(drafts, at)
+        for each in drafts:
+            held = self._records[each.tenant, each.id]
+            self._records[each.tenant, each.id] = attrs.evolve(held, done=done.get(each.id))
+
+
 class GoesBackInTime(MemoryStore):
     def happen(self, tenant: TenantId, moments: Sequence[Moment]) -> None:
         super().happen(tenant, [attrs.evolve(each, at=None) for each in moments])

@@ -93,6 +93,8 @@ SUPPRESSIONS = [
 MOMENTS = [
     (mutants.FindsNothingPast, "M1"),
     (mutants.ForgetsWhatCameBack, "M1"),
+    (mutants.TicksTheWrongVersion, "M5"),
+    (mutants.StaysTicked, "M5"),
     (mutants.GoesBackInTime, "M2"),
     (mutants.HappensWithoutTheAct, "M3"),
     (mutants.RemembersTheErased, "M4"),

@@ -168,6 +168,37 @@ def test_a_field_is_emptied_and_its_record_stays() -> None:
     assert desk.get(bo.id).version == 1
 
 
+def test_what_was_emptied_is_not_opened_again_until_somebody_writes_or_another_rule_says_more(desk: Desk) -> None:
+    tenant, opened = next(TENANTS), list[object]()
+    desk.repository.used = lambda _, slots: opened.extend(slots)
+    ann, bo = desk.add(
+        person("Ann", about="likes tea"), attrs.evolve(person("Bo", about=""), tags=("lead",)), tenant=tenant
+    )
+    field = {"effect": "destroy", "since": "created", "period": "P1Y", "kinds": ["person"]}
+    about = policy(desk, {**field, "field": "about"})
+    more = {**field, "field": "tags"}, {**field, "field": "phones", "period": "P9Y"}
+    both = policy(desk, {**field, "field": "about"}, *more)
+    retaining = Retaining(desk.repository, desk.eraser, new_id)
+
+    def nightly(by: Policy) -> tuple[int, int]:
+        """Return how many were emptied, and how often a record was opened."""
+        opened.clear()
+        done = retaining.run(tenant, by, now=NOON + YEAR + DAY).depersonalised
+        return done, len(opened) - done  # what is written is sealed under a key that is used too
+
+    assert nightly(about) == (1, 2)
+    assert nightly(about) == (0, 0)
+    assert nightly(both) == (1, 2)
+    assert nightly(both) == (0, 0)
+    kept = desk.get(bo.id, tenant=tenant)
+    content = attrs.evolve(kept.content, about="likes coffee")
+    desk.repository.change(kept, content, act=desk.act(tenant, now=NOON + YEAR))
+    assert nightly(both) == (1, 1)
+    assert nightly(both) == (0, 0)
+    assert [desk.get(each.id, tenant=tenant).content.about for each in (ann, bo)] == ["", ""]
+    assert desk.get(bo.id, tenant=tenant).content.tags == ()
+
+
 def test_what_must_be_asked_is_listed_and_stays() -> None:
     desk = in_memory()
     ann, _ = desk.add(person("Ann"), person("Bo"), now=NOON)

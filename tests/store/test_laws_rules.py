@@ -18,6 +18,7 @@ SHARED = (
     waits.test_what_is_in_the_trash_waits_too,
     waits.test_a_simulation_tells_who_would_wait_apart,
     retaining.test_who_takes_back_what_a_rule_threw_away_has_it_for_the_whole_period_anew,
+    retaining.test_what_was_emptied_is_not_opened_again_until_somebody_writes_or_another_rule_says_more,
 )
 
 

@@ -52,7 +52,7 @@ __all__ = [
     "may_change",
     "move",
     "newest_first",
-    "parted",
+    "part",
     "people",
     "place",
     "protected",
@@ -61,6 +61,7 @@ __all__ = [
     "recognised",
     "reindex",
     "released",
+    "tick",
     "touched",
     "unfinished",
     "unknown",
@@ -102,8 +103,9 @@ def place(subjects: Subjects, drafts: Sequence[Sealed]) -> None:
         VersionMismatch: one is.
     """
     owners = {(tenant, slot): key for (tenant, key), slot in subjects.items()}
+    slots = dict(subjects)
     for draft in drafts:
-        known = subjects.get((draft.tenant, draft.subject), draft.slot)
+        known = slots.setdefault((draft.tenant, draft.subject), draft.slot)
         owner = owners.setdefault((draft.tenant, draft.slot), draft.subject)
         if known != draft.slot or owner != draft.subject:
             raise VersionMismatch
@@ -202,10 +204,18 @@ def hand_over(reasons: Reasons, held: Sealed, subject: SubjectKey) -> None:
             reasons[reason_key(held.tenant, moved)] = moved
 
 
-def parted(held: Sealed, draft: Sealed) -> Sealed:
-    """Return a record as it is once it was handed over: found by nothing any more."""
+def part(records: dict[tuple[TenantId, RecordId], Sealed], reasons: Reasons, tenant: TenantId, draft: Sealed) -> None:
+    """Hand a record over to the subject that *draft* names; it is found by nothing any more.
+
+    Raises:
+        VersionMismatch: it is not there at that version.
+    """
+    held = records.get((tenant, draft.id))
+    if held is None or held.version != draft.version:
+        raise VersionMismatch
+    hand_over(reasons, held, draft.subject)
     bare = attrs.evolve(held, tokens=(), claims=(), signature=b"")
-    return attrs.evolve(bare, subject=draft.subject, slot=draft.slot, blob=draft.blob)
+    records[tenant, draft.id] = attrs.evolve(bare, subject=draft.subject, slot=draft.slot, blob=draft.blob)
 
 
 def unknown(
@@ -338,6 +348,14 @@ def put(records: dict[tuple[TenantId, RecordId], Sealed], draft: Sealed) -> None
     before = records.get((draft.tenant, draft.id))
     restored = None if before is None else before.restored
     records[draft.tenant, draft.id] = attrs.evolve(draft, trash=None, marks=Mark.NONE, restored=restored)
+
+
+def tick(records: dict[tuple[TenantId, RecordId], Sealed], tenant: TenantId, ticked: Iterable[Sealed]) -> None:
+    """Keep what was done with records, unless they were written over since."""
+    for each in ticked:
+        held = records.get((tenant, each.id))
+        if held is not None and held.version == each.version:
+            records[tenant, each.id] = attrs.evolve(held, done=each.done)
 
 
 def due(records: Iterable[Sealed], now: datetime, share: Share) -> list[TenantId]:

@@ -213,9 +213,13 @@ class MemoryStore(MemoryPages):
     def happen(self, tenant: TenantId, moments: Sequence[Moment]) -> None:
         """Keep when what happened."""
         with self._lock:
-            self._happened.keep(
-                tenant, [m for m in moments if not self._marks(tenant, m.subject) & GONE], self._subjects
-            )
+            there = [moment for moment in moments if not self._marks(tenant, moment.subject) & GONE]
+            self._happened.keep(tenant, there, self._subjects)
+
+    def tick(self, tenant: TenantId, records: Sequence[Sealed]) -> None:
+        """Keep what was done with records."""
+        with self._lock:
+            rules.tick(self._records, tenant, records)
 
     def reindex(self, tenant: TenantId, found_by: Sequence[FoundBy]) -> None:
         """Say anew what records are found by."""
@@ -338,12 +342,8 @@ class MemoryStore(MemoryPages):
     def _part(self, tenant: TenantId, parting: Sequence[Sealed]) -> None:
         self._place(parting)
         for draft in parting:
-            held = self._records.get((tenant, draft.id))
-            if held is None or held.version != draft.version:
-                raise VersionMismatch
             self._subjects.setdefault((tenant, draft.subject), draft.slot)
-            rules.hand_over(self._reasons, held, draft.subject)
-            self._records[tenant, draft.id] = rules.parted(held, draft)
+            rules.part(self._records, self._reasons, tenant, draft)
 
     def _carried(self, record: Sealed) -> Mark:
         return rules.marks(self._reasons, record.tenant, record.subject, record.id)

@@ -51,7 +51,7 @@ def run_moments_conformance(
     capabilities: Capabilities = Capabilities(),  # noqa: B008  frozen
     settings: hypothesis.settings | None = None,
 ) -> tuple[str, ...]:
-    """Check that *make* makes empty stores that keep M1-M4 (docs/reference/ports.md), and find by it what is past.
+    """Check that *make* makes empty stores that keep M1-M5 (docs/reference/ports.md), and find by it what is past.
 
     Returns:
         the clauses that went untried because the adapter lacks a capability.
@@ -123,6 +123,7 @@ class _Machine(RuleBasedStateMachine):
     def restore_once(self, tenant: TenantId) -> None:
         """Take something back, write over it, and ask what began before or since; what restarts, and what does not."""
         self.throw_away(tenant=tenant, place=0, at=cases.MOMENTS[1])
+        self.tick(tenant=tenant, place=0, done=1)
         self.take_back(tenant=tenant, at=cases.MOMENTS[2])
         self.write(tenant=tenant, place=0, at=cases.MOMENTS[3], moments=[])
         for event, restarts in ((Event.RESTORED, False), (Event.CREATED, True), (Event.CREATED, False)):
@@ -145,6 +146,7 @@ class _Machine(RuleBasedStateMachine):
         act = attrs.evolve(cases.act(tenant, witness=Witness()), at=at, happened=tuple(moments))
         self.store.write([draft], admits=cases.EVERY, act=act)
         self.records[tenant, name] = attrs.evolve(draft, restored=before.restored if before else None)
+        self._read_again(tenant, name)
         self.kept.setdefault((tenant, subject), {Event.OPENED: at, Event.CONTACTED: at})
         self._keep(tenant, moments)
         self._agree("M4" if before is None else "M3")
@@ -174,6 +176,22 @@ class _Machine(RuleBasedStateMachine):
         for each in self.store.move(where, trash, admits=cases.EVERY, act=cases.act(tenant, witness=Witness())):
             if each.id is not None:
                 self.records[tenant, each.id] = attrs.evolve(self.records[tenant, each.id], trash=trash)
+
+    @rule(tenant=st.sampled_from(cases.TENANTS), place=st.integers(0, 2), done=st.integers(0, 2**63 - 1))
+    def tick(self, tenant: TenantId, place: int, done: int) -> None:
+        """Of the version that there is it is kept, of another it is not."""
+        name = cases.IDS[place]
+        held = self.records.get((tenant, name))
+        if held is not None:
+            self.store.tick(tenant, [attrs.evolve(held, done=done)])
+            self.store.tick(tenant, [attrs.evolve(held, version=held.version + 1, done=7)])
+            self.records[tenant, name] = attrs.evolve(held, done=done)
+            self._read_again(tenant, name)
+
+    def _read_again(self, tenant: TenantId, name: RecordId) -> None:
+        (found,) = self.store.read(tenant, [name], admits=cases.EVERY)
+        said = found.done if isinstance(found, Sealed) else None
+        require(said == self.records[tenant, name].done, "M5", "something else is said to be done")
 
     @rule(tenant=st.sampled_from(cases.TENANTS), at=st.sampled_from(cases.MOMENTS))
     def take_back(self, tenant: TenantId, at: datetime) -> None:

@@ -1,4 +1,4 @@
-"""When a record was taken back from the trash last: a rule that throws away begins anew then."""
+"""When a record was taken back from the trash last, and what of it rules have emptied."""
 
 from __future__ import annotations
 
@@ -12,4 +12,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("records", sa.Column("restored", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=True))
+    number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    for name in ("restored", "done"):
+        op.add_column("records", sa.Column(name, number, nullable=True))

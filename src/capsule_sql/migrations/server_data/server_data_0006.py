@@ -1,4 +1,4 @@
-"""When a record was taken back from the trash last: a rule that throws away begins anew then."""
+"""When a record was taken back from the trash last, and what of it rules have emptied."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.execute("ALTER TABLE records ADD COLUMN restored bigint")
+    op.execute("ALTER TABLE records ADD COLUMN restored bigint, ADD COLUMN done bigint")
