@@ -20,12 +20,12 @@ from capsule_core.erasure import Eraser
 from capsule_core.errors import ResourceMissing, SubjectErased, SubjectHeld, VersionMismatch
 from capsule_core.holds import Hold
 from capsule_core.kept import Kept
-from capsule_core.ledger import Leaf
 from capsule_core.names import ActorRef, RecordId, SubjectKey, TenantId, made_id
 from capsule_core.personal import kind_of
 from capsule_core.protection import EVERYBODY, guarding, refuse_guarded
 from capsule_core.receipts import Receipt
-from capsule_core.records import GUARDED, Act, Mark, Shelf, Touched, Where
+from capsule_core.records import GUARDED, Act, Mark, Shelf, Where
+from capsule_core.relics import bears_keyless_witness
 from capsule_core.remnants import person_of
 from capsule_core.repository import Repository
 from capsule_core.stores import Share
@@ -41,8 +41,6 @@ GROUND: Final = "closure"
 _EVERY: Final = timedelta(hours=1)
 _EVERYTHING: Final = ~Mark.NONE
 _ADMITTED: Final = ~(GUARDED | Mark.FENCED | Mark.ERASED)
-_UNKEYED: Final = "0" * 64
-"""Commits to nobody: that takes keys, and there are none."""
 _LAST: Final = (ID, ENDED)
 _HOLD: Final = kind_of(Hold).name
 
@@ -195,12 +193,7 @@ class Dissolution:
         self._repository.vault.close(tenant)
         store, where = self._repository.store, Where(tenant=tenant, shelf=Shelf.ANY)
         act = self._act(tenant, "closure.tidy", now)
-
-        def witness(touched: Sequence[Touched]) -> bytes | None:
-            leaf = Leaf(at=act.at, tenant=tenant, act=act.verb, use=act.use, actor=_UNKEYED, records=len(touched))
-            return leaf.encode() if touched else None
-
-        act = attrs.evolve(act, witness=witness)
+        act = attrs.evolve(act, witness=bears_keyless_witness(act))
         while True:
             page = store.select(where, admits=_EVERYTHING, limit=SLICE)
             some = tuple(record.id for record in page.records if record.id not in _LAST)

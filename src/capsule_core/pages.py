@@ -61,7 +61,8 @@ class Keystore(Protocol):
         there.
     C3. When ``put``, ``replace`` or ``close`` returned, it is durable on every mirror, and no old key is left in any
         file.
-    C4. Tenants do not see each other's keys; after ``close`` a tenant has none.
+    C4. Tenants do not see each other's keys. ``close`` puts a mark, which lies at ``TENANT_SECRET``, in the place of
+        all keys of its tenant, at once: nobody finds a tenant without both, whatever ends the process.
     """
 
     def put(self, keys: Sequence[PageKey]) -> None:
@@ -76,8 +77,8 @@ class Keystore(Protocol):
         """Destroy the keys whose ids are given and put new ones in their places."""
         ...
 
-    def close(self, tenant: TenantId) -> None:
-        """Destroy all keys of a tenant."""
+    def close(self, mark: PageKey) -> None:
+        """Destroy all keys of the mark's tenant; the mark is what it has from then on."""
         ...
 
     @property

@@ -118,10 +118,14 @@ class SqlKeystore:
 
         self._change(plan, destroys=True)
 
-    def close(self, tenant: TenantId) -> None:
-        """Destroy all keys of a tenant."""
-        values = (owner_of(self._names, tenant),)
-        self._change(lambda _: lambda copy: copy.execute("DELETE FROM keys WHERE tenant = ?", values), destroys=True)
+    def close(self, mark: PageKey) -> None:
+        """Destroy all keys of the mark's tenant; the mark is what it has from then on."""
+
+        def plan(connection: Connection) -> _Deed:
+            rows = self._wrapped(connection, [mark])
+            return lambda copy: _put_mark(copy, rows)
+
+        self._change(plan, destroys=True)
 
     def adopt(self, root: RootKey) -> None:
         """Wrap whatever is new under *root* from now on."""
@@ -285,6 +289,11 @@ def _insert(target: Connection, rows: Sequence[Row]) -> None:
         target.executemany(_INSERT, map(_columns, rows))
     except sqlite3.IntegrityError:
         raise KeyMoved from None
+
+
+def _put_mark(target: Connection, rows: Sequence[Row]) -> None:
+    target.executemany("DELETE FROM keys WHERE tenant = ?", [(row.owner,) for row in rows])
+    _insert(target, rows)
 
 
 def _replace(target: Connection, replaced: Sequence[tuple[bytes, Row]]) -> None:

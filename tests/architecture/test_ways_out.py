@@ -42,11 +42,13 @@ FENCED_BEFORE = {
 
 DESTROYS_NOTHING = {
     "capsule_core.privacy.Privacy.discharge: mark": "lifts a guard",
+    "capsule_core.relics._end: mark": "lifts guards, and ends erasures that had begun: the keys are gone",
     "capsule_core.repository.Repository._keep: mark": "puts and lifts guards",
     "capsule_core.restoring._mark: mark": "puts and lifts what is no fence",
 }
 
 WITHOUT_ASKING = {
+    "capsule_core.relics._delete: destroy": "of a tenant whose keys are destroyed: who did that asked",
     "capsule_core.restoring.revoke: destroy": "sign-ins end with a restore, whoever is held",
 }
 """Every exception, and why it is one."""

@@ -424,8 +424,14 @@ class LeavesTheOldKeyInAFile(MemoryKeystore):
 
 
 class ClosesNobody(MemoryKeystore):
-    def close(self, tenant: TenantId) -> None:
+    def close(self, mark: PageKey) -> None:
         return
+
+
+class LeavesNoMark(MemoryKeystore):
+    def close(self, mark: PageKey) -> None:
+        super().close(mark)
+        del self._keys[mark.tenant, mark.page]
 
 
 class LosesOrder(MemoryJournal):

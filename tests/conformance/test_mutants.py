@@ -100,7 +100,12 @@ MOMENTS = [
     (mutants.RemembersTheErased, "M4"),
 ]
 PAGES = [(mutants.AddsAPageOverAnother, "P1"), (mutants.TakesAnOlderPage, "P2"), (mutants.GivesANumberTwice, "P3")]
-KEYSTORES = [(mutants.KeepsTheOldKey, "C2"), (mutants.ClosesNobody, "C4"), (mutants.LeavesTheOldKeyInAFile, "C3")]
+KEYSTORES = [
+    (mutants.KeepsTheOldKey, "C2"),
+    (mutants.ClosesNobody, "C4"),
+    (mutants.LeavesNoMark, "C4"),
+    (mutants.LeavesTheOldKeyInAFile, "C3"),
+]
 JOURNALS = [
     (mutants.LosesOrder, "C2"),
     (mutants.FindsTheFirstPage, "C3"),

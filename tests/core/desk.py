@@ -111,10 +111,18 @@ class Desk:
     def get(self, name: str, *, tenant: TenantId = ACME, use: Use = Use.DISPLAY) -> Kept[Any]:
         return self.repository.get(tenant, RecordId(name), use=use)
 
-    def rename(self, name: str, to: str, *, now: datetime = NOON, request: Request | None = None) -> Kept[Any]:
-        kept = self.get(name, use=Use.EDIT)
+    def rename(
+        self,
+        name: str,
+        to: str,
+        *,
+        tenant: TenantId = ACME,
+        now: datetime = NOON,
+        request: Request | None = None,
+    ) -> Kept[Any]:
+        kept = self.get(name, tenant=tenant, use=Use.EDIT)
         return self.repository.change(
-            kept, attrs.evolve(kept.content, about=to), act=self.act(now=now), request=request
+            kept, attrs.evolve(kept.content, about=to), act=self.act(tenant, now=now), request=request
         )
 
     def trash(self, name: str, *, tenant: TenantId = ACME, now: datetime = NOON) -> Kept[Any]:

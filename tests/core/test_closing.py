@@ -33,6 +33,10 @@ class Counting(MemoryKeystore):
             self.before(key)
         super().put(keys)
 
+    def close(self, mark: PageKey) -> None:
+        self.before(mark)
+        super().close(mark)
+
     def replace(self, keys: Any) -> None:
         self.most = max(self.most, len(keys))
         super().replace(keys)

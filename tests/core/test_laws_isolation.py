@@ -36,7 +36,7 @@ WAYS = {
     "release": lambda desk, name: desk.mark(name, Mark.HELD, lift=True),
     "erase": lambda desk, name: desk.erase(name),
     "sweep": lambda desk, _: desk.sweep(now=NOON + DAYS),
-    "close": lambda desk, _: desk.keystore.close(ACME),
+    "close": lambda desk, _: desk.vault.close(ACME),
 }
 
 

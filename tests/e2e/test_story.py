@@ -40,9 +40,11 @@ STEPS = [
     "refuse to purge",
     "purge, with the confirmation",
     "refuse whoever comes late",
+    "close another account, and reopen it",
     "let 30 days pass",
     "print and export the rest",
     "verify the receipts offline",
+    "see the account go that was closed again",
     "look for the erased in every file",
 ]
 

@@ -26,7 +26,7 @@ from capsule_core.errors import (
     Unavailable,
 )
 from capsule_core.names import TenantId
-from capsule_core.pages import AT_ONCE, KeyMoved, PageKey
+from capsule_core.pages import AT_ONCE, TENANT_SECRET, KeyMoved, PageKey
 from capsule_core.testing.conformance.keystore import run_keystore_conformance
 from capsule_core.wrapping import RootKey, Roots
 from capsule_services.runtime.faults import StartRefused
@@ -169,8 +169,10 @@ def test_every_call_is_done_or_not_done_whatever_befalls_its_requests(running: S
                 store.replace([(old.id if old else b"missing.", new) for old, new in zip(held, fresh, strict=True)])
                 assert all(held)
             else:
+                mark = key(TENANT_SECRET, tenant)
                 after = {place: each for place, each in model.items() if place[0] != tenant}
-                store.close(tenant)
+                after[tenant, TENANT_SECRET] = mark
+                store.close(mark)
             done = True
         except KeyMoved:
             assert way != "close"
@@ -187,7 +189,7 @@ def test_every_call_is_done_or_not_done_whatever_befalls_its_requests(running: S
         gone += [each for place, each in model.items() if seen.get(place) != each]
         model = seen
     for tenant in (ACME, ZETA):
-        calm.close(tenant)
+        calm.close(key(TENANT_SECRET, tenant))
     assert left_of(running, *gone, *model.values()) == []
 
 

@@ -8,6 +8,7 @@ folder of a server's socket and the name of a database on it, the data is there,
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -375,6 +376,8 @@ def dissolve(desk: Desk) -> list[Swept]:
 
 def finish_closing(desk: Desk) -> dict[str, Any]:
     begun = "closure.begin" in {leaf.act for leaf in desk.leaves()}
+    with contextlib.suppress(TenantClosed):  # or there is its secret: never is it lost
+        desk.vault.tenant(ACME)
     try:
         Closure(desk.repository).reopen(act=desk.act(use=Use.ADMINISTER, verb="reopen"), decided=True)
         reopened = True

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from capsule_core.errors import CapsuleError, Unavailable
-from capsule_core.pages import PageKey
+from capsule_core.pages import TENANT_SECRET, PageKey
 from capsule_core.wrapping import RootKey, Roots
 from capsule_sql.database import Database
 from capsule_sql.failures import DiskFull, Unwritable
@@ -92,8 +92,9 @@ def replace(store: SqlKeystore, old: list[PageKey]) -> list[PageKey]:
 
 
 def close(store: SqlKeystore, _: list[PageKey]) -> list[PageKey]:
-    store.close(ACME)
-    return []
+    mark = key(TENANT_SECRET)
+    store.close(mark)
+    return [mark]
 
 
 WAYS = {"put": put, "replace": replace, "close": close}

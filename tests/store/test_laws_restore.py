@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from tests.conformance.worlds import OnDisk, OnServer, template
 from tests.core.desk import Desk
 from tests.core.history import Deed, at_a_desk, histories, tried_out
+from tests.core.relics import WHEN, back_of_a_tenant_that_is_gone
 from tests.postgres import Database
 
 NUMBERS = count()
@@ -154,3 +155,23 @@ def test_on_a_server_it_stands_as_if_it_had_never_been_lost(servers: Callable[[]
             world.close()
 
     explore()
+
+
+@pytest.mark.law("L7")
+@pytest.mark.parametrize("when", WHEN)
+def test_on_files_nothing_of_a_tenant_that_is_gone_comes_back(files: Callable[[], Files], when: str) -> None:
+    gone_for_good(files(), when)
+
+
+@pytest.mark.law("L7")
+@pytest.mark.parametrize("when", WHEN)
+def test_on_a_server_nothing_of_a_tenant_that_is_gone_comes_back(servers: Callable[[], Server], when: str) -> None:
+    gone_for_good(servers(), when)
+
+
+def gone_for_good(world: Files | Server, when: str) -> None:
+    try:
+        seen = back_of_a_tenant_that_is_gone(world, when)
+        seen(world.restore())
+    finally:
+        world.close()

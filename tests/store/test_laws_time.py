@@ -1,8 +1,9 @@
-"""Over thirty months nothing is destroyed early, late, or against what keeps it, on any adapter."""
+"""Over thirty months nothing is destroyed early, late, or against what keeps it, on any adapter; closings included."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from datetime import timedelta
@@ -11,9 +12,12 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from capsule_core.calendar import LATEST
+from capsule_core.closing import reopen_until
 from capsule_core.journal import MemoryJournal
 from capsule_core.ledger import MemoryLedger
 from capsule_core.memory import MemoryKeystore, MemoryStore
+from capsule_core.records import Mark
 from capsule_sql.database import open_database
 from capsule_sql.journals import SqlJournal
 from capsule_sql.keystores import SqlKeystore
@@ -25,6 +29,7 @@ from tests.core.desk import Desk
 from tests.store.months import Months
 
 SEEDS = settings().max_examples
+ABOUT = ("ended", "reopened", "too late", "postponed", "parted")
 Make = Callable[[], Desk]
 
 
@@ -46,8 +51,8 @@ def stored(request: pytest.FixtureRequest, folder: Path) -> Iterator[Make]:
         def make() -> Desk:
             stack.pop_all().close()
             data, keys, log = (opened(role.name.lower(), role) for role in (Role.DATA, Role.KEYSTORE, Role.JOURNAL))
-            journal = SqlJournal(log)  # type: ignore[arg-type]
-            keystore = SqlKeystore(keys, bytes(32), os.urandom)  # type: ignore[arg-type]
+            journal, mirror = SqlJournal(log), opened("mirror", Role.KEYSTORE)  # type: ignore[arg-type]
+            keystore = SqlKeystore(keys, bytes(32), os.urandom, mirror)  # type: ignore[arg-type]
             return Desk(SqlStore(data, journal), keystore, journal, SqlLedger(data))  # type: ignore[arg-type]
 
         yield make
@@ -65,15 +70,54 @@ def test_stored_what_should_be_there_is_and_nothing_else(stored: Make, seed: int
     Months(seed, stored).live()
 
 
-def test_people_are_destroyed_in_these_months() -> None:
-    months = Months(3, in_memory())
-    months.live()
-    assert months.destroyed > 5
+def test_what_these_months_are_about_comes_to_pass_in_them() -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(4):
+        months = Months(seed, in_memory())
+        months.live()
+        seen += months.seen
+    few = {each: seen[each] for each in ABOUT if seen[each] < 3}
+    assert not few, f"too seldom: {few}"
+    assert seen["destroyed"] > 50
 
 
-def test_a_sweep_that_destroys_a_day_early_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("capsule_core.trash.PERIOD", timedelta(hours=696))
-    with pytest.raises(AssertionError, match="destroyed early"):
+WRONG = {
+    "trashed for a day less": ("capsule_core.trash.PERIOD", timedelta(hours=696), "destroyed early"),
+    "closed for a day less": (
+        "capsule_core.dissolution.due",
+        lambda closing, _: reopen_until(closing) - timedelta(days=1),
+        "destroyed early",
+    ),
+    "closed for an hour more": (
+        "capsule_core.dissolution.due",
+        lambda closing, _: reopen_until(closing) + timedelta(hours=1),
+        "should be gone|closed, reopened or begun",
+    ),
+    "a hold on the tenant passed over": (
+        "capsule_core.dissolution.guarding",
+        lambda *_: Mark.NONE,
+        "closed, reopened or begun",
+    ),
+    "reopened when it is too late": ("capsule_core.closure.reopen_until", lambda _: LATEST, "reopened too late"),
+    "destroyed before it is said": (
+        "capsule_core.dissolution.Dissolution._begun",
+        lambda *_: True,
+        "reopened amid|closed, reopened or begun|destroyed early",
+    ),
+    "ended with something kept": (
+        "capsule_core.dissolution.Dissolution._is_empty",
+        lambda *_: True,
+        "ended, and something is left",
+    ),
+    "ended with its keys": ("capsule_core.vault.Vault.close", lambda *_: None, "a key is left"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_goes_wrong_is_noticed(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+    target, broken, noticed = WRONG[wrong]
+    monkeypatch.setattr(target, broken)
+    with pytest.raises(AssertionError, match=noticed):
         live_through(10)
 
 

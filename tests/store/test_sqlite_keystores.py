@@ -14,7 +14,7 @@ import pytest
 
 from capsule_core.errors import SealBroken, Unavailable
 from capsule_core.names import TenantId
-from capsule_core.pages import KeyMoved, PageKey
+from capsule_core.pages import TENANT_SECRET, KeyMoved, PageKey
 from capsule_sql.database import open_database
 from capsule_sql.failures import DamagedKey, ForeignKeystore
 from capsule_sql.keystores import SqlKeystore
@@ -68,11 +68,11 @@ def test_nothing_of_a_replaced_or_closed_key_is_left_in_any_file(deployment: Dep
     assert len(wrapped) == len(old) + len(theirs)
     assert all(each in deployment.everything() for each in wrapped)
     store.replace([(each.id, key(each.page)) for each in old])
-    store.close(OTHER)
+    store.close(mark := key(TENANT_SECRET, OTHER))
     left = deployment.everything()
     assert [each for each in wrapped if each in left or each[12:44] in left] == []
     assert [each for each in (*old, *theirs) if each.id in left or each.key in left] == []
-    assert store.get(OTHER, [1]) == [None]
+    assert store.get(OTHER, [TENANT_SECRET, 1]) == [mark, None]
 
 
 def test_no_key_and_no_tenant_can_be_read_in_a_file(deployment: Deployment) -> None:

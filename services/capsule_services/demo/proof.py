@@ -20,6 +20,7 @@ from capsule_core.receipts import Receipt, verify
 from capsule_services import sample
 from capsule_services.demo.company import CheckFailed, expect, request_id, throw_away
 from capsule_services.demo.forensics import search
+from capsule_services.demo.leaving import WORDS, leave_and_come_back, see_it_go
 from capsule_services.demo.story import Memory, Step
 from capsule_services.runtime.clock import advance
 from capsule_services.runtime.deployment import ORDER
@@ -111,7 +112,7 @@ def _only_grew(memory: Memory, verifier: Verifier) -> str:
 def look_for_them(memory: Memory) -> str:
     folder = memory.deployment.folder
     erased = [*sample.member("purged").tokens, *sample.member("swept").tokens, "brindlewhist", "snorkelberry"]
-    erased.append("quibblefern")
+    erased += ["quibblefern", *WORDS]
     words = [*sample.member("living").tokens, *sample.member("kept").tokens]
     with TemporaryDirectory(prefix="capsule-demo-server-") as there:
         server = memory.copy_out(Path(there))
@@ -185,8 +186,10 @@ def _named(found: Sequence[object]) -> str:
 
 
 PROOF: Final[Sequence[Step]] = (
+    ("close another account, and reopen it", leave_and_come_back),
     ("let 30 days pass", let_time_pass),
     ("print and export the rest", print_and_export),
     ("verify the receipts offline", verify_receipts),
+    ("see the account go that was closed again", see_it_go),
     ("look for the erased in every file", look_for_them),
 )

@@ -70,6 +70,8 @@ class Memory:
     chief: Desk = attrs.field(init=False)
     administrator: Desk = attrs.field(init=False)
     standard: Desk = attrs.field(init=False)
+    leaver: Desk = attrs.field(init=False)
+    left: pb.Contact = attrs.field(init=False)
     people: dict[str, pb.Contact] = attrs.Factory(dict)
     receipts: dict[str, Path] = attrs.Factory(dict)
     erasures: dict[str, str] = attrs.Factory(dict)

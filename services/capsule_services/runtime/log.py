@@ -58,7 +58,7 @@ ALLOWED: Final[Mapping[str, Form]] = {
         *("started", "serving", "not_serving", "stopped", "call", "failed", "library"),
         *("sweep_postponed", "report_postponed", "reindexed", "reindexing_postponed", "leading", "lead_postponed"),
         *("anchor_postponed", "anchor_refused", "swept", "clock_jumped", "clock_believed"),
-        *("restored", "replayed", "compacted", "compacting_postponed"),
+        *("restored", "replayed", "buried", "compacted", "compacting_postponed"),
         *("certificate_taken", "certificate_refused", "signing_keys_taken", "signing_keys_refused"),
         *("keys_confirmed", "keys_unconfirmed"),
     ),

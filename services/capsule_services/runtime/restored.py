@@ -22,6 +22,7 @@ from capsule_core.epochs import open_epoch
 from capsule_core.journal import Journal
 from capsule_core.ledger import Leaf
 from capsule_core.names import TenantId
+from capsule_core.relics import bury
 from capsule_core.restoring import replay, revoke
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.holding import Holding
@@ -104,6 +105,7 @@ def put_right(
     else:
         done = replay(store, holding.vault, journal, since=store.position(), now=now)
         log.info("replayed", count=sum(attrs.astuple(done)))
+    log.info("buried", count=bury(store, holding.vault, now=now))
     revoke(store, holding.vault, revoked, now=now)
     (folder / "reported").unlink(missing_ok=True)  # it counts leaves of the log as it was
     (folder / RESTORED).unlink(missing_ok=True)

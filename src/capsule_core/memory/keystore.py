@@ -45,8 +45,9 @@ class MemoryKeystore:
                     raise KeyMoved
             self._keys.update({(key.tenant, key.page): key for _, key in keys})
 
-    def close(self, tenant: TenantId) -> None:
-        """Destroy all keys of a tenant."""
+    def close(self, mark: PageKey) -> None:
+        """Destroy all keys of the mark's tenant; the mark is what it has from then on."""
         with self._lock:
-            for key in [key for key in self._keys if key[0] == tenant]:
-                del self._keys[key]
+            self._keys[mark.tenant, mark.page] = mark  # first: who asks meanwhile is told, and takes no lock for it
+            for place in [place for place in self._keys if place[0] == mark.tenant and place[1] != mark.page]:
+                del self._keys[place]

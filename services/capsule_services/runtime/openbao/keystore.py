@@ -104,14 +104,19 @@ class BaoKeystore:
         """Destroy the keys whose ids are given and put new ones in their places."""
         self._change(keys, destroys=True)
 
-    def close(self, tenant: TenantId) -> None:
-        """Destroy all keys of a tenant."""
-        owner, change = owner_of(self._names, tenant), self._named()
+    def close(self, mark: PageKey) -> None:
+        """Destroy all keys of the mark's tenant; the mark is what it has from then on: it lies in the head."""
+        owner, change = owner_of(self._names, mark.tenant), self._named()
         for _ in range(TRIES):
             head = self._heads.settled(owner)
+            if change in head.done:  # the answer was lost, not the change
+                break
             if not head.version:
-                return
-            if change in head.done or self._heads.write(head.closed(change=change)).done:
+                self._heads.write(attrs.evolve(head, root=self._root.id))
+                continue
+            root = self._root_for(head)
+            row = wrap(mark, names=self._names, root=root, nonce=self._random(NONCE_BYTES))
+            if self._heads.write(head.closed(row, root=root.id, change=change)).done:
                 break
         else:
             raise KeystoreUnreachable

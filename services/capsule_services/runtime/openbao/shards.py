@@ -70,9 +70,10 @@ class Head:
             (others if shard_of(row.page) else own)[row.page] = row
         return attrs.evolve(self, root=root, rows=own, intent=others, done=(change, *self.done)[:_REMEMBERED])
 
-    def closed(self, *, change: str) -> Head:
-        """Return the head of a tenant that has no keys any more."""
-        return attrs.evolve(self, rows={}, intent={}, closing=True, done=(change, *self.done)[:_REMEMBERED])
+    def closed(self, mark: Row, *, root: bytes, change: str) -> Head:
+        """Return the head of a tenant that has a *mark* and no other key any more."""
+        done = (change, *self.done)[:_REMEMBERED]
+        return attrs.evolve(self, root=root, rows={mark.page: mark}, intent={}, closing=True, done=done)
 
     def carried_out(self) -> Head:
         """Return the head once the other secrets are as it says."""

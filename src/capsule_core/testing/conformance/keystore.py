@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from capsule_core.names import TenantId
-from capsule_core.pages import KeyMoved, Keystore, PageKey
+from capsule_core.pages import TENANT_SECRET, KeyMoved, Keystore, PageKey
 from capsule_core.testing.conformance.clauses import Capabilities, at_once, explore, lacking, raised, require
 
 __all__ = ["KeystoreUnderTest", "run_keystore_conformance"]
@@ -59,12 +60,13 @@ def run_keystore_conformance(
     """
     explore(lambda: _Keys(make, capabilities), settings)
     if capabilities.concurrent:
-        under = make()
-        try:
-            _one_replaces(under.store)
-        finally:
-            under.close()
-    return lacking(capabilities, [("concurrent", "C2"), ("durable", "C3"), ("readable", "C3")])
+        for tried in (_one_replaces, _nobody_finds_neither):
+            under = make()
+            try:
+                tried(under.store)
+            finally:
+                under.close()
+    return lacking(capabilities, [("concurrent", "C2"), ("concurrent", "C4"), ("durable", "C3"), ("readable", "C3")])
 
 
 class _Keys(RuleBasedStateMachine):
@@ -113,9 +115,11 @@ class _Keys(RuleBasedStateMachine):
 
     @rule(tenant=st.sampled_from(_TENANTS))
     def close(self, tenant: TenantId) -> None:
-        self.under.store.close(tenant)
+        mark = self._key(tenant, TENANT_SECRET)
+        self.under.store.close(mark)
         gone = [key for key in self.model if key[0] == tenant]
         self.destroyed += [self.model.pop(key) for key in gone]
+        self.model[tenant, TENANT_SECRET] = mark
         self._agree("C4")
 
     @precondition(lambda self: self.capabilities.durable)
@@ -153,3 +157,30 @@ def _one_replaces(store: Keystore) -> None:
     lost = [result for result in done if isinstance(result, KeyMoved)]
     require(len(lost) == len(done) - 1, "C2", f"{len(done) - len(lost)} callers replaced the same key")
     require(store.get(_TENANTS[0], [1]) == [key(done.index(None))], "C2", "it is not the winner's key that is kept")
+
+
+def _nobody_finds_neither(store: Keystore) -> None:
+    """Who looks while a tenant is closed finds its keys, or the mark: one of the two, each time."""
+
+    def key(name: str, page: int) -> PageKey:
+        return PageKey(tenant=_TENANTS[0], page=page, id=f"{name} {page:>{7 - len(name)}}".encode(), key=bytes(32))
+
+    secret, mark = key("old", TENANT_SECRET), key("mark", TENANT_SECRET)
+    store.put([secret, key("old", 1)])
+    closed = threading.Event()
+
+    def close_or_look(number: int) -> list[PageKey | None]:
+        if number == 0:
+            try:
+                store.close(mark)
+            finally:
+                closed.set()
+            return []
+        seen = list(store.get(_TENANTS[0], [TENANT_SECRET]))
+        while not closed.is_set():
+            seen += store.get(_TENANTS[0], [TENANT_SECRET])
+        return seen
+
+    seen = [each for looked in at_once(close_or_look) if not isinstance(looked, Exception) for each in looked]
+    require(all(each in {secret, mark} for each in seen), "C4", "a tenant was without its secret and without a mark")
+    require(list(store.get(_TENANTS[0], [TENANT_SECRET, 1])) == [mark, None], "C4", "a key outlived the tenant")
