@@ -67,7 +67,7 @@ def tenant_id(text: str) -> TenantId:
 
 
 def owner_id(text: str) -> TenantId:
-    """Take *text* as whose something in the log is: a tenant's, under the rule of :func:`tenant_id`, or `OPERATOR`'s."""
+    """Take *text* as whose something in the log is: a tenant's, as :func:`tenant_id` does, or the operator's."""
     return OPERATOR if text == OPERATOR else tenant_id(text)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Annotated
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from capsule_core.closure import Closure
 from capsule_core.errors import InvalidField
 from capsule_core.journal import Suppressed
 from capsule_core.names import OPERATOR, TenantId, owner_id, tenant_id
+from capsule_core.personal import Category, Personal, kind
 from capsule_core.privacy import Privacy
 from capsule_core.readmission import LONGEST_EVIDENCE, attests
 from capsule_core.records import Mark, Shelf, Where
@@ -32,6 +34,14 @@ from tests.core.test_closure import dissolved
 OTHER = "bo@example.org"
 ADDRESSES = (ERASED, OTHER, "cy@example.org")
 Deed = tuple[str, str]
+
+
+@kind("letter", subject="customer")
+@attrs.frozen
+class Letter:
+    id: str
+    customer: str
+    text: Annotated[str, Personal(Category.COMMUNICATION, purpose="support")] = ""
 
 
 @pytest.fixture
@@ -169,17 +179,11 @@ def test_nobody_can_name_it(desk: Desk) -> None:
     assert owner_id(OPERATOR) == OPERATOR, "but whoever reads the log meets it"
     with pytest.raises(InvalidField):
         owner_id("~somebody")
-    p = Privacy.in_memory(kinds=list(_kinds()))
+    p = Privacy.in_memory(kinds=[Letter])
     for ask in (p.closing.close, p.closing.reopen):
         with pytest.raises(InvalidField):
             ask(OPERATOR, by=USER, now=NOON)
     assert added(desk), "and so there is one for every deployment"
-
-
-def _kinds() -> tuple[Any, ...]:
-    from tests.core.test_suppression import Ticket  # noqa: PLC0415  a model that is declared there
-
-    return (Ticket,)
 
 
 def test_its_leaves_commit_to_nobody_who_acted(desk: Desk) -> None:

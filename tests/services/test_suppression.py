@@ -157,6 +157,8 @@ BRINGS_NOBODY = {
     "EndRelationship": "it leaves a contact as they are",
     "PurgeContact": "it destroys",
     "LiftSuppression": "it lets in, and keeps nothing",
+    "UnsubscribeUser": "it is about the address that a user has",
+    "ResubscribeUser": "likewise",
     "CreateEntry": "an entry is about a contact who is there, and is not found by an identifier",
     "UpdateEntry": "likewise",
     "DeleteEntry": "it throws away",
