@@ -173,6 +173,12 @@ BRINGS_NOBODY = {
     "Apply": "an order is about who is there",
     "Erase": "it destroys",
     "Sweep": "likewise",
+    "CloseTenant": "a closing is about nobody",
+    "ReopenTenant": "it leaves everything as it was",
+    "RetainTenant": "a ground is about who is there",
+    "DissolveTenant": "it destroys",
+    "Close": "a closing is about nobody",
+    "Reopen": "it leaves everything as it was",
 }
 
 

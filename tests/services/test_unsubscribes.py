@@ -1,4 +1,4 @@
-"""Who wants no mail of the operator's: they say so themselves, whoever mails asks before, no end of theirs undoes it."""
+"""Who wants no mail of the operator's: they say so themselves, whoever mails asks, no end of theirs undoes it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,10 @@ from capsule_core.errors import (
     PermissionDenied,
     RequestReused,
     SubjectErased,
-    SubjectRestricted,
     Unauthenticated,
 )
-from capsule_core.holder import Order
 from capsule_core.ledger import Leaf
-from capsule_core.names import OPERATOR, SubjectKey
+from capsule_core.names import OPERATOR
 from capsule_core.readmission import attests
 from capsule_core.stores import EVERYONE
 from capsule_services.identity.__main__ import KINDS
@@ -204,16 +202,6 @@ def test_it_moves_on_with_the_address_of_who_refused(premises: Premises, jane: U
     with pytest.raises(IdentifierTaken):
         update(premises, jane, pb.User(name=name_of(jane), email="anna@example.org"))
     assert checked(premises, "anna@example.org") == [False], "it is somebody else's"
-
-
-def test_who_is_restricted_can_refuse_and_not_consent(premises: Premises, jane: UserCaller) -> None:
-    holder, now, whom = premises.holding.holder, premises.clock.now(), [SubjectKey(jane.user)]
-    holder.apply(jane.tenant, whom, Order.RESTRICT, reason="r1", by=MAILER.actor, now=now)
-    unsubscribe(premises, jane)
-    assert checked(premises, ERASED) == [True]
-    with pytest.raises(SubjectRestricted):
-        resubscribe(premises, jane)
-    assert checked(premises, ERASED) == [True]
 
 
 @pytest.mark.law("L6")

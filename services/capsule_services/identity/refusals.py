@@ -1,4 +1,4 @@
-"""Refusing marketing mail: an address is put on the operator's own list before a user's record says that it is there."""
+"""Refusing marketing mail: an address is on the operator's own list before a user's record says so."""
 
 from __future__ import annotations
 
