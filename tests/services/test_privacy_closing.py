@@ -9,11 +9,13 @@ from io import StringIO
 from pathlib import Path
 
 import attrs
+import grpc
 import pytest
 
 from capsule_api.holder.v1 import holder_pb2
 from capsule_api.identity.v1 import identity_pb2
 from capsule_api.privacy.v1 import privacy_pb2 as pb
+from capsule_api.privacy.v1 import privacy_pb2_grpc
 from capsule_core.closing import GRACE, Term
 from capsule_core.closure import Closure
 from capsule_core.errors import TenantClosed, Unauthenticated, Unavailable
@@ -21,12 +23,14 @@ from capsule_core.names import ActorRef, TenantId
 from capsule_core.receipts import Receipt, verify
 from capsule_core.records import Mark, Shelf, Where
 from capsule_core.roles import Role
+from capsule_services.demo.company import PASSWORD, sign_in, sign_up
 from capsule_services.identity.__main__ import HOLDERS
 from capsule_services.identity.herald import Herald
 from capsule_services.privacy.__main__ import KINDS as REGISTER
 from capsule_services.privacy.closings import Closings
 from capsule_services.privacy.servicer import PrivacyServicer
 from capsule_services.runtime.callers import ServiceCaller
+from capsule_services.runtime.deployment import Options, running
 from capsule_services.runtime.doors import Doors
 from capsule_services.runtime.holders.convert import subject_name
 from capsule_services.runtime.holders.servicer import HolderServicer
@@ -39,6 +43,8 @@ PRIVACY = pb.DESCRIPTOR.services_by_name["PrivacyService"]
 HOLDER = holder_pb2.DESCRIPTOR.services_by_name["HolderService"]
 IDENTITY = ActorRef("service", "identity")
 YEAR = timedelta(days=367)
+TRIES = 20_000
+"""More than can be asked in the second after which nobody is served; the rate of calls slows them down."""
 
 
 @attrs.define
@@ -254,3 +260,27 @@ def test_identity_says_that_it_has_nothing_left_when_it_has() -> None:
         while not answered()[1]:
             list(duty.slices(tenant.owner.tenant, now=premises.clock.now()))
         assert answered() == (True, True)
+
+
+def test_running_services_tell_each_other_and_keep_everybody_else_out(tmp_path: Path) -> None:
+    with running(tmp_path, Options(dev=True)) as deployment:
+        tenant, _ = sign_up(deployment, "Acme", "Anna", "anna@example.org")
+        anna = sign_in(deployment, tenant, "anna@example.org").identity
+        wanted = identity_pb2.Invitation(display_name="Ben", email="ben@example.org", role=identity_pb2.ADMINISTRATOR)
+        token = anna.InviteUser(identity_pb2.InviteUserRequest(parent=tenant, invitation=wanted)).token
+        anna.AcceptInvitation(identity_pb2.AcceptInvitationRequest(token=token, password=PASSWORD))
+        stubs = [sign_in(deployment, tenant, email).privacy for email in ("anna@example.org", "ben@example.org")]
+        register = pb.ListErasuresRequest(parent=tenant)
+        assert [list(stub.ListErasures(register).erasures) for stub in stubs] == [[], []]
+        anna.CloseTenant(identity_pb2.CloseTenantRequest(name=tenant, confirm=True))
+        assert any(is_refused(stubs[1], register) for _ in range(TRIES)), "an administrator goes on being served"
+        assert list(stubs[0].ListErasures(register).erasures) == []
+
+
+def is_refused(stub: privacy_pb2_grpc.PrivacyServiceStub, request: pb.ListErasuresRequest) -> bool:
+    try:
+        stub.ListErasures(request)
+    except grpc.RpcError as error:
+        assert error.code() in {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.RESOURCE_EXHAUSTED}
+        return error.code() is grpc.StatusCode.UNAUTHENTICATED
+    return False
