@@ -42,6 +42,7 @@ from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.handing import hand_out
 from capsule_services.runtime.room import unwritten
 from capsule_services.sweeps import sweep
+from capsule_services.tenants import tenants
 
 __all__ = [
     "AsJson",
@@ -84,6 +85,7 @@ app.add_typer(ledger, name="ledger")
 app.add_typer(keys, name="keys")
 app.add_typer(retention, name="retention")
 app.add_typer(lists, name="lists")
+app.add_typer(tenants, name="tenants")
 keys.command("rotate-root")(rotate_root)
 
 _REFUSED: Final = 2

@@ -18,7 +18,7 @@ import attrs
 from capsule_core.checkpoints import Checkpoint, moment, stamp, utc
 from capsule_core.errors import InvalidField, LedgerBroken, NewerSchema
 from capsule_core.merkle import Frontier, first_difference, leaf_hashes
-from capsule_core.names import TenantId, tenant_id
+from capsule_core.names import TenantId, owner_id
 
 __all__ = ["Leaf", "LedgerStore", "MemoryLedger", "audit"]
 
@@ -43,7 +43,7 @@ class Leaf:
     """
 
     at: datetime = attrs.field(converter=utc)
-    tenant: TenantId = attrs.field(converter=tenant_id)
+    tenant: TenantId = attrs.field(converter=owner_id)
     act: str
     use: str
     actor: str

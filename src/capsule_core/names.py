@@ -17,6 +17,7 @@ import attrs
 from capsule_core.errors import InvalidField
 
 __all__ = [
+    "OPERATOR",
     "ActorRef",
     "RecordId",
     "RecordName",
@@ -27,6 +28,7 @@ __all__ = [
     "from_micros",
     "made_id",
     "micros",
+    "owner_id",
     "record_id",
     "subject_key",
     "tenant_id",
@@ -34,6 +36,9 @@ __all__ = [
 
 TenantId = NewType("TenantId", str)
 """One customer's account."""
+
+OPERATOR: Final = TenantId("~operator")
+"""Under whom is kept what is the operator's own: no tenant, for an id that begins so is none, made or asked for."""
 
 RecordId = NewType("RecordId", str)
 """Names a record within its tenant."""
@@ -59,6 +64,11 @@ def tenant_id(text: str) -> TenantId:
         InvalidField: it is not 1 to 64 characters of the allowed set.
     """
     return TenantId(_token("tenant", text))
+
+
+def owner_id(text: str) -> TenantId:
+    """Take *text* as whose something in the log is: a tenant's, as :func:`tenant_id` does, or the operator's."""
+    return OPERATOR if text == OPERATOR else tenant_id(text)
 
 
 def record_id(text: str) -> RecordId:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from capsule_core.custody import Custody
 from capsule_core.errors import CapsuleError
 from capsule_core.holds import Ground, Hold
-from capsule_core.journal import Marked, Written
+from capsule_core.journal import Marked, Suppressed, Written
 from capsule_core.names import RecordId, SubjectKey
 from capsule_core.personal import Category, Personal, Plain, kind, kind_of
 from capsule_core.records import Mark, Reason, Shelf, Where
@@ -20,6 +20,7 @@ from capsule_core.reindexing import reindex
 from capsule_core.remnants import person_of
 from capsule_core.repository import Repository
 from capsule_core.restoring import Replayed, is_behind, replay
+from capsule_core.unsubscribes import Unsubscribes
 from capsule_core.uses import Use
 from capsule_core.vault import Vault
 from capsule_core.witness import bears_witness, notes
@@ -57,6 +58,7 @@ def deeds() -> st.SearchStrategy[Deed]:
         st.tuples(st.sampled_from(("hold a note", "release a note")), people, names),
         st.tuples(st.sampled_from(("place", "place on all", "place on a field", "release")), people, names),
         st.tuples(st.just("begin to erase"), people, st.just("")),
+        st.tuples(st.sampled_from(("unsubscribe", "resubscribe")), people, st.just("")),
         st.tuples(st.just("role"), st.sampled_from(MEMBERS), words),
         st.tuples(st.sampled_from(("suspend", "readmit")), st.sampled_from(MEMBERS), st.just("")),
     )
@@ -75,6 +77,12 @@ KEPT_IN_PART: tuple[tuple[list[Deed], list[Deed]], ...] = (
     ([*BEGUN, ("place on all", ANN, "r1")], [("release", ANN, "r1"), ("place on a field", ANN, "r2")]),
 )
 """What a hold keeps of somebody changes hands, and its reasons with it: rare, and easily got wrong."""
+
+UNSUBSCRIBED: tuple[list[Deed], list[Deed]] = (
+    [*BEGUN, ("unsubscribe", PEOPLE[1], "")],
+    [("unsubscribe", ANN, ""), ("resubscribe", PEOPLE[1], ""), ("erase", ANN, "")],
+)
+"""Who is put on the operator's list and taken off it after the backup."""
 
 
 @st.composite
@@ -153,6 +161,19 @@ def barred(desk: Desk, people: Sequence[str] = PEOPLE) -> frozenset[bytes]:
     return desk.store.suppressed(ACME, hashes)
 
 
+def _unsubscribe(desk: Desk, verb: str, whom: str, _word: str) -> None:
+    unsubscribes, email = Unsubscribes(desk.store, desk.repository.identifiers), f"{whom}@example.org"
+    if verb == "unsubscribe":
+        unsubscribes.add(email, verb=verb, now=NOON)
+    else:
+        unsubscribes.lift(email, evidence="a form", verb=verb, now=NOON)
+
+
+def unsubscribed(desk: Desk) -> list[bool]:
+    """Tell who is on the operator's own list."""
+    return Unsubscribes(desk.store, desk.repository.identifiers).among([f"{each}@example.org" for each in PEOPLE])
+
+
 def _begin_to_erase(desk: Desk, _verb: str, whom: str, _word: str) -> None:
     desk.eraser._fence(desk.erasure(whom), now=NOON, expects=())
 
@@ -181,6 +202,8 @@ _DEEDS: dict[str, Callable[[Desk, str, str, str], None]] = {
     "release": _release,
     "readmit address": _readmit_address,
     "begin to erase": _begin_to_erase,
+    "unsubscribe": _unsubscribe,
+    "resubscribe": _unsubscribe,
     "role": _role,
     "suspend": lambda desk, _verb, whom, _word: desk.trash(whom) and None,
     "readmit": lambda desk, _verb, whom, _word: desk.restore(whom) and None,
@@ -211,6 +234,7 @@ class Standing:
     records: dict[str, Any]
     readable: dict[str, Any]
     barred: frozenset[bytes]
+    unsubscribed: list[bool]
     rows_of_the_erased: int
     keys_of_the_erased: int
 
@@ -244,6 +268,7 @@ def standing(desk: Desk) -> Standing:
         records={each.id: each for each in written},
         readable={kept.id: kept.content for kept in desk.repository.open(readable)},
         barred=barred(desk),
+        unsubscribed=unsubscribed(desk),
         rows_of_the_erased=len(left),
         keys_of_the_erased=len(desk.vault.remaining(ACME, [people[key].slot for key in erased])),
     )
@@ -268,7 +293,8 @@ def tried_out(world: World, before: Sequence[Deed], after: Sequence[Deed]) -> No
     meant = standing(world.desk)
     issued = _slots(world.desk)
     desk = world.restore()
-    said = [entry for _, entry in desk.journal.since(desk.store.position()) if isinstance(entry, Marked | Written)]
+    told = Marked | Suppressed | Written
+    said = [entry for _, entry in desk.journal.since(desk.store.position()) if isinstance(entry, told)]
     assert is_behind(desk.store, desk.journal) == bool(said)
     replayed(desk)
     assert not is_behind(desk.store, desk.journal)

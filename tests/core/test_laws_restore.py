@@ -14,7 +14,7 @@ from capsule_core.journal import MemoryJournal
 from capsule_core.ledger import MemoryLedger
 from capsule_core.memory import MemoryKeystore, MemoryStore
 from tests.core.desk import Desk
-from tests.core.history import KEPT_IN_PART, Deed, at_a_desk, do, histories, replayed, standing, tried_out
+from tests.core.history import KEPT_IN_PART, UNSUBSCRIBED, Deed, at_a_desk, do, histories, replayed, standing, tried_out
 
 
 class Crash(Exception):
@@ -98,6 +98,7 @@ def _suppressed(value: Any) -> Any:
 @example(history=KEPT_IN_PART[0])
 @example(history=KEPT_IN_PART[1])
 @example(history=KEPT_IN_PART[2])
+@example(history=UNSUBSCRIBED)
 @given(history=histories())
 def test_restored_and_replayed_it_stands_as_if_it_had_never_been_lost(history: tuple[list[Deed], list[Deed]]) -> None:
     tried_out(InMemory(), *history)

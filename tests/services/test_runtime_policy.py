@@ -7,7 +7,7 @@ import pkgutil
 
 import pytest
 from google.protobuf import descriptor_pb2
-from google.protobuf.descriptor import FieldDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 
 import capsule_api
@@ -18,7 +18,7 @@ from capsule_core.errors import InvalidField, PermissionDenied
 from capsule_core.uses import Use
 from capsule_services.runtime.callers import Anonymous, ServiceCaller
 from capsule_services.runtime.faults import StartRefused
-from capsule_services.runtime.policy import DEVELOPMENT, HEALTH, Callers, admit, permit, rules
+from capsule_services.runtime.policy import DEVELOPMENT, HEALTH, OPERATORS, Callers, admit, permit, rules
 from tests.services.chassis import anna
 
 CONTACTS = contacts_pb2.DESCRIPTOR.services_by_name["ContactsService"]
@@ -37,6 +37,18 @@ def test_every_method_of_the_contract_has_a_rule() -> None:
     assert len(table) == sum(len(service.methods) for service in contract()) + len(HEALTH) + len(DEVELOPMENT)
     purge = table["/capsule_api.contacts.v1.ContactsService/PurgeContact"]
     assert (purge.permission, purge.use, purge.callers) == ("contacts.purge", Use.ERASE, Callers.USERS)
+
+
+def test_only_what_the_operator_asks_about_no_tenant_names_none() -> None:
+    asking = {f"/{each.full_name}/{method.name}" for each in contract() for method in each.methods if asks(method)}
+    table = rules(contract())
+    named = {method for method in asking if table[method].callers is not Callers.ANYONE and not table[method].subject}
+    assert named == OPERATORS
+    assert all(table[method].callers is Callers.SERVICES for method in OPERATORS)
+
+
+def asks(method: MethodDescriptor) -> bool:
+    return bool(method.input_type.fields)
 
 
 def test_every_method_for_users_and_services_says_what_it_is_about() -> None:

@@ -162,6 +162,8 @@ BRINGS_NOBODY = {
     "EndRelationship": "it leaves a contact as they are",
     "PurgeContact": "it destroys",
     "LiftSuppression": "it lets in, and keeps nothing",
+    "UnsubscribeUser": "it is about the address that a user has",
+    "ResubscribeUser": "likewise",
     "CreateEntry": "an entry is about a contact who is there, and is not found by an identifier",
     "UpdateEntry": "likewise",
     "DeleteEntry": "it throws away",
@@ -176,6 +178,12 @@ BRINGS_NOBODY = {
     "Apply": "an order is about who is there",
     "Erase": "it destroys",
     "Sweep": "likewise",
+    "CloseTenant": "a closing is about nobody",
+    "ReopenTenant": "it leaves everything as it was",
+    "RetainTenant": "a ground is about who is there",
+    "DissolveTenant": "it destroys",
+    "Close": "a closing is about nobody",
+    "Reopen": "it leaves everything as it was",
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.core import test_closure as laws
+from tests.core import test_obstacles as obstacles
 from tests.core.desk import Desk
 from tests.store.crashes import Place, Steps, opened
 
@@ -23,6 +24,9 @@ SHARED = (
     laws.test_of_reopening_and_beginning_to_destroy_at_once_one_wins,
     laws.test_users_with_a_ground_on_record_outlive_the_others_until_its_end,
     laws.test_the_closing_of_one_tenant_is_none_of_anothers,
+    obstacles.test_each_kind_is_counted_by_records_of_people_and_single_ones_in_the_trash_too,
+    obstacles.test_what_an_obligation_keeps_of_somebody_erased_is_told,
+    obstacles.test_what_keeps_all_of_a_tenant_says_since_when_and_is_no_other_tenants,
 )
 
 

@@ -219,6 +219,7 @@ _PLACES: Final[Mapping[str, str]] = {
 
 _TEXTS: Final[Mapping[str, str]] = {
     "email": "x@example.org",
+    "emails": "x@example.org",
     "address": "x@example.org",
     "password": PASSWORD,
     "birthday": "2000-01-01",

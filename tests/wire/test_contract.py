@@ -25,7 +25,10 @@ from capsule_core.uses import Use
 
 Check = Callable[[Iterable[FileDescriptor]], set[str]]
 
-READERS = ("Get", "List", "Search", "Export", "Print", "Preview", "Simulate", "Explain", "About", "Locate", "Collect")
+READERS = (
+    *("Get", "List", "Search", "Export", "Print", "Preview", "Simulate", "Explain", "About", "Locate", "Collect"),
+    "Check",
+)
 KEYED_OTHERWISE = {
     "SignIn": "every call opens a session of its own",
     "SignOut": "the session is the key",

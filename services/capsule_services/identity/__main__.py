@@ -48,8 +48,8 @@ from capsule_services.runtime.tokens import KeyRing
 NAME = "identity"
 KINDS = [kind_of(model) for model in (TenantAccount, Roster, User, Credential, Session, Invitation, Closing)]
 
-HOLDERS: Final = ("contacts",)
-"""Whoever keeps customer data of tenants, and is told when one is closed or reopened."""
+HOLDERS: Final = ("contacts", "privacy")
+"""Whoever keeps something of tenants, and is told when one is closed or reopened."""
 
 _LOOKED: Final = timedelta(milliseconds=500)
 """How long identity itself believes a key before it looks into its file again."""

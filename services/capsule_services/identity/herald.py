@@ -13,7 +13,7 @@ from structlog.typing import FilteringBoundLogger
 
 from capsule_core.closing import closed, is_closed
 from capsule_core.closure import Closure
-from capsule_core.errors import TenantClosed
+from capsule_core.errors import CapsuleError, TenantClosed
 from capsule_core.holder import Holder
 from capsule_core.ledger import Leaf
 from capsule_core.names import ActorRef, TenantId
@@ -64,10 +64,19 @@ class Herald:
     def _tell(self, news: _News) -> bool:
         if not news.reopened and self._is_over(news):
             return True  # it was reopened meanwhile, and whoever hears that first is never to hear this
-        for holder in self._holders.values():
-            hear = holder.reopen if news.reopened else holder.close
-            hear(news.tenant, closed=news.closed, by=_ACTOR, now=self._holding.now())
+        refused = [error for holder in self._holders.values() if (error := self._told(holder, news))]
+        if refused:  # whoever has closed the tenant for good need not hear of it again; others must
+            raise next((error for error in refused if not isinstance(error, TenantClosed)), refused[0])
         return True
+
+    def _told(self, holder: Holder, news: _News) -> CapsuleError | None:
+        """Tell one holder; what keeps it from hearing holds up no other."""
+        hear = holder.reopen if news.reopened else holder.close
+        try:
+            hear(news.tenant, closed=news.closed, by=_ACTOR, now=self._holding.now())
+        except CapsuleError as error:
+            return error
+        return None
 
     def _is_over(self, news: _News) -> bool:
         try:

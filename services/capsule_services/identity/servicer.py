@@ -9,6 +9,7 @@ from capsule_services.identity.invitations.servicer import InvitationsServicer
 from capsule_services.identity.sessions.servicer import SessionsServicer
 from capsule_services.identity.suppression.servicer import SuppressionServicer
 from capsule_services.identity.tenants.servicer import TenantsServicer
+from capsule_services.identity.unsubscribes.servicer import UnsubscribesServicer
 from capsule_services.identity.users.servicer import UsersServicer
 
 __all__ = ["IdentityServicer"]
@@ -16,6 +17,12 @@ __all__ = ["IdentityServicer"]
 
 @attrs.define(slots=False, kw_only=True)
 class IdentityServicer(
-    TenantsServicer, UsersServicer, InvitationsServicer, SessionsServicer, SuppressionServicer, ClosingServicer
+    TenantsServicer,
+    UsersServicer,
+    InvitationsServicer,
+    SessionsServicer,
+    SuppressionServicer,
+    ClosingServicer,
+    UnsubscribesServicer,
 ):
-    """One servicer of six capabilities; each brings the methods it answers and the fields it needs."""
+    """One servicer of seven capabilities; each brings the methods it answers and the fields it needs."""

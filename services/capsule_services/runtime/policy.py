@@ -24,7 +24,7 @@ from capsule_services.runtime.callers import Caller, ServiceCaller, UserCaller
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.references import Plan, first, named, plan
 
-__all__ = ["CONSTANT", "DEVELOPMENT", "HEALTH", "Callers", "Rule", "admit", "permit", "rules"]
+__all__ = ["CONSTANT", "DEVELOPMENT", "HEALTH", "OPERATORS", "Callers", "Rule", "admit", "permit", "rules"]
 
 
 class Callers(enum.Enum):
@@ -51,6 +51,9 @@ class Rule:
 
 CONSTANT: Final = frozenset({"/capsule_api.identity.v1.IdentityService/GetSigningKeys"})
 """What services ask each other all the time: it waits for nobody, is counted, not traced, and logged if it fails."""
+
+OPERATORS: Final = frozenset({"/capsule_api.identity.v1.IdentityService/CheckAddresses"})
+"""What the operator's own services ask about no tenant: any other method of theirs begins with what it is about."""
 
 
 def _foreign(method: str, permission: str) -> Rule:
@@ -143,6 +146,7 @@ def _rule(method: MethodDescriptor) -> Rule:
         names=names,
         streams=method.client_streaming or method.server_streaming,
     )
-    if rule.callers is not Callers.ANYONE and method.input_type.fields and not subject:
+    about_none = rule.callers is Callers.ANYONE or (rule.callers is Callers.SERVICES and rule.method in OPERATORS)
+    if not about_none and method.input_type.fields and not subject:
         raise StartRefused(f"{method.full_name} does not begin with the name of what it is about; make that field 1")
     return rule

@@ -20,7 +20,7 @@ from capsule_services.runtime.calls import Call
 from capsule_services.runtime.etags import Etag
 from capsule_services.runtime.holding import Holding
 
-__all__ = ["account_of", "close", "dissolve", "reopen", "retain"]
+__all__ = ["account_of", "close", "dissolve", "has_ended", "reopen", "retain"]
 
 
 def close(holding: Holding, call: Call, *, confirm: bool, etag: Etag | None, request: Request | None) -> Kept[Closing]:
@@ -86,6 +86,11 @@ def dissolve(holding: Holding, call: Call, closing: datetime) -> bool:
     except VersionMismatch:
         return False  # it is being reopened, or somebody else asks: the next answer tells
     return True
+
+
+def has_ended(holding: Holding, call: Call) -> bool:
+    """Tell whether nothing of the tenant is left here, and its keys are destroyed."""
+    return holding.vault.is_closed(call.within())
 
 
 def account_of(holding: Holding, call: Call) -> Kept[TenantAccount]:

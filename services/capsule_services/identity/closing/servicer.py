@@ -54,4 +54,5 @@ class ClosingServicer:
     def DissolveTenant(self, request: pb.DissolveTenantRequest, _: grpc.ServicerContext) -> pb.DissolveTenantResponse:
         check_tenant(request.name, field="name")
         closing = moment_from(request.close_time, "close_time")
-        return pb.DissolveTenantResponse(allowed=handlers.dissolve(self.holding, current_call(), closing))
+        allowed = handlers.dissolve(self.holding, current_call(), closing)
+        return pb.DissolveTenantResponse(allowed=allowed, ended=handlers.has_ended(self.holding, current_call()))

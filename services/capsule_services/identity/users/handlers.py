@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 
 from capsule_core.answers import Request
-from capsule_core.errors import RequestReused, ResourceMissing, SubjectHeld
+from capsule_core.errors import IdentifierTaken, InvalidField, RequestReused, ResourceMissing, SubjectHeld
 from capsule_core.kept import Kept, Listing
 from capsule_core.names import SubjectRef, encoded
 from capsule_core.records import Expected, Where
@@ -26,7 +26,9 @@ from capsule_services.identity.presence import (
     require_etag,
     roster_drafts,
     settled,
+    user_with,
 )
+from capsule_services.identity.refusals import refuse
 from capsule_services.runtime.calls import Call
 from capsule_services.runtime.etags import Etag
 from capsule_services.runtime.holding import Holding
@@ -68,6 +70,7 @@ def update(
 
     Raises:
         IdentifierTaken: another user has that e-mail address.
+        InvalidField: it takes back that marketing was refused.
     """
     if request and (before := holding.repository.answered(call.within(), request)):
         return before[0]
@@ -86,8 +89,21 @@ def update(
     )
     if content == kept.content:
         return kept
+    _heed_refusal(holding, call, kept.content, content)
     with email_claimed():
         return holding.repository.change(kept, content, act=holding.act(call, expects=expects), request=request)
+
+
+def _heed_refusal(holding: Holding, call: Call, before: User, content: User) -> None:
+    """Let who refuses marketing be on the operator's list, under the address that they have from now on."""
+    if before.marketing_refused and not content.marketing_refused:
+        raise InvalidField("user.marketing_refused", "is taken back by ResubscribeUser, with the user's own consent")
+    if not content.marketing_refused or (before.marketing_refused, before.email) == (True, content.email):
+        return
+    other = user_with(holding, call, content.email)
+    if other is not None and other.id != content.id:
+        raise IdentifierTaken("user", "email")
+    refuse(holding, call, content.email)
 
 
 def change_role(

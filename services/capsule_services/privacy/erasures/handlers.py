@@ -8,7 +8,7 @@ from capsule_core import answers, cases, story
 from capsule_core.anchors import prove
 from capsule_core.cases import Case
 from capsule_core.checkpoints import Signer
-from capsule_core.errors import CapsuleError, InvalidField, ResourceMissing
+from capsule_core.errors import CapsuleError, InvalidField, ResourceMissing, TenantClosed
 from capsule_core.holder import Holder
 from capsule_core.kept import Kept, Listing
 from capsule_core.names import RecordId, SubjectKey, TenantId
@@ -25,12 +25,18 @@ __all__ = ["get", "list_erasures", "receipt", "report"]
 
 
 def report(holding: Holding, call: Call, told: Receipt, holders: Mapping[str, Holder], signer: Signer) -> Kept[Case]:
-    """Take the report of an erasure and lead it as far as the holders let it now; reported again, it goes on."""
+    """Take the report of an erasure and lead it as far as the holders let it now; reported again, it goes on.
+
+    Raises:
+        TenantClosed: nothing is kept for the tenant any more; whoever reports need not do so again.
+    """
     tenant = told.statement.tenant
     if tenant != call.within():
         raise InvalidField("receipt", "is another tenant's")
     kept = _case(holding, tenant, told.statement.erasure)
     if kept is None:
+        if holding.vault.is_closed(tenant):
+            raise TenantClosed
         case = cases.opened(told, holders=holders.keys(), now=holding.now())
         kept = holding.repository.add([Draft(case)], act=holding.act(call))[0]
     if not kept.content.closed_at:

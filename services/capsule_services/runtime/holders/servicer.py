@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 import attrs
@@ -12,9 +13,14 @@ from capsule_api.holder.v1 import holder_pb2 as pb
 from capsule_api.holder.v1 import holder_pb2_grpc
 from capsule_core import story
 from capsule_core.checkpoints import Signer
+from capsule_core.closing import KIND, is_closed
+from capsule_core.closure import Closure
+from capsule_core.errors import TenantClosed
+from capsule_core.obstacles import obstacles
 from capsule_core.story import Erasure
 from capsule_services.runtime.calls import current_call
 from capsule_services.runtime.holders import convert
+from capsule_services.runtime.holders.closings import closed_to
 from capsule_services.runtime.holding import Holding
 from capsule_services.runtime.packing import carried
 from capsule_services.runtime.paging import Paging
@@ -89,6 +95,17 @@ class HolderServicer(holder_pb2_grpc.HolderServiceServicer):
         call, closed = current_call(), convert.moment_from(request.close_time, "close_time")
         self.holding.holder.close(call.within(), closed=closed, by=call.actor, now=self.holding.now())
         return pb.CloseResponse()
+
+    def CollectClosings(
+        self, request: pb.CollectClosingsRequest, context: grpc.ServicerContext
+    ) -> Iterator[pb.CollectClosingsResponse]:
+        closings, store = Closure(self.holding.repository), self.holding.repository.store
+        for tenant in store.having(KIND):
+            with suppress(TenantClosed):  # nothing of it is left
+                kept = closings.of(tenant, use=current_call().use)
+                if kept is not None and is_closed(kept.content):
+                    self.holding.searched(attrs.evolve(current_call(), tenant=tenant), [])
+                    yield closed_to(tenant, kept.content, obstacles(store, tenant))
 
     def Reopen(self, request: pb.ReopenRequest, context: grpc.ServicerContext) -> pb.ReopenResponse:
         call, closed = current_call(), convert.moment_from(request.close_time, "close_time")

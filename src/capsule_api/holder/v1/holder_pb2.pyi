@@ -980,3 +980,169 @@ class ReopenResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReopenResponse: _TypeAlias = ReopenResponse  # noqa: Y015
+
+@_typing.final
+class CollectClosingsRequest(_message.Message):
+    """CollectClosingsRequest asks which tenants are closed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CollectClosingsRequest: _TypeAlias = CollectClosingsRequest  # noqa: Y015
+
+@_typing.final
+class CollectClosingsResponse(_message.Message):
+    """CollectClosingsResponse is one tenant that is closed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    CLOSE_TIME_FIELD_NUMBER: _builtins.int
+    REOPEN_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    ACCOUNT_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    BEGIN_TIME_FIELD_NUMBER: _builtins.int
+    OBSTACLES_FIELD_NUMBER: _builtins.int
+    REMAININGS_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """tenant is which, `tenants/{tenant}`."""
+    @_builtins.property
+    def close_time(self) -> _timestamp_pb2.Timestamp:
+        """close_time is when it was closed."""
+
+    @_builtins.property
+    def reopen_expire_time(self) -> _timestamp_pb2.Timestamp:
+        """reopen_expire_time is until when it can be reopened: from then on customer data is destroyed."""
+
+    @_builtins.property
+    def account_expire_time(self) -> _timestamp_pb2.Timestamp:
+        """account_expire_time is when at the latest the account holder's own data is gone that no ground keeps."""
+
+    @_builtins.property
+    def begin_time(self) -> _timestamp_pb2.Timestamp:
+        """begin_time is since when data is destroyed here; absent before."""
+
+    @_builtins.property
+    def obstacles(self) -> _containers.RepeatedCompositeFieldContainer[Global___Obstacle]:
+        """obstacles are what keeps something of it here."""
+
+    @_builtins.property
+    def remainings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Remaining]:
+        """remainings are the grounds on record here for which the account holder's own data is kept for longer."""
+
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        close_time: _timestamp_pb2.Timestamp | None = ...,
+        reopen_expire_time: _timestamp_pb2.Timestamp | None = ...,
+        account_expire_time: _timestamp_pb2.Timestamp | None = ...,
+        begin_time: _timestamp_pb2.Timestamp | None = ...,
+        obstacles: _abc.Iterable[Global___Obstacle] | None = ...,
+        remainings: _abc.Iterable[Global___Remaining] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account_expire_time", b"account_expire_time", "begin_time", b"begin_time", "close_time", b"close_time", "reopen_expire_time", b"reopen_expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_expire_time", b"account_expire_time", "begin_time", b"begin_time", "close_time", b"close_time", "obstacles", b"obstacles", "remainings", b"remainings", "reopen_expire_time", b"reopen_expire_time", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CollectClosingsResponse: _TypeAlias = CollectClosingsResponse  # noqa: Y015
+
+@_typing.final
+class Obstacle(_message.Message):
+    """Obstacle is something that keeps data from being destroyed; it has no end of its own."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Obstacle._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: Obstacle._Kind.ValueType  # 0
+        """KIND_UNSPECIFIED is never answered."""
+        HOLD: Obstacle._Kind.ValueType  # 1
+        """HOLD is over when it is released."""
+        OBLIGATION: Obstacle._Kind.ValueType  # 2
+        """OBLIGATION is over when it is discharged."""
+        RESTRICTION: Obstacle._Kind.ValueType  # 3
+        """RESTRICTION is over when it is lifted."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
+        """Kind is what it is."""
+
+    KIND_UNSPECIFIED: Obstacle.Kind.ValueType  # 0
+    """KIND_UNSPECIFIED is never answered."""
+    HOLD: Obstacle.Kind.ValueType  # 1
+    """HOLD is over when it is released."""
+    OBLIGATION: Obstacle.Kind.ValueType  # 2
+    """OBLIGATION is over when it is discharged."""
+    RESTRICTION: Obstacle.Kind.ValueType  # 3
+    """RESTRICTION is over when it is lifted."""
+
+    KIND_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    SINCE_TIME_FIELD_NUMBER: _builtins.int
+    kind: Global___Obstacle.Kind.ValueType
+    """kind is what it is."""
+    records: _builtins.int
+    """records counts what it keeps; 0 if that is all of the tenant."""
+    @_builtins.property
+    def since_time(self) -> _timestamp_pb2.Timestamp:
+        """since_time is since when all of the tenant is kept; absent if that is not so."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___Obstacle.Kind.ValueType = ...,
+        records: _builtins.int = ...,
+        since_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since_time", b"since_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "records", b"records", "since_time", b"since_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Obstacle: _TypeAlias = Obstacle  # noqa: Y015
+
+@_typing.final
+class Remaining(_message.Message):
+    """Remaining is one ground for keeping the account holder's own data for longer than twelve months."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUND_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    ground: _builtins.str
+    """ground is one of the eight, as RetainTenant of identity names it: `DISPUTES`."""
+    user: _builtins.str
+    """user is whose data it keeps, `tenants/{tenant}/users/{user}`; empty for all of the account's."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """expire_time is when it is over."""
+
+    def __init__(
+        self,
+        *,
+        ground: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        user: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "ground", b"ground", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Remaining: _TypeAlias = Remaining  # noqa: Y015

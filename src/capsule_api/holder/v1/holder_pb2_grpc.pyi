@@ -59,6 +59,10 @@ class HolderServiceStub:
     """
     Reopen: _grpc.UnaryUnaryMultiCallable[_holder_pb2.ReopenRequest, _holder_pb2.ReopenResponse]
     """Reopen says that a closing was taken back in time; what another one said stays."""
+    CollectClosings: _grpc.UnaryStreamMultiCallable[_holder_pb2.CollectClosingsRequest, _holder_pb2.CollectClosingsResponse]
+    """CollectClosings gives, for whoever runs the deployment, each tenant that is closed and of which something is left
+    here, with both clocks and what stands in the way; nothing personal.
+    """
 
 @_typing.type_check_only
 class HolderServiceAsyncStub(HolderServiceStub):
@@ -91,6 +95,10 @@ class HolderServiceAsyncStub(HolderServiceStub):
     """
     Reopen: _aio.UnaryUnaryMultiCallable[_holder_pb2.ReopenRequest, _holder_pb2.ReopenResponse]  # type: ignore[assignment]
     """Reopen says that a closing was taken back in time; what another one said stays."""
+    CollectClosings: _aio.UnaryStreamMultiCallable[_holder_pb2.CollectClosingsRequest, _holder_pb2.CollectClosingsResponse]  # type: ignore[assignment]
+    """CollectClosings gives, for whoever runs the deployment, each tenant that is closed and of which something is left
+    here, with both clocks and what stands in the way; nothing personal.
+    """
 
 class HolderServiceServicer(metaclass=_abc_1.ABCMeta):
     """HolderService is implemented by every holder and called by the privacy service. All methods are set-wise within one
@@ -168,5 +176,15 @@ class HolderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_holder_pb2.ReopenResponse, _abc.Awaitable[_holder_pb2.ReopenResponse]]:
         """Reopen says that a closing was taken back in time; what another one said stays."""
+
+    @_abc_1.abstractmethod
+    def CollectClosings(
+        self,
+        request: _holder_pb2.CollectClosingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_holder_pb2.CollectClosingsResponse], _abc.AsyncIterator[_holder_pb2.CollectClosingsResponse]]:
+        """CollectClosings gives, for whoever runs the deployment, each tenant that is closed and of which something is left
+        here, with both clocks and what stands in the way; nothing personal.
+        """
 
 def add_HolderServiceServicer_to_server(servicer: HolderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -723,7 +723,9 @@ class User(_message.Message):
     role: Global___Role.ValueType
     """role is what the user may do; ChangeRole changes it."""
     marketing_refused: _builtins.bool
-    """marketing_refused is true when the user wants service notices only."""
+    """marketing_refused is true when the user wants service notices only. Setting it is unsubscribing, as UnsubscribeUser
+    does; only ResubscribeUser, by the user's own consent, takes it back.
+    """
     state: Global___User.State.ValueType
     """state is where the user is in their life; RemoveUser changes it."""
     etag: _builtins.str
@@ -1232,16 +1234,20 @@ class DissolveTenantResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ALLOWED_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
     allowed: _builtins.bool
     """allowed is true when customer data may be destroyed; else the asker asks again later."""
+    ended: _builtins.bool
+    """ended is true when nothing of the account is left at identity either: whoever keeps what proves it may let go of it."""
     def __init__(
         self,
         *,
         allowed: _builtins.bool = ...,
+        ended: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "ended", b"ended"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1575,6 +1581,112 @@ class LiftSuppressionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LiftSuppressionResponse: _TypeAlias = LiftSuppressionResponse  # noqa: Y015
+
+@_typing.final
+class UnsubscribeUserRequest(_message.Message):
+    """UnsubscribeUserRequest asks not to be written to for marketing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """name is the user who calls, `tenants/{tenant}/users/{user}`."""
+    request_id: _builtins.str
+    """request_id is a UUID4 the caller chose; sent again with the same request, it returns the first answer."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnsubscribeUserRequest: _TypeAlias = UnsubscribeUserRequest  # noqa: Y015
+
+@_typing.final
+class ResubscribeUserRequest(_message.Message):
+    """ResubscribeUserRequest consents to be written to for marketing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """name is the user who calls, `tenants/{tenant}/users/{user}`."""
+    evidence: _builtins.str
+    """evidence says which consent it is: what was shown to the person and in which version, or where that can be found.
+    The log keeps a commitment to it, by which it can be recognised when it is shown, and not its words.
+    """
+    request_id: _builtins.str
+    """request_id is a UUID4 the caller chose; sent again with the same request, it returns the first answer."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        evidence: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResubscribeUserRequest: _TypeAlias = ResubscribeUserRequest  # noqa: Y015
+
+@_typing.final
+class CheckAddressesRequest(_message.Message):
+    """CheckAddressesRequest asks about addresses before they are written to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EMAILS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def emails(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """emails are the addresses, in any spelling; 1 to 1000."""
+
+    def __init__(
+        self,
+        *,
+        emails: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["emails", b"emails"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckAddressesRequest: _TypeAlias = CheckAddressesRequest  # noqa: Y015
+
+@_typing.final
+class CheckAddressesResponse(_message.Message):
+    """CheckAddressesResponse tells who wants no mail."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNSUBSCRIBED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def unsubscribed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bool]:
+        """unsubscribed says of each address that was asked about, in that order, whether it is on the list."""
+
+    def __init__(
+        self,
+        *,
+        unsubscribed: _abc.Iterable[_builtins.bool] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["unsubscribed", b"unsubscribed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckAddressesResponse: _TypeAlias = CheckAddressesResponse  # noqa: Y015
 
 @_typing.final
 class ListDocumentsRequest(_message.Message):

@@ -120,6 +120,21 @@ class IdentityServiceStub:
                 request_serializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.LiftSuppressionRequest.SerializeToString,
                 response_deserializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.LiftSuppressionResponse.FromString,
                 _registered_method=True)
+        self.UnsubscribeUser = channel.unary_unary(
+                '/capsule_api.identity.v1.IdentityService/UnsubscribeUser',
+                request_serializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.UnsubscribeUserRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.User.FromString,
+                _registered_method=True)
+        self.ResubscribeUser = channel.unary_unary(
+                '/capsule_api.identity.v1.IdentityService/ResubscribeUser',
+                request_serializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.ResubscribeUserRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.User.FromString,
+                _registered_method=True)
+        self.CheckAddresses = channel.unary_unary(
+                '/capsule_api.identity.v1.IdentityService/CheckAddresses',
+                request_serializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.CheckAddressesRequest.SerializeToString,
+                response_deserializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.CheckAddressesResponse.FromString,
+                _registered_method=True)
         self.ListDocuments = channel.unary_unary(
                 '/capsule_api.identity.v1.IdentityService/ListDocuments',
                 request_serializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.ListDocumentsRequest.SerializeToString,
@@ -257,6 +272,29 @@ class IdentityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UnsubscribeUser(self, request, context):
+        """UnsubscribeUser puts one's own address on the operator's list of those who want no marketing mail from whoever runs
+        the deployment, and says so on one's record. It stays there when the user is erased and the account closed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResubscribeUser(self, request, context):
+        """ResubscribeUser takes that back, by one's own new consent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckAddresses(self, request, context):
+        """CheckAddresses tells which addresses are on the operator's list: whoever mails for the operator asks before. An
+        address that nobody knows is answered like that of a user who wants mail.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListDocuments(self, request, context):
         """ListDocuments returns the current versions of the documents to accept at sign-up.
         """
@@ -351,6 +389,21 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.LiftSuppression,
                     request_deserializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.LiftSuppressionRequest.FromString,
                     response_serializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.LiftSuppressionResponse.SerializeToString,
+            ),
+            'UnsubscribeUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnsubscribeUser,
+                    request_deserializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.UnsubscribeUserRequest.FromString,
+                    response_serializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.User.SerializeToString,
+            ),
+            'ResubscribeUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResubscribeUser,
+                    request_deserializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.ResubscribeUserRequest.FromString,
+                    response_serializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.User.SerializeToString,
+            ),
+            'CheckAddresses': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckAddresses,
+                    request_deserializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.CheckAddressesRequest.FromString,
+                    response_serializer=capsule__api_dot_identity_dot_v1_dot_identity__pb2.CheckAddressesResponse.SerializeToString,
             ),
             'ListDocuments': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDocuments,
@@ -818,6 +871,87 @@ class IdentityService:
             '/capsule_api.identity.v1.IdentityService/LiftSuppression',
             capsule__api_dot_identity_dot_v1_dot_identity__pb2.LiftSuppressionRequest.SerializeToString,
             capsule__api_dot_identity_dot_v1_dot_identity__pb2.LiftSuppressionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnsubscribeUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.identity.v1.IdentityService/UnsubscribeUser',
+            capsule__api_dot_identity_dot_v1_dot_identity__pb2.UnsubscribeUserRequest.SerializeToString,
+            capsule__api_dot_identity_dot_v1_dot_identity__pb2.User.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResubscribeUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.identity.v1.IdentityService/ResubscribeUser',
+            capsule__api_dot_identity_dot_v1_dot_identity__pb2.ResubscribeUserRequest.SerializeToString,
+            capsule__api_dot_identity_dot_v1_dot_identity__pb2.User.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckAddresses(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/capsule_api.identity.v1.IdentityService/CheckAddresses',
+            capsule__api_dot_identity_dot_v1_dot_identity__pb2.CheckAddressesRequest.SerializeToString,
+            capsule__api_dot_identity_dot_v1_dot_identity__pb2.CheckAddressesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -80,6 +80,16 @@ class IdentityServiceStub:
     """LiftSuppression lets an identifier come in again whose owner was erased at their own request, and now consents anew.
     Which identifiers are suppressed, nobody can ask.
     """
+    UnsubscribeUser: _grpc.UnaryUnaryMultiCallable[_identity_pb2.UnsubscribeUserRequest, _identity_pb2.User]
+    """UnsubscribeUser puts one's own address on the operator's list of those who want no marketing mail from whoever runs
+    the deployment, and says so on one's record. It stays there when the user is erased and the account closed.
+    """
+    ResubscribeUser: _grpc.UnaryUnaryMultiCallable[_identity_pb2.ResubscribeUserRequest, _identity_pb2.User]
+    """ResubscribeUser takes that back, by one's own new consent."""
+    CheckAddresses: _grpc.UnaryUnaryMultiCallable[_identity_pb2.CheckAddressesRequest, _identity_pb2.CheckAddressesResponse]
+    """CheckAddresses tells which addresses are on the operator's list: whoever mails for the operator asks before. An
+    address that nobody knows is answered like that of a user who wants mail.
+    """
     ListDocuments: _grpc.UnaryUnaryMultiCallable[_identity_pb2.ListDocumentsRequest, _identity_pb2.ListDocumentsResponse]
     """ListDocuments returns the current versions of the documents to accept at sign-up."""
 
@@ -134,6 +144,16 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     LiftSuppression: _aio.UnaryUnaryMultiCallable[_identity_pb2.LiftSuppressionRequest, _identity_pb2.LiftSuppressionResponse]  # type: ignore[assignment]
     """LiftSuppression lets an identifier come in again whose owner was erased at their own request, and now consents anew.
     Which identifiers are suppressed, nobody can ask.
+    """
+    UnsubscribeUser: _aio.UnaryUnaryMultiCallable[_identity_pb2.UnsubscribeUserRequest, _identity_pb2.User]  # type: ignore[assignment]
+    """UnsubscribeUser puts one's own address on the operator's list of those who want no marketing mail from whoever runs
+    the deployment, and says so on one's record. It stays there when the user is erased and the account closed.
+    """
+    ResubscribeUser: _aio.UnaryUnaryMultiCallable[_identity_pb2.ResubscribeUserRequest, _identity_pb2.User]  # type: ignore[assignment]
+    """ResubscribeUser takes that back, by one's own new consent."""
+    CheckAddresses: _aio.UnaryUnaryMultiCallable[_identity_pb2.CheckAddressesRequest, _identity_pb2.CheckAddressesResponse]  # type: ignore[assignment]
+    """CheckAddresses tells which addresses are on the operator's list: whoever mails for the operator asks before. An
+    address that nobody knows is answered like that of a user who wants mail.
     """
     ListDocuments: _aio.UnaryUnaryMultiCallable[_identity_pb2.ListDocumentsRequest, _identity_pb2.ListDocumentsResponse]  # type: ignore[assignment]
     """ListDocuments returns the current versions of the documents to accept at sign-up."""
@@ -288,6 +308,34 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_identity_pb2.LiftSuppressionResponse, _abc.Awaitable[_identity_pb2.LiftSuppressionResponse]]:
         """LiftSuppression lets an identifier come in again whose owner was erased at their own request, and now consents anew.
         Which identifiers are suppressed, nobody can ask.
+        """
+
+    @_abc_1.abstractmethod
+    def UnsubscribeUser(
+        self,
+        request: _identity_pb2.UnsubscribeUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identity_pb2.User, _abc.Awaitable[_identity_pb2.User]]:
+        """UnsubscribeUser puts one's own address on the operator's list of those who want no marketing mail from whoever runs
+        the deployment, and says so on one's record. It stays there when the user is erased and the account closed.
+        """
+
+    @_abc_1.abstractmethod
+    def ResubscribeUser(
+        self,
+        request: _identity_pb2.ResubscribeUserRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identity_pb2.User, _abc.Awaitable[_identity_pb2.User]]:
+        """ResubscribeUser takes that back, by one's own new consent."""
+
+    @_abc_1.abstractmethod
+    def CheckAddresses(
+        self,
+        request: _identity_pb2.CheckAddressesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_identity_pb2.CheckAddressesResponse, _abc.Awaitable[_identity_pb2.CheckAddressesResponse]]:
+        """CheckAddresses tells which addresses are on the operator's list: whoever mails for the operator asks before. An
+        address that nobody knows is answered like that of a user who wants mail.
         """
 
     @_abc_1.abstractmethod

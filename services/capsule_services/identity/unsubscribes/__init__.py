@@ -1,0 +1,1 @@
+"""Who wants no marketing mail from whoever runs the deployment."""
