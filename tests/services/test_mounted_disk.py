@@ -19,6 +19,7 @@ from capsule_api.contacts.v1.contacts_pb2_grpc import ContactsServiceStub
 from capsule_core.ledger import Leaf, audit
 from capsule_core.receipts import verify
 from capsule_services.runtime.faults import understood
+from capsule_services.runtime.process import REFUSED
 from capsule_sql.database import open_database
 from capsule_sql.ledgers import SqlLedger
 from capsule_sql.migration import Role
@@ -65,7 +66,7 @@ def mounted(folder: Path, size: int) -> Iterator[Disk]:
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-WHERE = ("", "data.db", "reads.db", "keystore.db", "journal.db", "mirror")
+WHERE = ("", "reads.db", "keystore.db", "journal.db", "mirror")
 """What lies on the small disk: the whole folder of the service, one of its files, or the mirror of keys and journal."""
 
 
@@ -124,12 +125,34 @@ def audited(ground: Ground) -> list[str]:
 
 
 @pytest.mark.law("L8")
-def test_on_a_full_disk_nothing_acknowledged_is_lost_all_are_told_and_with_room_it_goes_on(
+def test_on_a_full_or_read_only_disk_nothing_acknowledged_is_lost_all_are_told_and_then_it_goes_on(
     ground: Ground, disk: Disk
 ) -> None:
     address = f"127.0.0.1:{free_port()}"
-    with ground.worker(address) as worker, worker.health() as health, worker.stub() as stub:
+    with ground.worker(address) as worker, worker.stub() as stub:
         worker.ready()
+        ann, kept = fill_up(ground, disk, worker, stub)
+        told = [each for each in logged(worker) if each["event"] not in {"call", "started", "leading"}]
+    assert [each for each in told if each["event"] in {"failed", "said"}] == [], "no INTERNAL, no trace"
+    assert [each["event"] for each in told if each["event"].endswith("serving")] == ["not_serving", "serving"]
+    disk.read_only(yes=True)
+    with ground.worker(address) as worker:
+        assert worker.child.wait(60) == REFUSED
+        worker._hearing.join()
+        (said,) = [each["sentence"] for each in logged(worker) if each["event"] == "said"]
+        assert "cannot" in said
+    disk.read_only(yes=False)
+    with ground.worker(address) as worker, worker.stub() as stub:
+        worker.ready()
+        assert entries(stub, ann) == kept
+        kept.add(stub.CreateEntry(noting(ann)).name)
+    acts = audited(ground)
+    assert (acts.count("contacts.CreateEntry"), acts.count("erasure.commit")) == (len(kept), 1)
+
+
+def fill_up(ground: Ground, disk: Disk, worker: Worker, stub: ContactsServiceStub) -> tuple[str, set[str]]:
+    """Write and purge while the disk is full, and again when it is not; return whom was written of, and what."""
+    with worker.health() as health:
         watched = health.Watch(EVERYTHING)
         assert next(watched).status == Status.SERVING
         ann, bo = (stub.CreateContact(creating()).name for _ in range(2))
@@ -143,37 +166,9 @@ def test_on_a_full_disk_nothing_acknowledged_is_lost_all_are_told_and_with_room_
         purged = tried(stub.PurgeContact, purge)
         disk.make_room()
         assert next(watched).status == Status.SERVING
-        receipt = stub.PurgeContact(purge).receipt
-        assert purged is None or purged.receipt == receipt
-        verify(receipt, (ground.data / "receipts.pub").read_text())
-        kept |= {stub.CreateEntry(noting(ann)).name}
-        assert entries(stub, ann) == kept
-        told = [each for each in logged(worker) if each["event"] not in {"call", "started", "leading"}]
-        assert [each for each in told if each["event"] in {"failed", "said"}] == [], "no INTERNAL, no trace"
-        assert [each["event"] for each in told if each["event"].endswith("serving")] == ["not_serving", "serving"]
-    acts = audited(ground)
-    assert acts.count("contacts.CreateEntry") == len(kept)
-    assert acts.count("erasure.commit") == 1
-
-
-def test_on_a_read_only_disk_it_does_not_start_and_says_so_in_a_sentence_and_then_it_does(
-    ground: Ground, disk: Disk
-) -> None:
-    address = f"127.0.0.1:{free_port()}"
-    with ground.worker(address) as worker, worker.stub() as stub:
-        worker.ready()
-        ann = stub.CreateContact(creating()).name
-        kept = stub.CreateEntry(noting(ann)).name
-    disk.read_only(yes=True)
-    with ground.worker(address) as worker:
-        assert worker.child.wait(60) == 2
-        worker._hearing.join()
-        (said,) = [each["sentence"] for each in logged(worker) if each["event"] == "said"]
-        assert "cannot" in said
-        assert "Traceback" not in said
-    disk.read_only(yes=False)
-    with ground.worker(address) as worker, worker.stub() as stub:
-        worker.ready()
-        assert entries(stub, ann) == {kept}
-        stub.CreateEntry(noting(ann))
-    assert audited(ground).count("contacts.CreateEntry") == 2
+    receipt = stub.PurgeContact(purge).receipt
+    assert purged is None or purged.receipt == receipt
+    verify(receipt, (ground.data / "receipts.pub").read_text())
+    kept.add(stub.CreateEntry(noting(ann)).name)
+    assert entries(stub, ann) == kept
+    return ann, kept
