@@ -57,8 +57,8 @@ class Server:
     _numbers: Any = attrs.field(factory=count)
 
     @classmethod
-    def begin(cls) -> Server:
-        """Make a server and start it."""
+    def begin(cls, *more: str) -> Server:
+        """Make a server, with *more* options of ``initdb``, and start it."""
         folder = _folder()
         programs, user = binaries(), {}
         if os.geteuid() == 0:
@@ -70,7 +70,7 @@ class Server:
         server = cls(folder, programs, user)
         made = [programs / "initdb", "-D", folder / "data", "-A", "trust", "--no-locale", "--no-sync"]
         try:
-            server._run([*made, "-E", "UTF8", "-U", ADMIN])
+            server._run([*made, "-E", "UTF8", "-U", ADMIN, *more])
             server.start()
         except BaseException:
             server.end()

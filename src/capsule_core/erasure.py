@@ -155,7 +155,21 @@ class Eraser:
             return  # an earlier attempt fenced them all
         act = story.fence_act(erasure, self._vault, now=now, expects=expects, whole=len(reasons), kept=kept.told)
         if not self._store.mark(reasons, admits=erasure.admits, parting=kept.parting, act=act):
-            raise SubjectHeld
+            self._look_again(erasure)
+
+    def _look_again(self, erasure: Erasure) -> None:
+        """Nobody could be fenced: go on if the same erasure was begun by another at this moment.
+
+        Raises:
+            SubjectErased: another erasure was faster.
+            SubjectHeld: something keeps them.
+        """
+        if self._fenced(erasure)[0]:
+            return
+        known = self._store.subjects(erasure.tenant, erasure.subjects)
+        if all(subject is not None and subject.marks & (Mark.FENCED | Mark.ERASED) for subject in known):
+            raise SubjectErased
+        raise SubjectHeld
 
     def resume(self, *, now: datetime) -> list[Receipt]:
         """Lead every erasure that was begun and not finished to its end."""

@@ -39,7 +39,7 @@ WAYS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def found(folder: Path, content: bytes, *words: str) -> set[str]:
+def found(folder: Path, content: bytes, *words: str | bytes) -> set[str | bytes]:
     (folder / "file").write_bytes(content)
     return {finding.word for finding in search(folder, words)}
 
@@ -80,6 +80,21 @@ def test_what_is_not_there_is_not_found_and_broken_streams_stop_nothing(tmp_path
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / "deeper").write_bytes(WORD.encode())
     assert [finding.path.name for finding in search(tmp_path, [WORD])] == ["deeper"]
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+@pytest.mark.parametrize("much", [0, 1 << 17])
+def test_a_key_is_found_as_a_word_is_in_much_or_little(tmp_path: Path, way: str, much: int) -> None:
+    key = bytes(range(200, 232))
+    content = bytes(much) + WAYS[way](b"before " + key + b" after, and more of it")
+    assert found(tmp_path, content, key, WORD, bytes(range(100, 132))) == {key}
+    assert found(tmp_path, bytes(much) + WAYS[way](WORD.encode() * 2), key, WORD) == {WORD}
+
+
+def test_of_two_files_that_are_alike_both_are_named(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(WORD.encode())
+    assert [finding.path.name for finding in search(tmp_path, [WORD])] == ["a", "b"]
 
 
 def test_what_an_encoding_cannot_write_is_looked_for_in_the_others() -> None:

@@ -1,13 +1,14 @@
 """Look for words in every file of a folder, however they may have been written.
 
 Raw in several encodings and any case, in hexadecimal, inside base64 and inside compressed streams, also within each
-other: deleting rows hides words from a query, not from this.
+other: deleting rows hides words from a query, not from this. Bytes are looked for in the same ways, as they are.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ _DEEPEST: Final = 3
 _SHORTEST: Final = 16
 """Bytes: in fewer nothing that is looked for can be wrapped."""
 _BRIEF: Final = 256
+_MUCH: Final = 1 << 16
 _BITE: Final = 1 << 12
 _LONGEST: Final = 64 << 20
 _ENCODINGS: Final = ("utf-8", "utf-16-le", "utf-16-be", "latin-1")
@@ -35,22 +37,30 @@ _ENCODINGS: Final = ("utf-8", "utf-16-le", "utf-16-be", "latin-1")
 
 @attrs.frozen
 class Finding:
-    """A word was found in a file; *how* says how it was written there."""
+    """A word, or a run of bytes, was found in a file; *how* says how it was written there."""
 
     path: Path
-    word: str
+    word: str | bytes
     how: str
 
 
-def search(folder: Path, words: Iterable[str]) -> list[Finding]:
-    """Look for *words* in every file below *folder*."""
+def search(folder: Path, words: Iterable[str | bytes]) -> list[Finding]:
+    """Look for *words* in every file below *folder*; a file that somebody at work there removes meanwhile is none."""
     wanted = {spelling: word for word in words for spelling in variants(word)}
     if not wanted:
         return []
     seen = _Seen(wanted, re.compile(_any_of(wanted)))
     found: list[Finding] = []
+    read: dict[bytes, set[tuple[str | bytes, str]]] = {}  # contents may lie there more than once
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        found.extend(Finding(path, word, how or "raw") for word, how in sorted(seen.hits(path.read_bytes())))
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            continue
+        name = hashlib.sha256(content).digest()
+        if name not in read:
+            read[name] = seen.hits(content)
+        found.extend(Finding(path, word, how or "raw") for word, how in sorted(read[name], key=repr))
     return found
 
 
@@ -58,19 +68,23 @@ def search(folder: Path, words: Iterable[str]) -> list[Finding]:
 class _Seen:
     """What is looked for, and what was found in short pieces: names and numbers stand in many files."""
 
-    wanted: Mapping[bytes, str]
+    wanted: Mapping[bytes, str | bytes]
     pattern: re.Pattern[bytes]
-    _known: dict[tuple[bytes, int], Sequence[tuple[str, str]]] = attrs.field(factory=dict, init=False)
+    _known: dict[tuple[bytes, int], Sequence[tuple[str | bytes, str]]] = attrs.field(factory=dict, init=False)
 
-    def hits(self, content: bytes, depth: int = 0) -> set[tuple[str, str]]:
+    def hits(self, content: bytes, depth: int = 0) -> set[tuple[str | bytes, str]]:
         """Return which words are in *content*, and how they are written there."""
-        found = {(self.wanted[hit], "") for hit in self.pattern.findall(content.lower())}
+        lower = content.lower()
+        if len(content) > _MUCH:  # to look for one after the other is faster than for all at once, when it is worth it
+            found = {(word, "") for spelling, word in self.wanted.items() if spelling in lower}
+        else:
+            found = {(self.wanted[hit], "") for hit in self.pattern.findall(lower)}
         if depth < _DEEPEST and len(content) >= _SHORTEST:
             for name, inner in _unwrapped(content):
                 found |= {(word, f"{name}, {how}" if how else name) for word, how in self._within(inner, depth + 1)}
         return found
 
-    def _within(self, piece: bytes, depth: int) -> Iterable[tuple[str, str]]:
+    def _within(self, piece: bytes, depth: int) -> Iterable[tuple[str | bytes, str]]:
         if len(piece) > _BRIEF:
             return self.hits(piece, depth)
         known = self._known.get((piece, depth))
@@ -90,8 +104,10 @@ def _any_of(spellings: Iterable[bytes]) -> bytes:
     return b"(?:" + body + b")?" if ends and parts else body if parts else b""
 
 
-def variants(word: str) -> frozenset[bytes]:
+def variants(word: str | bytes) -> frozenset[bytes]:
     """Return how *word* may stand in bytes, in lower case."""
+    if isinstance(word, bytes):
+        return frozenset({word.lower()})
     spellings = {word.lower(), word.casefold()}
     encoded = (_encode(spelling, encoding) for spelling in spellings for encoding in _ENCODINGS)
     return frozenset(raw for raw in encoded if raw)

@@ -50,7 +50,7 @@ from capsule_services.runtime.paging import Paging
 from capsule_services.runtime.process import Host
 from capsule_services.runtime.reads import ReadLog
 from capsule_services.runtime.restored import Restored, put_right, restored_in, tell_restored
-from capsule_services.runtime.room import find_room
+from capsule_services.runtime.room import find_room, rooms_of
 from capsule_services.runtime.safekeeping import open_keystore
 from capsule_services.runtime.settings import Settings
 from capsule_services.runtime.signer import made_signer
@@ -167,8 +167,11 @@ def open_holding(
         stack.callback(holding.openings.close)
         readings = readings_of(holding, unshipped=lambda: data.rows("SELECT count(*) FROM outbox", ())[0][0])
 
+        rooms = rooms_of(folder)
+
         def rehearse() -> None:
-            find_room(folder)
+            for room in rooms:
+                find_room(room)
             ledger.rehearse()
 
         def mend() -> None:

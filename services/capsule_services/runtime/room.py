@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Final
 
 from capsule_services.runtime.faults import StartRefused
 
-__all__ = ["find_room", "unwritten"]
+__all__ = ["find_room", "rooms_of", "unwritten"]
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _SOME: Final = bytes(2**16)
@@ -26,6 +27,14 @@ def find_room(folder: Path) -> None:
         file.write(_SOME)
         file.flush()
         os.fsync(file.fileno())
+
+
+def rooms_of(folder: Path) -> Sequence[Path]:
+    """Name the folders in which the databases of a service really lie.
+
+    The mirror, or a file that is a link, may have a disk of its own.
+    """
+    return sorted({folder.resolve(), *(file.resolve().parent for file in folder.rglob("*.db"))})
 
 
 def unwritten(error: OSError, folder: Path) -> StartRefused:
