@@ -88,10 +88,8 @@ def test_of_a_lost_machine_the_place_knows_who_was_erased_since_the_backup(lost:
         with pytest.raises(grpc.RpcError) as refusal:
             given(anna, lost.erased)
         assert refusal.value.code() in {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION}
-        names = [
-            contact.name for contact in anna.contacts.ListContacts(pb.ListContactsRequest(parent=lost.tenant)).contacts
-        ]
-        assert names == [lost.kept]
+        listed = anna.contacts.ListContacts(pb.ListContactsRequest(parent=lost.tenant)).contacts
+        assert [contact.name for contact in listed] == [lost.kept]
 
 
 def given(desk: Desk, name: str) -> str:
