@@ -103,8 +103,8 @@ class Envelope:
             NewerSchema: a newer version of this software wrote it.
         """
         told = self._open("heads", data)
-        pieces = tuple(Piece(**piece) for piece in told.pop("pieces"))
-        return Head(**{**told, "pieces": pieces, "tail": _entries(told["tail"])})
+        pieces, tail = (told.pop(name) for name in ("pieces", "tail"))
+        return Head(**told, pieces=tuple(Piece(**piece) for piece in pieces), tail=_entries(tail))
 
     def seal_piece(self, name: str, rows: Rows, nonce: bytes) -> bytes:
         """Seal entries as the piece *name*."""

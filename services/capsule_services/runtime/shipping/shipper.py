@@ -40,8 +40,6 @@ _PATIENCE: Final = 15.0
 """Seconds to wait for another process."""
 _MOMENT: Final = 0.005
 
-Told = Callable[[CapsuleError | None], None]
-
 
 def _untold(_: CapsuleError | None) -> None:
     return
@@ -60,7 +58,7 @@ class Shipper:
     _envelope: Envelope
     _folder: Path
     _random: Callable[[int], bytes]
-    told: Told = _untold
+    told: Callable[[CapsuleError | None], None] = _untold
     _shipping: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
     _reached: int = attrs.field(default=0, init=False)
     _known: Head | None = attrs.field(default=None, init=False, repr=False)
