@@ -13,7 +13,7 @@ from capsule_services.doctor.place import File, Place, Premises, looking
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.shipping.faults import ShippedMissing
 from capsule_services.runtime.shipping.marks import mark_in
-from capsule_services.runtime.shipping.setting import JournalPlace, journal_place_at
+from capsule_services.runtime.shipping.setting import JOURNAL_KEY, JournalPlace, journal_place_at
 from capsule_sql.migration import Role
 
 __all__ = ["journals"]
@@ -43,13 +43,13 @@ def _found(what: str, premises: Premises, file: File, address: str, *, runs: boo
         _write(setting)
     except (StartRefused, CapsuleError) as error:
         return mend(what, f"it cannot be written: {error}", f"correct {_VARIABLE}, or mend the place; {_AGAIN}")
+    if not (mark_in(premises.folder).place or (premises.folder / JOURNAL_KEY).exists()):
+        return note(what, "nothing was written there yet", "start the service: it writes it first")
     try:
         behind = _behind(setting, file)
         if behind > 0 and runs:  # one is written after the other
             behind = _behind(setting, file)
     except ShippedMissing as error:
-        if not mark_in(premises.folder).place:
-            return note(what, "nothing was written there yet", "start the service: it writes it first")
         return mend(what, "it is empty", str(error))
     except (StartRefused, CapsuleError) as error:
         return mend(what, "what is there cannot be read or used", str(error))
