@@ -11,7 +11,7 @@ from typing import Final
 
 import attrs
 
-from capsule_core.errors import CapsuleError, ResourceMissing
+from capsule_core.errors import CapsuleError, NewerSchema, ResourceMissing
 from capsule_core.journal import Entry
 from capsule_services.places.place import Place
 from capsule_services.runtime.shipping.envelopes import Envelope, Head
@@ -46,7 +46,7 @@ def read_heads(place: Place, envelope: Envelope, journal: str) -> Shipped:
             found.append(envelope.open_head(place.get(envelope.folder + name)))
         except ResourceMissing:
             continue
-        except (ShippedDamaged, ShippedForeign) as error:
+        except (NewerSchema, ShippedDamaged, ShippedForeign) as error:
             wrong.append(error)
     if not found and wrong:
         raise wrong[0]
