@@ -26,6 +26,7 @@ from capsule_services.runtime.shipping.faults import (
     ShippedMissing,
 )
 from capsule_services.runtime.shipping.marks import SHIPPED, mark_in
+from capsule_sql.journals import SqlJournal
 from tests.services.objects import Store, serving
 from tests.services.shipping import ACME, ID, Shipped, journal_place, marked, resealed, shipping, there
 
@@ -382,6 +383,39 @@ def test_two_processes_that_write_for_one_service_do_not_tear_it(tmp_path: Path)
             assert ours == [f"hold-{no}" for no in range(first, first + 40)]
         shipped.acknowledged(marked(1))
         assert there(place) == shipped.here()
+
+
+def test_what_is_appended_while_pieces_are_made_is_there_once(tmp_path: Path) -> None:
+    place = FolderPlace(tmp_path / "place")
+
+    class Busy:
+        """A journal to which somebody appends whenever it was read."""
+
+        def __init__(self, journal: SqlJournal) -> None:
+            self.append = journal.append
+            self._journal = journal
+
+        def since(self, position: int) -> Iterator[tuple[int, Entry]]:
+            read = list(self._journal.since(position))
+            self._journal.append([resealed(7, 7)])
+            return iter(read)
+
+    with shipping(tmp_path / "contacts", place) as shipped:
+        shipped.shipper._local = Busy(shipped.local)  # type: ignore[assignment]
+        for no in range(12):
+            shipped.acknowledged(*(resealed(no, 1, size=30_000) for _ in range(3)))
+        shipped.shipper._local = shipped.local
+        shipped.shipper.look()
+        assert there(place) == shipped.here()
+
+
+def test_a_long_journal_goes_there_in_parts(shipped: Shipped, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("capsule_services.runtime.shipping.shipper._LARGEST_PIECE", 100_000)
+    shipped.acknowledged(*(resealed(no, 1) for no in range(200)))
+    pieces = [data for name, data in objects(shipped.place).items() if "/pieces/" in name]
+    assert len(pieces) > 10
+    assert max(map(len, pieces)) < 200_000
+    assert there(shipped.place) == shipped.here()
 
 
 def test_many_who_wait_at_once_share_one_writing(store: Store, tmp_path: Path) -> None:

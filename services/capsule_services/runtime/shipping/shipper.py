@@ -132,10 +132,23 @@ class Shipper:
 
     def _ship(self) -> None:
         head, agreed = self._there()
-        rows = list(self._local.since(head.position if head else 0))
-        if rows or not agreed:
-            head = self._write(self._grown(head, rows))
-        self._reached = max(self._reached, head.position if head else 0)
+        newest, at = self._local.append(()), head.position if head else 0
+        while at < newest and (rows := self._next(at)):  # what is appended meanwhile is for whoever comes later
+            head, agreed, at = self._write(self._grown(head, rows)), True, rows[-1][0]
+        if head is not None:
+            if not agreed:
+                head = self._write(self._grown(head, ()))
+            self._reached = max(self._reached, head.position)
+
+    def _next(self, position: int) -> Rows:
+        """Return entries behind a position: all, or as many as are shipped at once."""
+        rows, size = list[tuple[int, Entry]](), 0
+        for row in self._local.since(position):
+            rows.append(row)
+            size += size_of([row])
+            if size >= _LARGEST_PIECE:
+                break
+        return rows
 
     def _there(self) -> tuple[Head | None, bool]:
         """Return what the place has: as we left it, or as it says if another process may have been there since."""
@@ -179,7 +192,7 @@ class Shipper:
         while pieces and pieces[-1].size <= size and pieces[-1].size + size <= _LARGEST_PIECE:
             size += pieces[-1].size
             first = pieces.pop().first
-        return list(self._local.since(first - 1))
+        return self._between(first, tail[-1][0])  # and not to the end: somebody may append at this moment
 
     def _put(self, rows: Rows) -> list[Piece]:
         """Put entries away as pieces."""
