@@ -100,3 +100,10 @@ def there(place: Place, *, secret: bytes = SECRET, journal: str = ID) -> list[tu
     head = read_heads(place, envelope, journal).head
     assert head is not None
     return list(read_entries(place, envelope, head))
+
+
+def dropped(shipped: Shipped) -> None:
+    """Drop here what later sealings have replaced."""
+    newest = {entry.page.number: no for no, entry in shipped.here() if isinstance(entry, PageResealed)}
+    old = [no for no, entry in shipped.here() if isinstance(entry, PageResealed) and newest[entry.page.number] != no]
+    shipped.local.drop(old)

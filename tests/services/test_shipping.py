@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 import threading
 from collections.abc import Callable, Iterator
-from itertools import count
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +25,8 @@ from capsule_services.runtime.shipping.faults import (
 from capsule_services.runtime.shipping.marks import SHIPPED, mark_in
 from capsule_sql.journals import SqlJournal
 from tests.services.objects import Store, serving
-from tests.services.shipping import ACME, ID, Shipped, journal_place, marked, resealed, shipping, there
+from tests.services.shipping import ACME, ID, Shipped, dropped, journal_place, marked, resealed, shipping, there
 
-FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload([__name__])
 FOLDER = f"journal/contacts/{ID}/"
 
 
@@ -132,6 +127,24 @@ def test_a_store_that_misbehaves_at_any_request_loses_nothing_that_was_acknowled
         assert there(place)[: len(acknowledged)] == acknowledged
         shipped.shipper.look()
         assert there(place) == shipped.here()
+
+
+@pytest.mark.parametrize("fault", ["500", "torn", "lost"])
+@pytest.mark.parametrize("request_no", range(2, 6))
+def test_the_very_first_writing_may_fail_at_any_request_too(
+    store: Store, tmp_path: Path, fault: str, request_no: int
+) -> None:
+    place: Any = open_place("s3://backups/x", patient=False)
+    with shipping(tmp_path / "contacts", place) as shipped:
+        shipped.local.append([resealed(no, 1) for no in range(9)])
+        store.faults = ["" for _ in range(request_no)] + [fault] * 3
+        with suppress(JournalUnshipped):
+            shipped.journal.settle()
+        store.faults = []
+    with shipping(tmp_path / "contacts", place) as again:
+        again.shipper.look(always=True)
+        again.journal.settle()
+        assert there(place) == again.here()
 
 
 def test_what_is_listed_late_is_neither_missed_nor_removed(store: Store, tmp_path: Path) -> None:
@@ -253,13 +266,6 @@ def test_an_emptied_place_is_not_taken_for_a_new_one(shipped: Shipped) -> None:
         assert there(shipped.place) == again.here()
 
 
-def dropped(shipped: Shipped) -> None:
-    """Drop here what later sealings have replaced."""
-    newest = {entry.page.number: no for no, entry in shipped.here() if isinstance(entry, PageResealed)}
-    old = [no for no, entry in shipped.here() if isinstance(entry, PageResealed) and newest[entry.page.number] != no]
-    shipped.local.drop(old)
-
-
 def test_tidying_leaves_there_exactly_what_is_here(shipped: Shipped) -> None:
     for generation in range(1, 6):
         shipped.acknowledged(*(resealed(no, generation) for no in range(9)), marked(generation))
@@ -282,107 +288,6 @@ def test_there_are_few_pieces_however_often_something_is_appended(shipped: Shipp
     shipped.shipper.tidy()
     assert len([name for name in shipped.place.names("") if "/pieces/" in name]) < 10
     assert there(shipped.place) == shipped.here()
-
-
-class Dying:
-    """A place at which the process is killed before or after the Nth call."""
-
-    def __init__(self, place: Place, last: int) -> None:
-        self._place, self._last, self._taken = place, last, 0
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self._place, name)
-
-        def asked(*args: Any) -> Any:
-            self._step()
-            result = found(*args)
-            self._step()
-            return result
-
-        return asked
-
-    def _step(self) -> None:
-        self._taken += 1
-        if self._taken == self._last:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-def compacting(folder: Path, place: Path, last: int) -> None:
-    with shipping(folder, Dying(FolderPlace(place), last)) as shipped:
-        dropped(shipped)
-        shipped.shipper.tidy()
-
-
-def appending(folder: Path, place: Path, last: int) -> None:
-    with shipping(folder, Dying(FolderPlace(place), last)) as shipped:
-        shipped.acknowledged(*(resealed(no, 9) for no in range(9)))
-
-
-@pytest.mark.parametrize("work", [compacting, appending])
-def test_killed_between_any_two_steps_nothing_is_lost(tmp_path: Path, work: Callable[..., None]) -> None:
-    for last in count(1, 2 if work is compacting else 1):
-        folder, at = tmp_path / f"{last}" / "contacts", tmp_path / f"{last}" / "place"
-        place = FolderPlace(at)
-        with shipping(folder, place) as shipped:
-            for generation in range(1, 4):
-                shipped.acknowledged(*(resealed(no, generation) for no in range(9)), marked(generation))
-            acknowledged = shipped.here()
-        process = FORKED.Process(target=work, args=(folder, at, last))
-        process.start()
-        process.join()
-        kept = there(place)
-        wanted = [row for row in acknowledged if row in kept] if work is compacting else acknowledged
-        assert newest_of(kept) >= newest_of(acknowledged)
-        assert kept[: len(wanted)] == wanted
-        with shipping(folder, place) as again:
-            again.shipper.look(always=True)
-            dropped(again)
-            again.shipper.tidy()
-            assert there(place) == again.here()
-            assert again.shipper.tidy() == 0
-        if process.exitcode == 0:
-            break
-        assert process.exitcode == -signal.SIGKILL
-    assert last > 8
-
-
-def newest_of(rows: list[tuple[int, Entry]]) -> tuple[int, ...]:
-    """Return the newest generation of each page, and how many marks there are."""
-    pages: dict[int, int] = {}
-    for _, entry in rows:
-        if isinstance(entry, PageResealed):
-            pages[entry.page.number] = max(pages.get(entry.page.number, 0), entry.page.generation)
-    marks = sum(1 for _, entry in rows if not isinstance(entry, PageResealed))
-    return (*(pages[number] for number in sorted(pages)), marks)
-
-
-def writing(folder: Path, place: Path, first: int) -> None:
-    with shipping(folder, FolderPlace(place)) as shipped:
-        for no in range(first, first + 40):
-            shipped.acknowledged(marked(no))
-            if no % 10 == 0:
-                shipped.shipper.tidy()
-
-
-def test_two_processes_that_write_for_one_service_do_not_tear_it(tmp_path: Path) -> None:
-    place = FolderPlace(tmp_path / "place")
-    with shipping(tmp_path / "contacts", place) as shipped:
-        shipped.acknowledged()
-        processes = [FORKED.Process(target=writing, args=(shipped.folder, place.folder, first)) for first in (100, 200)]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join()
-        assert [process.exitcode for process in processes] == [0, 0]
-        kept = there(place)
-        assert kept == shipped.here()
-        assert sorted(kept[1:]) == kept[1:]
-        ids = [entry.reasons[0].id for _, entry in kept[1:]]
-        for first in (100, 200):
-            ours = [name for name in ids if name.startswith(f"hold-{first // 100}")]
-            assert ours == [f"hold-{no}" for no in range(first, first + 40)]
-        shipped.acknowledged(marked(1))
-        assert there(place) == shipped.here()
 
 
 def test_what_is_appended_while_pieces_are_made_is_there_once(tmp_path: Path) -> None:

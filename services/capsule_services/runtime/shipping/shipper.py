@@ -24,6 +24,7 @@ from capsule_services.runtime.shipping.envelopes import Envelope, Head, Piece, R
 from capsule_services.runtime.shipping.faults import (
     JournalUnshipped,
     ShippedAhead,
+    ShippedDamaged,
     ShippedForeign,
     ShippedMissing,
 )
@@ -155,7 +156,12 @@ class Shipper:
         mark = self._marked()
         if self._known is not None and mark.turn == self._turn:
             return self._known, True
-        shipped = read_heads(self._place, self._envelope, self._journal)
+        try:
+            shipped = read_heads(self._place, self._envelope, self._journal)
+        except ShippedDamaged:
+            if mark.position:
+                raise
+            return None, False  # the very first writing was torn, and nobody was told anything
         head = shipped.head
         if head is None:
             if mark.position:
