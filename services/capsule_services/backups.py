@@ -20,9 +20,9 @@ from capsule_services.backup.chunks import BackupKey
 from capsule_services.backup.faults import RestoreRefused
 from capsule_services.backup.making import files_of, forget, make
 from capsule_services.backup.manifest import MANIFESTS, Manifest, load
-from capsule_services.backup.places import FolderPlace, Place, open_place
 from capsule_services.backup.replacing import put_back, stopped
 from capsule_services.backup.unpacking import check
+from capsule_services.places.place import FolderPlace, Place, open_place
 from capsule_services.progress import bar
 from capsule_services.release import release
 from capsule_services.runtime.clock import wall_time
@@ -144,10 +144,17 @@ def restore(
     without_journal: Annotated[
         str, typer.Option(metavar="DIR_NAME", help="Pass the journal over; type the name of the folder to mean it.")
     ] = "",
+    journal: Annotated[
+        str,
+        typer.Option(
+            metavar="PLACE", envvar="CAPSULE_JOURNAL_PLACE", help="Where to fetch a journal of which there is no copy."
+        ),
+    ] = "",
     json_: _AsJson = False,
 ) -> None:
     """Restore a backup to a deployment that is stopped; the journal that is there tells it what happened since.
 
+    A machine that was lost whole has no journal: put the services' keys back, and it is fetched from its place.
     When the services start they serve nobody until they have been told: people who were erased since are erased again,
     holds, restrictions and roles are as they were last. Everybody signs in anew.
     """
@@ -168,6 +175,7 @@ def restore(
                 data,
                 replace=replace,
                 unreplayed=bool(without_journal),
+                journals=journal,
                 now=wall_time(),
                 progress=progress,
             )

@@ -117,6 +117,8 @@ class Journal(Protocol):
     C3. ``newest_page`` gives the last re-sealing of a page under that key, if there was one.
     C4. ``drop`` takes out the entries at the positions given and no other; the others keep their positions, and none is
         given out again.
+    C5. ``settle`` returns when every entry appended before is also wherever else the journal is kept; it raises if that
+        cannot be, and changes nothing that is told. Until then nothing is acknowledged, and no key destroyed.
     """
 
     def append(self, entries: Sequence[Entry]) -> int:
@@ -133,6 +135,14 @@ class Journal(Protocol):
 
     def drop(self, positions: Collection[int]) -> None:
         """Take out the entries at *positions*: what nobody will ask for any more (see ``compacting``)."""
+        ...
+
+    def settle(self) -> None:
+        """Return when what was appended is everywhere that it is to be.
+
+        Raises:
+            Unavailable: it is not, and may be later; what was appended stays.
+        """
         ...
 
 
@@ -173,6 +183,9 @@ class MemoryJournal:
         with self._lock:
             for position in positions:
                 self._entries.pop(position, None)
+
+    def settle(self) -> None:
+        """Return: it is nowhere else."""
 
     def _after(self, position: int) -> Iterator[int]:
         return (place for place in range(position + 1, self._newest + 1) if place in self._entries)

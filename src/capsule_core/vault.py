@@ -313,6 +313,7 @@ class Vault:
             pages[page.number] = sealed if self._shared else page
         if resealed:
             self._journal.append([PageResealed(page) for page in resealed])
+        self._journal.settle()
         # Even if none is left to replace: whoever did that may have died before the old ones were out of the files.
         self._keystore.replace(replaced)
         if resealed:

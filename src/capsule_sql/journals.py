@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 import attrs
@@ -14,7 +15,7 @@ from capsule_core.names import TenantId
 from capsule_sql.failures import MirrorsDiffer
 from capsule_sql.statements import EACH, Connection, Transactions, listed
 
-__all__ = ["SqlJournal"]
+__all__ = ["SqlJournal", "fill_journal"]
 
 _BATCH: Final = 1000
 _Row = tuple[int, bytes | None, bytes]
@@ -86,10 +87,13 @@ class SqlJournal:
             self._database.write(body)
             self._level = True
 
+    def settle(self) -> None:
+        """Return: ``append`` did not before the mirror had it."""
+
     def _append(self, connection: Connection, entries: Sequence[Entry]) -> int:
         connection.alone("journal")
         insert = "INSERT INTO entries (key_id, line) VALUES (?, ?) RETURNING no, key_id, line"
-        values = [(entry.page.key_id if isinstance(entry, PageResealed) else None, encode(entry)) for entry in entries]
+        values = [(_key_of(entry), encode(entry)) for entry in entries]
         rows = [row for each in values for row in connection.execute(insert, each).fetchall()]
         if self._mirror is not None:
             self._mirror.write(lambda mirror: _copy(mirror, rows))
@@ -118,11 +122,31 @@ class SqlJournal:
             common = rows[-1][0]
 
 
+def fill_journal(database: Transactions, rows: Iterable[tuple[int, Entry]], *, newest: int) -> None:
+    """Fill a file that holds no journal yet with the entries of one, in their places, all or none.
+
+    *newest* is the last position that was given out; none up to there is given out again.
+    """
+    told = iter(rows)
+
+    def body(connection: Connection) -> None:
+        while part := list(islice(told, _BATCH)):
+            _copy(connection, [(no, _key_of(entry), encode(entry)) for no, entry in part])
+        connection.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'entries'", (newest,))
+
+    database.write(body)
+
+
 _AFTER: Final = "SELECT no, key_id, line FROM entries WHERE no > ? ORDER BY no LIMIT ?"
 
 
 def _copy(target: Connection, rows: Sequence[_Row]) -> None:
     target.executemany("INSERT INTO entries (no, key_id, line) VALUES (?, ?, ?)", rows)
+
+
+def _key_of(entry: Entry) -> bytes | None:
+    """Return by which key a re-sealed page is found."""
+    return entry.page.key_id if isinstance(entry, PageResealed) else None
 
 
 def _newest(connection: Connection) -> int:

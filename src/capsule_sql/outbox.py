@@ -67,7 +67,17 @@ class Outbox:
     _shipping: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
 
     def ship(self, *, always: bool = False) -> None:
-        """Return when everything committed so far is in the journal; *always* looks into it even if nothing waits.
+        """Forward, and return when the journal has settled: then what was committed so far may be acknowledged.
+
+        Raises:
+            JournalAhead: the journal knows acts that the data does not.
+            Unavailable: it has not settled; shipping again finishes that.
+        """
+        self.forward(always=always)
+        self._journal.settle()  # outside of any transaction: it may take as long as a network
+
+    def forward(self, *, always: bool = False) -> None:
+        """Append everything committed so far to the journal; *always* looks into it even if nothing waits.
 
         Raises:
             JournalAhead: the journal knows acts that the data does not.

@@ -72,20 +72,21 @@ class SqlStore:
     def __attrs_post_init__(self) -> None:
         self._outbox = Outbox(self._database, self._journal)
         with suppress(JournalAhead):  # whoever opened it asks whether it is behind, and replays
-            self.ship()
+            self._outbox.forward(always=True)
 
     def ship(self) -> None:
-        """Return when the journal has everything that was committed so far, whoever did not come to it.
+        """Return when the journal has what was committed so far, whoever did not come to it, and has settled.
 
         Raises:
             JournalAhead: the journal knows acts that are not here.
+            Unavailable: it has not settled.
         """
         self._outbox.ship(always=True)
 
     def is_behind(self) -> bool:
         """Tell whether the journal knows acts that are not here: then the data was restored."""
         try:
-            self.ship()
+            self._outbox.forward(always=True)
         except JournalAhead:
             return True
         return False
@@ -219,8 +220,11 @@ class SqlStore:
         return marking.known(self._database, tenant, keys)
 
     def answered(self, tenant: TenantId, key: bytes) -> Answer | None:
-        """Return the answer kept under *key*."""
-        return answers.answered(self._database, tenant, key)
+        """Return the answer kept under *key*, when what was acted on with it may be acknowledged."""
+        found = answers.answered(self._database, tenant, key)
+        if found is not None:
+            self._outbox.ship()  # whoever was to acknowledge it first may not have come to it
+        return found
 
     def keep(self, answer: Answer) -> None:
         """Keep an answer that needs no act; one that is there stays."""

@@ -19,8 +19,8 @@ from capsule_core.uses import Use
 from capsule_services.backup.chunks import BackupKey
 from capsule_services.backup.making import make
 from capsule_services.backup.manifest import Manifest
-from capsule_services.backup.places import FolderPlace
 from capsule_services.backup.replacing import put_back
+from capsule_services.places.place import FolderPlace
 from tests.benchmarks.measuring import Goal, Result, Scale, Spent, interleaved, ratio, spent
 from tests.benchmarks.people import NOW, person
 from tests.benchmarks.purging import erase_all

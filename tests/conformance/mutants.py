@@ -459,6 +459,11 @@ class DropsTheNextEntryToo(MemoryJournal):
         super().drop([*positions, *(position + 1 for position in positions)])
 
 
+class SettlesByForgetting(MemoryJournal):
+    def settle(self) -> None:
+        self._entries = dict(list(self._entries.items())[1:])
+
+
 class GivesPositionsOutAgain(MemoryJournal):
     def drop(self, positions: Collection[int]) -> None:
         super().drop(positions)

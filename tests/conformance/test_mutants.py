@@ -112,6 +112,7 @@ JOURNALS = [
     (mutants.SaysWhereTheFirstEntryLies, "C1"),
     (mutants.DropsTheNextEntryToo, "C4"),
     (mutants.GivesPositionsOutAgain, "C4"),
+    (mutants.SettlesByForgetting, "C5"),
 ]
 RESTORABLE = [
     (mutants.ForgetsWhatItSaw, "R1"),

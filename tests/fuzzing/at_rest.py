@@ -26,6 +26,8 @@ from capsule_core.sealing import Identity, open_blob, open_bytes, seal_blob
 from capsule_core.wrapping import RootKey, Roots, names_under, seal_names, unwrap, wrap
 from capsule_services.backup.chunks import EMPTY, Ref
 from capsule_services.backup.faults import BackupDamaged
+from capsule_services.runtime.shipping.envelopes import Envelope, Head, JournalKey, Piece
+from capsule_services.runtime.shipping.faults import ShippedDamaged, ShippedForeign
 from tests.fuzzing.target import Drawn, Target
 
 __all__ = ["TARGETS"]
@@ -53,6 +55,29 @@ def _blob(data: bytes) -> None:
         except SealBroken:
             continue
         raise AssertionError
+
+
+_JOURNAL: Final = Envelope(JournalKey(KEY), "journal/contacts/0123/", "s3://somewhere")
+_PIECE: Final = Piece(name="ab", first=2, last=3, count=2, size=9)
+
+
+@cache
+def _shipped() -> tuple[bytes, bytes]:
+    """Return a head of a shipped journal, and the piece that it names."""
+    entries = [Anchored("contacts", text) for text in ("", "a", "b")]
+    rows = tuple(enumerate(entries, start=2))
+    head = Head(version=7, journal="0123", position=4, digest="d", pieces=(_PIECE,), tail=rows[2:])
+    return _JOURNAL.seal_head(head, bytes(12)), _JOURNAL.seal_piece("ab", rows[:2], bytes(12))
+
+
+def _shipped_journal(data: bytes) -> None:
+    head, piece = _shipped()
+    try:
+        assert _JOURNAL.open_head(data).pieces == (_PIECE,)
+        assert data == head
+    except ShippedDamaged:
+        assert [no for no, _ in _JOURNAL.open_piece(_PIECE, data)] == [2, 3]
+        assert data == piece
 
 
 def _chunks(data: bytes) -> None:
@@ -234,6 +259,13 @@ TARGETS: Final = (
         parsers=(Ref.decode_all,),
         samples=lambda: [b"", EMPTY.encode(), Ref(bytes(range(16)), b"12345678", 7, 9).encode() + EMPTY.encode()],
         raises=(BackupDamaged,),
+    ),
+    Target(
+        name="shipped-journal",
+        take=_shipped_journal,
+        parsers=(Envelope.open_head, Envelope.open_piece),
+        samples=_shipped,
+        raises=(NewerSchema, ShippedDamaged, ShippedForeign),
     ),
     Target(
         name="names-key",

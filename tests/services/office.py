@@ -55,6 +55,7 @@ from capsule_services.runtime.reads import ReadLog
 from capsule_services.runtime.remembering import MemoryEngine
 from capsule_services.runtime.reporter import Report, Reporter
 from capsule_services.runtime.settings import environment, settings_from
+from capsule_services.runtime.shipping.keeping import Keeping
 from capsule_services.runtime.sweeper import Sweeper
 from capsule_services.runtime.sweeping import JOB
 
@@ -127,7 +128,8 @@ def opened_in_memory(folder: Path, service: str, kinds: list[Kind], *, keystore:
         clock=clock,
         random=secrets.token_bytes,
     )
-    return Opened(holding=holding, paging=Paging(secrets.token_bytes(32)), signer=signer, journal=journal, stack=stack)
+    keeping = Keeping(journal, None, made_log(StringIO(), service=service))
+    return Opened(holding=holding, paging=Paging(secrets.token_bytes(32)), signer=signer, keeping=keeping, stack=stack)
 
 
 def opened_on(kind: str, folder: Path, service: str = "contacts", kinds: list[Kind] | None = None) -> Opened:

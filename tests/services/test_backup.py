@@ -24,12 +24,13 @@ from capsule_core.records import Act
 from capsule_core.repository import Draft
 from capsule_core.uses import Use
 from capsule_services.backup.chunks import EMPTY, PACKS, BackupKey, Packer, Reader, Ref
-from capsule_services.backup.faults import BackupDamaged, BackupForeign, PlaceRefused, RestoreRefused
+from capsule_services.backup.faults import BackupDamaged, BackupForeign, RestoreRefused
 from capsule_services.backup.making import files_of, forget, make
 from capsule_services.backup.manifest import MANIFESTS, Manifest, load, newest, save
-from capsule_services.backup.places import FolderPlace, open_place
 from capsule_services.backup.replacing import put_back, stopped
 from capsule_services.backup.unpacking import check
+from capsule_services.places.faults import PlaceRefused
+from capsule_services.places.place import FolderPlace, open_place
 from capsule_services.runtime.opening import open_holding
 from tests.services.office import KINDS, host
 

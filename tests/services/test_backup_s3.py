@@ -2,107 +2,27 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
-from xml.sax.saxutils import escape
 
-import attrs
 import pytest
 
 from capsule_core.errors import ResourceMissing
-from capsule_services.backup.faults import BackupDamaged, PlaceRefused, PlaceUnavailable
+from capsule_services.backup.faults import BackupDamaged
 from capsule_services.backup.making import make
 from capsule_services.backup.manifest import load
-from capsule_services.backup.places import open_place
-from capsule_services.backup.s3 import S3Place
 from capsule_services.backup.unpacking import check
+from capsule_services.places.faults import PlaceRefused, PlaceUnavailable
+from capsule_services.places.place import open_place
+from capsule_services.places.s3 import S3Place
+from tests.services.objects import Store, serving
 from tests.services.test_backup import KEY, NOW, people, unseen
-
-
-@attrs.define
-class Store:
-    """What a store answers with; each fault meets one request."""
-
-    objects: dict[str, bytes] = attrs.Factory(dict)
-    faults: list[str] = attrs.Factory(list)
-    asked: list[str] = attrs.Factory(list)
-    page: int = 2
-
-
-def handler(store: Store) -> type[BaseHTTPRequestHandler]:  # noqa: C901  one class, of small methods
-    class Answers(BaseHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            return
-
-        def _answer(self, status: int, body: bytes = b"", *, cut: bool = False) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body[: len(body) // 2] if cut else body)
-            self.close_connection = cut
-
-        def _fault(self) -> str:
-            store.asked.append(self.command)
-            fault = store.faults.pop(0) if store.faults else ""
-            if fault.isdigit():
-                codes = {"403": "AccessDenied", "500": "InternalError", "503": "SlowDown"}
-                self._answer(int(fault), f"<Error><Code>{codes[fault]}</Code></Error>".encode())
-            return fault
-
-        def do_PUT(self) -> None:
-            data = self.rfile.read(int(self.headers["Content-Length"]))
-            if not self._fault():
-                store.objects[unquote(urlsplit(self.path).path)] = data
-                self._answer(200)
-
-        def do_GET(self) -> None:
-            asked, fault = urlsplit(self.path), self._fault()
-            if fault.isdigit():
-                return
-            if "list-type" in asked.query:
-                self._answer(200, self._listing(unquote(asked.path).strip("/"), parse_qs(asked.query)))
-            elif unquote(asked.path) in store.objects:
-                self._answer(200, store.objects[unquote(asked.path)], cut=fault == "cut")
-            else:
-                self._answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
-
-        def do_DELETE(self) -> None:
-            if not self._fault():
-                store.objects.pop(unquote(urlsplit(self.path).path), None)
-                self._answer(204)
-
-        def _listing(self, bucket: str, query: dict[str, list[str]]) -> bytes:
-            prefix, after = query.get("prefix", [""])[0], query.get("continuation-token", [""])[0]
-            keys = sorted(path.removeprefix(f"/{bucket}/") for path in store.objects)
-            found = [key for key in keys if key.startswith(prefix) and key > after]
-            told = "".join(f"<Contents><Key>{escape(key)}</Key></Contents>" for key in found[: store.page])
-            more = len(found) > store.page
-            told += f"<NextContinuationToken>{found[store.page - 1]}</NextContinuationToken>" if more else ""
-            return f"<ListBucketResult><IsTruncated>{str(more).lower()}</IsTruncated>{told}</ListBucketResult>".encode()
-
-    return Answers
 
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Store]:
-    made = Store()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(made))
-    thread = threading.Thread(target=server.serve_forever, args=[0.05])
-    thread.start()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_address[1]}")
-    for name, value in {"ACCESS_KEY_ID": "somebody", "SECRET_ACCESS_KEY": "secret", "DEFAULT_REGION": "here"}.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    for name in ("CONFIG_FILE", "SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(f"AWS_{name}", str(tmp_path / "none"))
-    yield made
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(monkeypatch, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from capsule_core.errors import ResourceMissing
 from capsule_services.backup.faults import BackupDamaged
-from capsule_services.backup.places import Place
+from capsule_services.places.place import Place
 
 __all__ = ["EMPTY", "PACKS", "BackupKey", "Packer", "Reader", "Ref"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import attrs
 
-from capsule_core.errors import DataLoss, FailedPrecondition, Unavailable
+from capsule_core.errors import DataLoss, FailedPrecondition
 
-__all__ = ["BackupDamaged", "BackupForeign", "PlaceRefused", "PlaceUnavailable", "RestoreRefused"]
+__all__ = ["BackupDamaged", "BackupForeign", "RestoreRefused"]
 
 
 @attrs.define
@@ -35,23 +35,3 @@ class RestoreRefused(FailedPrecondition):
     sentence = "{what}; nothing was changed, {remedy}"
     what: str
     remedy: str
-
-
-@attrs.define
-class PlaceRefused(FailedPrecondition):
-    """The place does not let us read or write there, or is none."""
-
-    reason = "PLACE_REFUSED"
-    sentence = "{place} cannot be used: {why}; name another, or correct its rights"
-    place: str
-    why: str
-
-
-@attrs.define
-class PlaceUnavailable(Unavailable):
-    """The place did not answer, or had no room."""
-
-    reason = "PLACE_UNAVAILABLE"
-    sentence = "{place} failed: {why}; nothing was changed there that counts, repeat it"
-    place: str
-    why: str

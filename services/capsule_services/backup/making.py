@@ -14,7 +14,7 @@ import attrs
 from capsule_services.backup.chunks import EMPTY, PACKS, BackupKey, Packer, Reader, Ref
 from capsule_services.backup.faults import BackupDamaged, RestoreRefused
 from capsule_services.backup.manifest import MANIFESTS, Manifest, Stored, load, newest, refs_of, save
-from capsule_services.backup.places import Place
+from capsule_services.places.place import Place
 from capsule_services.runtime.begun import begun_in, lost
 from capsule_services.runtime.deployment import ORDER
 from capsule_services.runtime.opening import DATABASE

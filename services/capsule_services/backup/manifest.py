@@ -17,7 +17,7 @@ from capsule_core.errors import NewerSchema, ResourceMissing, SealBroken
 from capsule_core.sealing import open_bytes, seal_bytes
 from capsule_services.backup.chunks import BackupKey, Reader, Ref
 from capsule_services.backup.faults import BackupDamaged, BackupForeign
-from capsule_services.backup.places import Place
+from capsule_services.places.place import Place
 
 __all__ = ["MANIFESTS", "Manifest", "Stored", "load", "newest", "refs_of", "save"]
 

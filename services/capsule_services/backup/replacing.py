@@ -19,15 +19,17 @@ from typing import Final
 
 import attrs
 
-from capsule_core.errors import NewerSchema
+from capsule_core.errors import CapsuleError, NewerSchema
 from capsule_services.backup.chunks import BackupKey
 from capsule_services.backup.faults import RestoreRefused
+from capsule_services.backup.fetching import Fetching, known_of
 from capsule_services.backup.making import FILES, Progress
-from capsule_services.backup.manifest import Manifest, Stored
-from capsule_services.backup.places import Place
+from capsule_services.backup.manifest import Manifest, Stored, newest
 from capsule_services.backup.unpacking import unpack
+from capsule_services.places.place import Place
 from capsule_services.runtime.begun import FILES as KEPT_IN_FILES
 from capsule_services.runtime.begun import begun_in, tell_begun
+from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.locks import holder_of
 from capsule_services.runtime.opening import DATABASE
 from capsule_services.runtime.restored import Restored, tell_restored
@@ -51,12 +53,14 @@ def put_back(
     *,
     replace: bool,
     unreplayed: bool,
+    journals: str = "",
     now: datetime,
     progress: Progress,
 ) -> Path | None:
     """Restore a backup to the deployment in *folder*; return where what was there has gone, if anything was.
 
     *replace* allows that there is data; *unreplayed* that a service has not the journal for it, and is told nothing.
+    *journals* is the place that a journal is fetched from of which there is no copy.
 
     Raises:
         CapsuleError: it cannot be restored there, or is not whole; nothing was changed.
@@ -64,8 +68,9 @@ def put_back(
     with stopped(folder):
         _check(manifest, folder, replace=replace)
         services = sorted({_service(name) for name in manifest.files})
-        lacking = _lacking(manifest, folder, unreplayed=unreplayed)
-        drafts = _unpacked(place, manifest, key, folder, progress)
+        fetching = Fetching(journals, folder, known_of(manifest, newest(place, key) if journals else None))
+        lacking = _lacking(manifest, folder, fetching, unreplayed=unreplayed)
+        drafts = _unpacked(place, manifest, key, fetching, progress)
         told = {each: Restored(backup=manifest.name, unreplayed=each in lacking) for each in services}
         for service in services:
             tell_restored(folder / service, attrs.evolve(told[service], placing=True))
@@ -127,15 +132,16 @@ def _check(manifest: Manifest, folder: Path, *, replace: bool) -> None:
             raise RestoreRefused(f"there is data in {folder}", "say --replace to move it aside")
 
 
-def _lacking(manifest: Manifest, folder: Path, *, unreplayed: bool) -> frozenset[str]:
+def _lacking(manifest: Manifest, folder: Path, fetching: Fetching, *, unreplayed: bool) -> frozenset[str]:
     """Return the services without the journal that belongs to the backup, if one may do *unreplayed*."""
     lacking: set[str] = set()
     for name, file in manifest.files.items():
         service = _service(name)
         if file.journal:
             try:
-                _check_journal(folder / service, file)
-            except RestoreRefused:
+                if not fetching.finds(service, file):
+                    _check_journal(folder / service, file)
+            except (CapsuleError, StartRefused):
                 if not unreplayed:
                     raise
                 lacking.add(service)
@@ -154,12 +160,18 @@ def _check_journal(service: Path, file: Stored) -> None:
         what = f"the journal of {service.name} is older than the backup"
     elif found:
         what = f"the journal of {service.name} is of another deployment"
-    remedy = f"put {copies[0].name} or its mirror back into {service}, for only it knows who was erased since"
+    remedy = (
+        f"put {copies[0].name} or its mirror back into {service}, or name its place with --journal: only it "
+        "knows who was erased since"
+    )
     raise RestoreRefused(what, remedy)
 
 
-def _unpacked(place: Place, manifest: Manifest, key: BackupKey, folder: Path, progress: Progress) -> dict[str, Path]:
-    """Unpack every file beside its place, and make each whole; or none."""
+def _unpacked(
+    place: Place, manifest: Manifest, key: BackupKey, fetching: Fetching, progress: Progress
+) -> dict[str, Path]:
+    """Unpack every file beside its place, and make each whole, and fetch journals there; or none."""
+    folder = fetching.folder
     drafts: dict[str, Path] = {}
     fresh = [path for path in {folder / _service(name) for name in manifest.files} if not path.exists()]
     done = 0
@@ -174,6 +186,9 @@ def _unpacked(place: Place, manifest: Manifest, key: BackupKey, folder: Path, pr
                 os.fsync(written.fileno())
             made_whole(draft, _role(name), file.revision)
             done += file.page_size * file.pages
+        for name in fetching.found:
+            drafts[name] = folder / f"{name}{_DRAFT}"
+            fetching.fetch(name, drafts[name])
     except BaseException:
         _remove(drafts.values())
         _unmade(fresh)

@@ -9,7 +9,7 @@ from capsule_services.backup.chunks import EMPTY, BackupKey, Reader
 from capsule_services.backup.faults import BackupDamaged
 from capsule_services.backup.making import Progress
 from capsule_services.backup.manifest import Manifest, Stored, refs_of
-from capsule_services.backup.places import Place
+from capsule_services.places.place import Place
 
 __all__ = ["check", "unpack"]
 

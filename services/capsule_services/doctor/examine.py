@@ -9,7 +9,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from capsule_core.errors import CapsuleError
-from capsule_services.doctor import files, keys, pages, reach, servers, stores, sweeps
+from capsule_services.doctor import files, keys, pages, reach, servers, shipped, stores, sweeps
 from capsule_services.doctor.begun import begun
 from capsule_services.doctor.findings import Finding, Grade, unseen
 from capsule_services.doctor.place import Place, Unreadable
@@ -30,6 +30,7 @@ CHECKS: Final[Sequence[Check]] = (
     reach.health,
     keys.keystores,
     keys.mirrors,
+    shipped.journals,
     pages.pages,
     keys.receipts,
     stores.schemas,

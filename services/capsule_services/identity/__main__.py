@@ -118,7 +118,7 @@ def build(host: Host) -> Service:
 
     def resume() -> None:
         opened.resume()
-        prepare(holding)
+        opened.keeping.patiently(lambda: prepare(holding))
 
     def lead() -> None:
         reporter.start()

@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from capsule_core.errors import RateExceeded
 
-__all__ = ["Ailment", "Answering", "Health", "Look", "look_after"]
+__all__ = ["JOURNAL", "Ailment", "Answering", "Health", "Look", "look_after"]
 
 _EVERY: Final = 1.0
 _OVERDUE: Final = 10.0
@@ -37,10 +37,16 @@ class Ailment(enum.Enum):
     STARTING = "what a crash left to do is not done yet"
     STORE = "the store, with its log of changes, cannot be written"
     READS = "the log of reads cannot be written"
+    PLACE = "the journal cannot be kept at its place: what it must know is not acknowledged"
     STOPPING = "the service ends"
 
 
 _UNLOGGED: Final = frozenset({Ailment.STORE, Ailment.READS})
+_LEFT: Final = frozenset({Ailment.PLACE})
+"""With these a service is called all the same: most of what it does needs nothing that fails."""
+
+JOURNAL: Final = "journal"
+"""The name under which health tells whether decisions can be acknowledged."""
 
 
 @attrs.define(eq=False)
@@ -54,6 +60,11 @@ class Health:
     @property
     def well(self) -> bool:
         """Whether it may be called."""
+        return self._ailments <= _LEFT
+
+    @property
+    def whole(self) -> bool:
+        """Whether all that it does can be done."""
         return not self._ailments
 
     @property
@@ -101,13 +112,15 @@ class Health:
 
 @attrs.frozen
 class Answering(health_pb2_grpc.HealthServicer):
-    """Answers ``grpc.health.v1`` for services of these *names*, for all of them alike."""
+    """Answers ``grpc.health.v1`` for services of these *names*, for all of them alike, and for :data:`JOURNAL`."""
 
     names: frozenset[str]
     health: Health
     _places: threading.Semaphore = attrs.field(factory=lambda: threading.Semaphore(_WATCHERS), init=False)
 
     def Check(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802  the contract's name
+        if request.service == JOURNAL:
+            return _Status(status=_status(well=self.health.whole))
         if request.service in self.names:
             return _Status(status=_status(well=self.health.well))
         context.set_code(grpc.StatusCode.NOT_FOUND)
@@ -115,7 +128,8 @@ class Answering(health_pb2_grpc.HealthServicer):
 
     def List(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802  the contract's name
         one = _Status(status=_status(well=self.health.well))
-        return _PB.HealthListResponse(statuses=dict.fromkeys(self.names, one))
+        journal = _Status(status=_status(well=self.health.whole))
+        return _PB.HealthListResponse(statuses={**dict.fromkeys(self.names, one), JOURNAL: journal})
 
     def Watch(self, request: Any, context: grpc.ServicerContext) -> Iterator[Any]:  # noqa: N802  the contract's name
         """Stream each change.

@@ -61,6 +61,7 @@ ALLOWED: Final[Mapping[str, Form]] = {
         *("restored", "replayed", "buried", "compacted", "compacting_postponed"),
         *("certificate_taken", "certificate_refused", "signing_keys_taken", "signing_keys_refused"),
         *("keys_confirmed", "keys_unconfirmed"),
+        *("journal_unshipped", "journal_shipped", "journal_fetched"),
     ),
     "level": _one_of("debug", "info", "warning", "error", "critical"),
     "timestamp": _pattern(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}Z"),

@@ -57,6 +57,7 @@ GAUGES: Final[Mapping[str, str]] = {
     "capsule_tenants_due": "Tenants with trash whose time is over.",
     "capsule_erasures_unfinished": "Erasures begun and not finished.",
     "capsule_outbox_entries": "Entries committed and not yet in the journal.",
+    "capsule_journal_behind": "Positions by which the place of the journal is behind; 0 without one.",
     "capsule_sweeps_under_way": "Ranges of tenants that are being swept.",
     "capsule_clock_ahead_seconds": "Seconds the clock is ahead of what has passed, which sweeps do not believe.",
     "capsule_clock_asks": "1 while sweeps wait for somebody to confirm the clock, which has jumped, else 0.",

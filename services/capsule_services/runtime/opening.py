@@ -8,9 +8,9 @@
     begun.json    that it was begun, on files or a server   (see ``begun``)
     keystore.db   page keys, wrapped by root.key            (never in a backup; or in OpenBao, see ``safekeeping``)
     engine.db     what the sweeps have begun               (never in a backup; or a database of its own)
-    journal.db    what a restored backup must be told       (never in a backup)
+    journal.db    what a restored backup must be told       (never in a backup; at a place too, see ``shipping``)
     mirror/       second copies of keystore and journal; put the folder on another medium
-    root.key, receipts.key, pages.key                       (mode 0600)
+    root.key, receipts.key, pages.key, journal.key          (mode 0600)
     receipts.pub  the public key receipts are checked with
 """
 
@@ -53,6 +53,7 @@ from capsule_services.runtime.restored import Restored, put_right, restored_in, 
 from capsule_services.runtime.room import find_room, rooms_of
 from capsule_services.runtime.safekeeping import open_keystore
 from capsule_services.runtime.settings import Settings
+from capsule_services.runtime.shipping.keeping import Keeping, fetch_lost, place_of
 from capsule_services.runtime.signer import made_signer
 from capsule_sql.bonds import join, join_anew
 from capsule_sql.database import Database, open_database
@@ -60,6 +61,7 @@ from capsule_sql.journals import SqlJournal
 from capsule_sql.keypages import has_pages
 from capsule_sql.ledgers import SqlLedger
 from capsule_sql.migration import Role
+from capsule_sql.outbox import bond
 from capsule_sql.postgres import open_postgres
 from capsule_sql.records import SqlStore
 from capsule_sql.root_key import load_or_create_root_key
@@ -86,28 +88,39 @@ class Opened:
     """A holding, the page tokens of its lists, its signer and journal, how to close it all, and numbers to watch.
 
     *rehearsals* find out whether its two logs can be written; *mend* finishes what another process left half done, and
-    what a restore left to do; *compact* shortens the journal; *shared* is whether there may be others.
+    what a restore left to do; *ship* brings the journal what it lacks, *compact* shortens it; *shared* is whether there
+    may be others.
     """
 
     holding: Holding
     paging: Paging
     signer: Signer
-    journal: Journal
+    keeping: Keeping
     stack: ExitStack
     readings: Mapping[str, Reading] = attrs.field(factory=dict)
     rehearsals: Mapping[Ailment, Look] = attrs.field(factory=dict)
     mend: Callable[[], None] = _nothing
+    ship: Callable[[], None] = _nothing
     compact: Callable[[], int] = int
     shared: bool = False
 
     def watched(self, health: Health) -> Mapping[Ailment, Look]:
-        """Let *health* hear of reads that could not be logged; say how to find out what can be written again."""
+        """Let *health* hear of what could not be logged or shipped; say how to find out what can be written again."""
         self.holding.reads.failed = lambda: health.ails(Ailment.READS)
-        return self.rehearsals
+        return {**self.rehearsals, **self.keeping.watched(health, self._finish)}
 
     def resume(self) -> None:
         """Lead what a crash interrupted to its end, a crash of this process or of another; before anybody is served."""
         self.mend()
+        self.keeping.patiently(self._finish)
+
+    @property
+    def journal(self) -> Journal:
+        return self.keeping.journal
+
+    def _finish(self) -> None:
+        """Acknowledge what was done, and finish the erasures that were begun."""
+        self.ship()
         self.holding.eraser.resume(now=self.holding.now())
 
     def compactor(self, host: Host) -> Compactor:
@@ -150,11 +163,8 @@ def open_holding(
         signer = made_signer(folder, service)
         data, log = _databases(stack, host)
         keystore = open_keystore(folder, _safe(host.settings, service), stack, used=lambda: has_pages(data))
-        journal = SqlJournal(*(_file(stack, file, Role.JOURNAL) for file in _journals(folder)))
-        if restored and restored.unreplayed:
-            join_anew(data, journal, new_id=_new_id)
-        else:
-            join(data, journal, place=str(folder), new_id=_new_id)
+        keeping = _kept_journal(host, service, stack, data, unreplayed=restored is not None and restored.unreplayed)
+        journal = keeping.journal
         store, ledger = SqlStore(data, journal), SqlLedger(data)
         shared = store.shared or host.settings.keystore is not None
         vault = Vault(store, keystore, journal, secrets.token_bytes, shared=shared)
@@ -174,8 +184,14 @@ def open_holding(
                 find_room(room)
             ledger.rehearse()
 
+        def compacting() -> int:
+            count = compact(journal, keystore)
+            keeping.tidy()
+            return count
+
         def mend() -> None:
             keystore.level()
+            keeping.begin()
             told = restored_in(folder)  # once more: another process may have done it meanwhile
             if told is None and store.is_behind():
                 told = Restored()
@@ -183,7 +199,6 @@ def open_holding(
             if told is not None:
                 revoke()
                 put_right(folder, told, holding, journal, signer=signer, revoked=revoked, log=host.log)
-            store.ship()
             check_logs(holding, journal, signer)
 
         tell_begun(folder, {service: SERVER if on_server else FILES})
@@ -191,12 +206,13 @@ def open_holding(
             holding=holding,
             paging=Paging(load_or_create_root_key(folder / "pages.key")),
             signer=signer,
-            journal=journal,
+            keeping=keeping,
             stack=stack.pop_all(),
-            readings=readings,
+            readings={**readings, **keeping.readings},
             rehearsals={Ailment.STORE: rehearse, Ailment.READS: read_ledger.rehearse},
             mend=mend,
-            compact=lambda: compact(journal, keystore),
+            ship=store.ship,
+            compact=compacting,
             shared=store.shared,
         )
     raise AssertionError  # pragma: no cover
@@ -220,6 +236,20 @@ def _holding(
         clock=host.clock,
         random=secrets.token_bytes,
     )
+
+
+def _kept_journal(host: Host, service: str, stack: ExitStack, data: Transactions, *, unreplayed: bool) -> Keeping:
+    """Open the journal, and let it and the data belong together."""
+    folder = host.settings.data
+    place, files = place_of(host.settings.journal_place, folder, service), _journals(folder)
+    if not unreplayed:
+        fetch_lost(place, bond(data).journal, files, host.log)
+    journal = SqlJournal(*(_file(stack, file, Role.JOURNAL) for file in files))
+    if unreplayed:
+        join_anew(data, journal, new_id=_new_id)
+    else:
+        join(data, journal, place=str(folder), new_id=_new_id)
+    return Keeping(journal, place.shipper(journal) if place else None, host.log)
 
 
 def _new_id() -> str:

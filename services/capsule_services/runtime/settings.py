@@ -114,6 +114,11 @@ class Settings:
     keystore_authority: Path | None = environ.var(
         None, converter=_path, help="certificate that it is checked with, PEM; without it the system's"
     )
+    journal_place: str | None = environ.var(
+        None,
+        help="folder, or s3://BUCKET/PREFIX, that keeps the journal too, sealed; what is not there is not "
+        "acknowledged; without it the journal is in the service's folder and on its mirror alone",
+    )
     listen: str = environ.var("127.0.0.1:0", converter=_address, help="HOST:PORT to listen at; port 0 is any free one")
     dev: bool = environ.bool_var(default=False, help="reflection, and a clock that can be put ahead")
     clock: Path | None = environ.var(None, converter=_path, help="file of the clock's offset, read with dev only")

@@ -163,8 +163,11 @@ class MemoryStore(MemoryPages):
             return [None if slot is None else Subject(key=key, slot=slot, marks=marks) for key, slot, marks in found]
 
     def answered(self, tenant: TenantId, key: bytes) -> Answer | None:
-        """Return the answer kept under *key*."""
-        return self._answers.get((tenant, key))
+        """Return the answer kept under *key*, when what was acted on with it may be acknowledged."""
+        found = self._answers.get((tenant, key))
+        if found is not None:
+            self._journal.settle()
+        return found
 
     def keep(self, answer: Answer) -> None:
         """Keep an answer that needs no act; one that is there stays."""
@@ -296,6 +299,7 @@ class MemoryStore(MemoryPages):
     def _tell(self, act: Act, entries: Sequence[Entry]) -> None:
         if entries and not act.replayed:
             self.arrive(self._journal.append(entries))
+            self._journal.settle()
 
     def _lacks(self, record: Sealed) -> bool:
         gone = self._carried(record) & (Mark.FENCED | Mark.ERASED)

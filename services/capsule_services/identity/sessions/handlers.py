@@ -16,7 +16,7 @@ import attrs
 from capsule_core.errors import FailedPrecondition, Unauthenticated, Unavailable, VersionMismatch
 from capsule_core.kept import Kept
 from capsule_core.names import RecordId
-from capsule_core.records import Where
+from capsule_core.records import Expected, Where
 from capsule_core.repository import Draft
 from capsule_core.roles import Role
 from capsule_core.tenancy import (
@@ -145,8 +145,10 @@ def _judged(
     renewed = passwords.renewed(password) if passwords.is_outdated(credential.password_hash) else None
     proved = attrs.evolve(credential, failures=0, failed_at="", password_hash=renewed or credential.password_hash)
     session = _next_session(holding, claim.call, claim.user, now)
-    drafts = [session, Draft(proved, root=claim.credential.root, over=claim.credential)]
-    opened, *_ = holding.repository.add(drafts, act=holding.act(claim.call))
+    drafts, expects = [session], (Expected(id=claim.credential.id, version=claim.credential.version),)
+    if proved != credential:  # else nothing is to be told to the journal, and nobody waits for it to sign in
+        drafts.append(Draft(proved, root=claim.credential.root, over=claim.credential))
+    opened, *_ = holding.repository.add(drafts, act=holding.act(claim.call, expects=expects))
     holding.shown(claim.call, [claim.user])
     return SignedIn(token=issuer.token(_caller(claim.user, opened), now=now), expires=now + LIFETIME, user=claim.user)
 

@@ -56,7 +56,7 @@ def run_journal_conformance(
     capabilities: Capabilities = Capabilities(),  # noqa: B008  frozen
     settings: hypothesis.settings | None = None,
 ) -> tuple[str, ...]:
-    """Check that *make* makes empty journals that keep C1-C4 (docs/reference/ports.md).
+    """Check that *make* makes empty journals that keep C1-C5 (docs/reference/ports.md).
 
     Returns:
         the clauses that went untried because the adapter lacks a capability.
@@ -171,6 +171,11 @@ class _Entries(RuleBasedStateMachine):
         start = len(told) * share // 100
         position = told[start - 1][0] if start else 0
         require(list(self.under.store.since(position)) == told[start:], "C2", "it does not go on after a position")
+
+    @rule()
+    def settle(self) -> None:
+        self.under.store.settle()
+        self._agree("C5")
 
     @rule()
     def find_pages(self) -> None:

@@ -1,4 +1,4 @@
-"""Where backups lie: anything that keeps objects by name, whole or not at all."""
+"""Where things lie outside a deployment: anything that keeps objects by name, whole or not at all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Protocol
 import attrs
 
 from capsule_core.errors import ResourceMissing
-from capsule_services.backup.faults import PlaceRefused, PlaceUnavailable
+from capsule_services.places.faults import PlaceRefused, PlaceUnavailable
 
 __all__ = ["FolderPlace", "Place", "open_place"]
 
@@ -72,7 +72,7 @@ class FolderPlace:
         try:
             return (self.folder / name).read_bytes()
         except FileNotFoundError:
-            raise ResourceMissing("object of a backup") from None
+            raise ResourceMissing("object") from None
         except OSError as error:
             raise self._told(error) from None
 
@@ -102,8 +102,10 @@ class FolderPlace:
         return PlaceUnavailable(str(self.folder), why)
 
 
-def open_place(address: str) -> Place:
+def open_place(address: str, *, patient: bool = True) -> Place:
     """Open the place that *address* names: a folder, or ``s3://BUCKET/PREFIX``.
+
+    Whoever is not *patient* is told within seconds that it does not answer.
 
     Raises:
         PlaceRefused: it is neither, or what reaches it is not installed.
@@ -113,10 +115,10 @@ def open_place(address: str) -> Place:
     if not address.startswith("s3://"):
         raise PlaceRefused(address, "it is neither a folder nor s3://BUCKET/PREFIX")
     try:
-        from capsule_services.backup.s3 import S3Place  # noqa: PLC0415  the extra is not everybody's
+        from capsule_services.places.s3 import S3Place  # noqa: PLC0415  the extra is not everybody's
     except ImportError:
         raise PlaceRefused(address, "what reaches it is not installed: pip install 'capsule-core[s3]'") from None
-    return S3Place.at(address)
+    return S3Place.at(address, patient=patient)
 
 
 def _sync(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Backups in an object store that speaks S3; who we are and where it is, the usual ``AWS_...`` variables say."""
+"""A place in an object store that speaks S3; who we are and where it is, the usual ``AWS_...`` variables say."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from capsule_core.errors import ResourceMissing
-from capsule_services.backup.faults import PlaceRefused, PlaceUnavailable
+from capsule_services.places.faults import PlaceRefused, PlaceUnavailable
 
 __all__ = ["S3Place"]
 
@@ -25,6 +25,9 @@ _CONFIG: Final = Config(
     request_checksum_calculation="when_required",  # other stores than the first do not know them
     response_checksum_validation="when_required",
 )
+_HURRIED: Final = _CONFIG.merge(
+    Config(connect_timeout=2, read_timeout=5, retries={"max_attempts": 1, "mode": "standard"})
+)
 
 
 @attrs.frozen
@@ -36,7 +39,7 @@ class S3Place:
     client: Any = attrs.field(repr=False)
 
     @classmethod
-    def at(cls, address: str) -> Self:
+    def at(cls, address: str, *, patient: bool = True) -> Self:
         """Open the place that ``s3://BUCKET/PREFIX`` names.
 
         Raises:
@@ -46,7 +49,7 @@ class S3Place:
         if not bucket:
             raise PlaceRefused(address, "it names no bucket")
         try:
-            client = boto3.client("s3", config=_CONFIG)
+            client = boto3.client("s3", config=_CONFIG if patient else _HURRIED)
         except (BotoCoreError, ValueError) as error:
             raise PlaceRefused(address, _why(error)) from None
         return cls(bucket, f"{prefix.strip('/')}/" if prefix.strip("/") else "", client)
@@ -86,7 +89,7 @@ class S3Place:
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
             if code in _MISSING:
-                raise ResourceMissing("object of a backup") from None
+                raise ResourceMissing("object") from None
             raise (PlaceRefused if code in _REFUSED else PlaceUnavailable)(place, code or "it failed") from None
         except HTTPClientError as error:
             raise PlaceUnavailable(place, _why(error)) from None
