@@ -37,9 +37,10 @@ class Bond:
     position: int = 0
 
 
-def post(connection: Connection, entry: Entry) -> None:
-    """Put an entry into the outbox within the transaction of its act."""
-    connection.execute("INSERT INTO outbox (line) VALUES (?)", (encode(entry),))
+def post(connection: Connection, *entries: Entry) -> None:
+    """Put entries into the outbox within the transaction of their act."""
+    for entry in entries:
+        connection.execute("INSERT INTO outbox (line) VALUES (?)", (encode(entry),))
 
 
 def bond(database: Transactions) -> Bond:

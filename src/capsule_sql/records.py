@@ -147,8 +147,7 @@ class SqlStore:
                 found = Meant.find(connection, trashed, refused=~admits)
                 _expect(connection, act)
                 found.take_back(act.at)
-            for record in found.sealed(act.journaled):
-                post(connection, Written(record))
+            post(connection, *map(Written, found.sealed(act.journaled)))
             if found.touched:
                 ageing.happen(connection, numbered(connection, act.tenant), act.happened)
             return _witnessed(connection, act, found.touched)
@@ -177,8 +176,7 @@ class SqlStore:
             if writing is not None:
                 _keep(connection, act, writing, beside)
                 bearers = marking.Marking(connection, tenant, reasons)  # among them may be whom that made known
-            for record in parting:
-                post(connection, Written(record))
+            post(connection, *map(Written, parting))
             changing = bearers.changing(lift=lift, admits=admits)
             (bearers.lift if lift else bearers.put)(changing)
             touched = bearers.touched(changing)
@@ -295,8 +293,7 @@ class SqlStore:
         """Make subjects known."""
         if subjects:
             self._database.write(
-                lambda connection: reinstating.recognise(connection, numbered(connection, tenant), subjects),
-                tenant=tenant,
+                lambda each: reinstating.recognise(each, numbered(each, tenant), subjects), tenant=tenant
             )
 
     def reinstate(self, records: Sequence[Sealed], *, act: Act) -> Sequence[Touched]:
@@ -369,9 +366,7 @@ def _keep(connection: Connection, act: Act, writing: Drafts, drafts: Sequence[Se
     """Write drafts that were let in, and let the journal have those that it is to know."""
     writing.follow()
     writing.store()
-    for draft in drafts:
-        if draft.kind in act.journaled:
-            post(connection, Written(draft))
+    post(connection, *(Written(draft) for draft in drafts if draft.kind in act.journaled))
 
 
 def _expect(connection: Connection, act: Act) -> None:

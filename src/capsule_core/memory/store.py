@@ -106,7 +106,7 @@ class MemoryStore(MemoryPages):
             meant = self._meant(where, refused=~admits)
             self._expect(act)
             if trash is None:
-                self._claim(meant)
+                rules.claim(self._records, meant)
             touched = [rules.touched(record) for record in meant]
             self._witness(act, touched)
             for record in meant:
@@ -146,7 +146,8 @@ class MemoryStore(MemoryPages):
     def destroy(self, where: Where, *, admits: Mark, act: Act) -> Sequence[Touched]:
         """Delete what is meant for good."""
         with self._lock:
-            meant = [each for each in self._meant(where, refused=Mark.NONE) if not self._protected(each) & ~admits]
+            found = self._meant(where, refused=Mark.NONE)
+            meant = [record for record in found if not rules.protected(self._reasons, record) & ~admits]
             self._expect(act)
             touched = [rules.touched(record) for record in meant]
             self._witness(act, touched)
@@ -324,11 +325,11 @@ class MemoryStore(MemoryPages):
     def _let_in(self, drafts: Sequence[Sealed], admits: Mark) -> None:
         for draft in drafts:
             self._admit(draft, admits)
-        self._place(drafts)
+        rules.place(self._subjects, drafts)
 
     def _follow(self, drafts: Sequence[Sealed]) -> None:
         rules.follow(self._records, drafts)
-        self._claim(drafts)
+        rules.claim(self._records, drafts)
 
     def _write(self, drafts: Sequence[Sealed], at: datetime) -> None:
         for draft in drafts:
@@ -344,16 +345,13 @@ class MemoryStore(MemoryPages):
             self._write(beside, act.at)
 
     def _part(self, tenant: TenantId, parting: Sequence[Sealed]) -> None:
-        self._place(parting)
+        rules.place(self._subjects, parting)
         for draft in parting:
             self._subjects.setdefault((tenant, draft.subject), draft.slot)
             rules.part(self._records, self._reasons, tenant, draft)
 
     def _carried(self, record: Sealed) -> Mark:
         return rules.marks(self._reasons, record.tenant, record.subject, record.id)
-
-    def _protected(self, record: Sealed) -> Mark:
-        return rules.protected(self._reasons, record)
 
     def _shown(self, record: Sealed) -> Sealed:
         return attrs.evolve(record, marks=self._carried(record), tokens=(), claims=(), signature=b"")
@@ -386,12 +384,6 @@ class MemoryStore(MemoryPages):
     def _changes(self, tenant: TenantId, reason: Reason, *, lift: bool, admits: Mark) -> bool:
         known = (tenant, reason.subject) in self._subjects
         return known and rules.may_change(self._reasons, tenant, reason, lift=lift, admits=admits)
-
-    def _place(self, drafts: Sequence[Sealed]) -> None:
-        rules.place(self._subjects, drafts)
-
-    def _claim(self, records: Sequence[Sealed]) -> None:
-        rules.claim(self._records, records)
 
     def _witness(self, act: Act, touched: Sequence[Touched]) -> None:
         """Write the act's leaf and answer; nothing after it can fail, so that all is one."""
