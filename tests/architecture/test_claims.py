@@ -15,7 +15,7 @@ ROWS = [line for line in PAGE.read_text().splitlines() if line.startswith("| ") 
 LINK = re.compile(r"\[([^]]+)]\(\.\./\.\./tests/([^)]+)\)")
 
 
-def tests_in(path: Path) -> list[str]:
+def held_in(path: Path) -> list[str]:
     tree = ast.parse(path.read_text())
     return [each.name for each in ast.walk(tree) if isinstance(each, ast.FunctionDef) and each.name.startswith("test_")]
 
@@ -26,7 +26,7 @@ def test_every_claim_names_tests_that_are_there(row: str) -> None:
     assert named, "who holds it?"
     for text, path in named:
         assert text == path
-        assert tests_in(REPOSITORY / "tests" / path), f"there is no test in {path}"
+        assert held_in(REPOSITORY / "tests" / path), f"there is no test in {path}"
 
 
 def test_no_claim_is_made_twice() -> None:

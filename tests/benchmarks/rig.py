@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any, Final, cast
 
 import attrs
+import structlog
 
 from capsule_core.contacts import Entry, Organisation, Person, Photo
 from capsule_core.names import ActorRef, RecordId, TenantId
@@ -78,7 +79,9 @@ def opened(folder: Path, database: Path | None = None) -> Opened:
     unused = Credential(certificate=folder / "none", key=folder / "none", authority=folder / "none")
     told = {} if database is None else {"database": database}
     settings = settings_from(environment(unused, data=folder, addresses=folder, phone_region="GB", **told))
-    return open_holding(cast("Host", SimpleNamespace(settings=settings, clock=Clock())), "contacts", KINDS)
+    return open_holding(
+        cast("Host", SimpleNamespace(settings=settings, clock=Clock(), log=structlog.get_logger())), "contacts", KINDS
+    )
 
 
 @contextlib.contextmanager

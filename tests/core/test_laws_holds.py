@@ -37,6 +37,9 @@ class Interrupted:
 
     append: Any
 
+    def settle(self) -> None:
+        return
+
 
 def hold(**on: Any) -> Hold:
     said = {"ground": Ground.LEGAL_CLAIMS, "authority": "county court, 12 C 34/26", "reason": "Jane v. Acme"}

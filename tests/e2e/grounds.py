@@ -15,9 +15,9 @@ import psycopg
 
 from capsule_services.backup.chunks import BackupKey
 from capsule_services.backup.manifest import MANIFESTS, load
-from capsule_services.backup.places import FolderPlace
 from capsule_services.backup.unpacking import unpack
 from capsule_services.databases import prepare
+from capsule_services.places.place import FolderPlace
 from capsule_sql.migration import Role
 from capsule_sql.snapshots import made_whole
 from tests.e2e.test_backups import capsule

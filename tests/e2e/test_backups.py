@@ -92,15 +92,15 @@ def signed_in(deployment: Deployment, tenant: str, email: str) -> str:
 
 
 def patiently(ask: Callable[[], Any]) -> Any:
-    """Ask until what records are found by has been made again."""
+    """Ask until what records are found by has been made again, and nobody else works on the same request."""
     for _ in range(600):
         try:
             return ask()
         except grpc.RpcError as error:
-            if understood(error).reason != "INDEX_MISSING":
+            if understood(error).reason not in {"INDEX_MISSING", "REQUEST_IN_FLIGHT"}:
                 raise
             select.select([], [], [], 0.05)
-    raise AssertionError("the index is still missing")
+    raise AssertionError("it is still busy")
 
 
 @pytest.fixture(scope="module")

@@ -167,7 +167,7 @@ def test_an_erasure_waits_for_the_place_and_ends_by_itself(store: Store, tmp_pat
         sign_in(deployment, tenant, ADDRESS)
         store.gone = False
         until(lambda: health(deployment, "journal") == serving_)
-        answer = purge(anna, erased, request)
+        answer = patiently(lambda: purge(anna, erased, request))
         assert answer.receipt
         with pytest.raises(grpc.RpcError) as refusal:
             given(anna, erased)

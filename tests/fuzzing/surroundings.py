@@ -157,7 +157,7 @@ def _secrets() -> Iterator[bytes]:
     head = Head(owner=OWNER, version=3, root=bytes(8), rows=ROWS, done=("a",))
     for each in (
         head,
-        head.closed(change="b"),
+        head.closed(Row(OWNER, 0, bytes(8), bytes(WRAPPED_BYTES)), root=bytes(8), change="b"),
         head.changed([Row(OWNER, 600, bytes(8), bytes(WRAPPED_BYTES))], root=bytes(8), change="c"),
     ):
         yield json.dumps(dict(each.data())).encode()

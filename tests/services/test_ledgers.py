@@ -23,6 +23,7 @@ from capsule_core.roles import Role
 from capsule_services.runtime.anchorer import Anchorer
 from capsule_services.runtime.ledgers.servicer import LedgerServicer
 from capsule_services.runtime.log import made_log
+from capsule_services.runtime.shipping.keeping import Keeping
 from tests.services.office import Desk, Office, fresh_tenant, office, opened_on, person, purged, somebody
 
 LEDGER = pb.DESCRIPTOR.services_by_name["LedgerService"]
@@ -179,7 +180,7 @@ def test_a_log_that_was_put_back_by_hand_is_signed_no_more_and_the_log_of_the_se
     anchorer(here).look()
     before = here.opened.journal
     older = office(opened_on("memory", tmp_path / "older"), tmp_path)
-    object.__setattr__(older.opened, "journal", before)
+    object.__setattr__(older.opened, "keeping", Keeping(before, None, older.opened.keeping._log))
     object.__setattr__(older.opened, "signer", here.opened.signer)
     again = anchorer(older, told)
     again.look()

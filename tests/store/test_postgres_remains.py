@@ -30,7 +30,7 @@ def admin(request: pytest.FixtureRequest, postgres: Server) -> Iterator[tuple[st
         owner.execute("DROP ROLE IF EXISTS digger")
 
 
-def write(server: Server) -> None:
+def write(server: Server, deleted: bytes = DELETED) -> None:
     """Keep an answer of each of two tenants, delete another, and let an index of words live and die with them."""
     with psycopg.connect(server.url(NAME, NAME), autocommit=True) as service:
         for tenant in ("one", "two"):
@@ -38,7 +38,7 @@ def write(server: Server) -> None:
             ((number,),) = service.execute(select, (tenant,)).fetchall()
             with service.transaction():
                 service.execute("SELECT set_config('capsule.tenant', %s, true)", (str(number),))
-                for key, body in ((b"a", LIVING + tenant.encode()), (b"b", DELETED)):
+                for key, body in ((b"a", LIVING + tenant.encode()), (b"b", deleted)):
                     insert = "INSERT INTO data.answers (tenant_no, until, key, digest, body) VALUES (%s, 1, %s, '', %s)"
                     service.execute(insert, (number, key, body))
             with service.transaction():
@@ -76,16 +76,17 @@ def test_rows_of_every_tenant_are_copied_and_deleted_ones_are_found_in_the_serve
 def test_of_the_write_ahead_log_is_copied_what_was_written_since_and_what_is_missing_of_it_is_said(
     postgres: Server, tmp_path: Path
 ) -> None:
+    word = b"canary-that-no-other-test-put-into-a-file-of-the-log-that-is-used-again"
     begun = written_so_far(postgres.url())
     provision(postgres.url(), NAME, password="x")
-    write(postgres)
+    write(postgres, word)
     with psycopg.connect(postgres.url(), autocommit=True) as owner:
         owner.execute("SELECT pg_switch_wal()")
         owner.execute("CREATE TEMP TABLE something ()")
         later = written_so_far(postgres.url())
         (tmp_path / "later").mkdir()
         assert copy_out(postgres.url(), [NAME], tmp_path / "later", since=later).unseen == "its log and its archive"
-        assert holding(tmp_path / "later", DELETED) == {"file"}
+        assert holding(tmp_path / "later", word) == {"file"}
         owner.execute("CHECKPOINT")
     assert "put to other use" in copy_out(postgres.url(), [NAME], tmp_path, since=begun).unseen
     remove(postgres.url(), NAME)

@@ -32,6 +32,7 @@ from capsule_core.holder import RecordHolder
 from capsule_core.journal import Journal
 from capsule_core.ledger import LedgerStore
 from capsule_core.names import made_id
+from capsule_core.pages import Keystore
 from capsule_core.personal import Kind
 from capsule_core.repository import Repository
 from capsule_core.vault import Vault
@@ -166,10 +167,8 @@ def open_holding(
         keeping = _kept_journal(host, service, stack, data, unreplayed=restored is not None and restored.unreplayed)
         journal = keeping.journal
         store, ledger = SqlStore(data, journal), SqlLedger(data)
-        shared = store.shared or host.settings.keystore is not None
-        vault = Vault(store, keystore, journal, secrets.token_bytes, shared=shared)
-        repository = Repository(store, vault, kinds, host.settings.phone_region, noting(vault))
-        eraser = Eraser(store, vault, ledger, signer, service, repository.identifiers)
+        repository = _repository(host, store, keystore, journal, kinds)
+        eraser = Eraser(store, repository.vault, ledger, signer, service, repository.identifiers)
         read_ledger = SqlLedger(log)
         reads = stack.enter_context(ReadLog(read_ledger))
         holding = _holding(host, service, repository, eraser=eraser, ledger=ledger, reads=reads)
@@ -216,6 +215,12 @@ def open_holding(
             shared=store.shared,
         )
     raise AssertionError  # pragma: no cover
+
+
+def _repository(host: Host, store: SqlStore, keystore: Keystore, journal: Journal, kinds: Sequence[Kind]) -> Repository:
+    shared = store.shared or host.settings.keystore is not None
+    vault = Vault(store, keystore, journal, secrets.token_bytes, shared=shared)
+    return Repository(store, vault, kinds, host.settings.phone_region, noting(vault))
 
 
 def _holding(

@@ -146,8 +146,7 @@ class MemoryStore(MemoryPages):
     def destroy(self, where: Where, *, admits: Mark, act: Act) -> Sequence[Touched]:
         """Delete what is meant for good."""
         with self._lock:
-            found = self._meant(where, refused=Mark.NONE)
-            meant = [record for record in found if not rules.protected(self._reasons, record) & ~admits]
+            meant = [each for each in self._meant(where, refused=Mark.NONE) if not self._protected(each) & ~admits]
             self._expect(act)
             touched = [rules.touched(record) for record in meant]
             self._witness(act, touched)
@@ -352,6 +351,9 @@ class MemoryStore(MemoryPages):
 
     def _carried(self, record: Sealed) -> Mark:
         return rules.marks(self._reasons, record.tenant, record.subject, record.id)
+
+    def _protected(self, record: Sealed) -> Mark:
+        return rules.protected(self._reasons, record)
 
     def _shown(self, record: Sealed) -> Sealed:
         return attrs.evolve(record, marks=self._carried(record), tokens=(), claims=(), signature=b"")
