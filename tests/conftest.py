@@ -52,3 +52,12 @@ def database(postgres: Server) -> Iterator[Database]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what says that it takes long, so that no worker ends with it while the others have nothing to do."""
     items.sort(key=lambda item: -max((mark.args[0] for mark in item.iter_markers("timeout") if mark.args), default=0))
+    for item in items:
+        if isinstance(item, pytest.Function) and _shares(item):
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+
+
+def _shares(item: pytest.Function) -> bool:
+    """Whether a test uses what is made once for its module: then all that do are for one worker."""
+    made = item._fixtureinfo.name2fixturedefs
+    return any(each.scope == "module" for name in item.fixturenames for each in made.get(name, ()))
