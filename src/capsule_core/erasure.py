@@ -164,10 +164,11 @@ class Eraser:
             SubjectErased: another erasure was faster.
             SubjectHeld: something keeps them.
         """
-        if self._fenced(erasure)[0]:
+        mine = {subject.key for subject in self._fenced(erasure)[0]}
+        known = [subject for subject in self._store.subjects(erasure.tenant, erasure.subjects) if subject is not None]
+        if mine and all(subject.key in mine or subject.marks & Mark.ERASED for subject in known):
             return
-        known = self._store.subjects(erasure.tenant, erasure.subjects)
-        if all(subject is not None and subject.marks & (Mark.FENCED | Mark.ERASED) for subject in known):
+        if not mine and all(subject.marks & (Mark.FENCED | Mark.ERASED) for subject in known):
             raise SubjectErased
         raise SubjectHeld
 

@@ -57,18 +57,19 @@ def _came(past: Past) -> int | None:
 
 def _condition(before: Before) -> tuple[str, list[int]]:
     text, values = _began(before)
-    if before.restarts and before.at is not None:
-        return f"({text} AND (r.restored IS NULL OR r.restored <= ?))", [*values, micros(before.at)]
+    if before.or_never and before.event in _NULLABLE:
+        return f"({_COLUMNS[before.event]} IS NULL OR {text})", values
     return text, values
 
 
 def _began(before: Before) -> tuple[str, list[int]]:
-    column = _COLUMNS[before.event]
-    bound = [] if before.at is None else [micros(before.at)]
-    if before.event in _SINCE_CREATED:
-        return (f"(r.created <= ? AND {column} <= ?)", bound * 2) if bound else (_NEVER, [])
-    text = f"{column} <= ?" if bound else _NEVER
-    return (f"({column} IS NULL OR {text})" if before.or_never and before.event in _NULLABLE else text), bound
+    if before.at is None:
+        return _NEVER, []
+    conditions = ["r.created <= ?"] if before.event in _SINCE_CREATED else []
+    conditions.append(f"{_COLUMNS[before.event]} <= ?")
+    if before.restarts:
+        conditions.append("(r.restored IS NULL OR r.restored <= ?)")
+    return f"({' AND '.join(conditions)})", [micros(before.at)] * len(conditions)
 
 
 def happened(database: Transactions, tenant: TenantId, subjects: Sequence[SubjectKey]) -> list[Events]:

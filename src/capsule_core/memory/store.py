@@ -70,10 +70,8 @@ class MemoryStore(MemoryPages):
         with self._lock:
             if where.tokens or any(where.signature):
                 self._search(where.tenant)
-            meant = self._meant(where, refused=~admits)
-        meant.sort(key=rules.newest_first)
-        if after is not None:
-            meant = [record for record in meant if rules.newest_first(record) > rules.newest_first(after)]
+            meant = sorted(self._meant(where, refused=~admits), key=rules.newest_first)
+        meant = [each for each in meant if after is None or rules.newest_first(each) > rules.newest_first(after)]
         found = tuple(self._shown(record) for record in meant[:limit])
         return Page(found, Cursor(found[-1].at, found[-1].id) if len(meant) > limit else None)
 
@@ -106,7 +104,7 @@ class MemoryStore(MemoryPages):
             meant = self._meant(where, refused=~admits)
             self._expect(act)
             if trash is None:
-                rules.claim(self._records, meant)
+                self._claim(meant)
             touched = [rules.touched(record) for record in meant]
             self._witness(act, touched)
             for record in meant:
@@ -152,14 +150,14 @@ class MemoryStore(MemoryPages):
             self._witness(act, touched)
             for record in meant:
                 del self._records[record.tenant, record.id]
-            emptied = {record.subject for record in meant} | set(where.subjects or ())
-            self._answers |= rules.emptied(self._answers, where.tenant, emptied)
+            people = {*(record.subject for record in meant), *(where.subjects or ())}
+            self._answers |= rules.emptied(self._answers, where.tenant, people)
             return touched
 
     def subjects(self, tenant: TenantId, keys: Sequence[SubjectKey]) -> Sequence[Subject | None]:
         """Return what is known of the subjects, in order."""
         with self._lock:
-            found = [(key, self._subjects.get((tenant, key)), self._marks(tenant, key)) for key in keys]
+            found = [(key, self._subjects.get((tenant, key)), rules.marks(self._reasons, tenant, key)) for key in keys]
             return [None if slot is None else Subject(key=key, slot=slot, marks=marks) for key, slot, marks in found]
 
     def answered(self, tenant: TenantId, key: bytes) -> Answer | None:
@@ -216,7 +214,7 @@ class MemoryStore(MemoryPages):
     def happen(self, tenant: TenantId, moments: Sequence[Moment]) -> None:
         """Keep when what happened."""
         with self._lock:
-            there = [moment for moment in moments if not self._marks(tenant, moment.subject) & GONE]
+            there = [moment for moment in moments if not rules.marks(self._reasons, tenant, moment.subject) & GONE]
             self._happened.keep(tenant, there, self._subjects)
 
     def tick(self, tenant: TenantId, records: Sequence[Sealed]) -> None:
@@ -309,9 +307,6 @@ class MemoryStore(MemoryPages):
         found = (r for r in self._records.values() if matches(where, r, self._happened.to(r.tenant, r.subject)))
         return [record for record in found if not self._carried(record) & refused]
 
-    def _marks(self, tenant: TenantId, subject: SubjectKey) -> Mark:
-        return rules.marks(self._reasons, tenant, subject)
-
     @contextmanager
     def _undone_by_errors(self) -> Generator[None]:
         before = dict(self._records), dict(self._subjects), dict(self._reasons)
@@ -324,11 +319,11 @@ class MemoryStore(MemoryPages):
     def _let_in(self, drafts: Sequence[Sealed], admits: Mark) -> None:
         for draft in drafts:
             self._admit(draft, admits)
-        rules.place(self._subjects, drafts)
+        self._place(drafts)
 
     def _follow(self, drafts: Sequence[Sealed]) -> None:
         rules.follow(self._records, drafts)
-        rules.claim(self._records, drafts)
+        self._claim(drafts)
 
     def _write(self, drafts: Sequence[Sealed], at: datetime) -> None:
         for draft in drafts:
@@ -344,7 +339,7 @@ class MemoryStore(MemoryPages):
             self._write(beside, act.at)
 
     def _part(self, tenant: TenantId, parting: Sequence[Sealed]) -> None:
-        rules.place(self._subjects, parting)
+        self._place(parting)
         for draft in parting:
             self._subjects.setdefault((tenant, draft.subject), draft.slot)
             rules.part(self._records, self._reasons, tenant, draft)
@@ -365,9 +360,8 @@ class MemoryStore(MemoryPages):
         return Refused(carried) if carried & ~admits else self._shown(record)
 
     def _admit(self, draft: Sealed, admits: Mark) -> None:
-        held = self._records.get((draft.tenant, draft.id))
-        carried = self._carried(draft) | (self._carried(held) if held else Mark.NONE)
-        carried |= self._marks(draft.tenant, partner_of(draft.subject)) & GONE
+        carried = self._carried(draft) | self._carried(self._records.get((draft.tenant, draft.id), draft))
+        carried |= rules.marks(self._reasons, draft.tenant, partner_of(draft.subject)) & GONE
         if carried & (~admits | GONE):
             raise MarksRefused(carried)
 
@@ -386,6 +380,12 @@ class MemoryStore(MemoryPages):
     def _changes(self, tenant: TenantId, reason: Reason, *, lift: bool, admits: Mark) -> bool:
         known = (tenant, reason.subject) in self._subjects
         return known and rules.may_change(self._reasons, tenant, reason, lift=lift, admits=admits)
+
+    def _place(self, drafts: Sequence[Sealed]) -> None:
+        rules.place(self._subjects, drafts)
+
+    def _claim(self, records: Sequence[Sealed]) -> None:
+        rules.claim(self._records, records)
 
     def _witness(self, act: Act, touched: Sequence[Touched]) -> None:
         """Write the act's leaf and answer; nothing after it can fail, so that all is one."""

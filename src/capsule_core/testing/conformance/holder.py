@@ -123,6 +123,11 @@ class _People(RuleBasedStateMachine):
         for tenant in (0, 1):
             for email in (0, 0, 1):
                 self.meet(tenant, email)
+        self.collect()
+        self.fence(place=3)
+        for order, reason in ((Order.HOLD, "x"), (Order.RELEASE, "x")):
+            self.order(place=5, order=order, reason=reason)
+            self.erase(places=[3, 5], stranger=False)  # all or none, also of whom it has fenced before
 
     @rule(tenant=st.integers(0, 1), email=st.integers(0, 2))
     def meet(self, tenant: int, email: int) -> None:

@@ -129,6 +129,8 @@ class _Machine(RuleBasedStateMachine):
         for event, restarts in ((Event.RESTORED, False), (Event.CREATED, True), (Event.CREATED, False)):
             for at in (cases.MOMENTS[1], cases.MOMENTS[2]):
                 self.ask(tenant=tenant, past=Past(((Before(event, at, restarts=restarts),),)), shelf=Shelf.LIVE)
+        never = Before(Event.TRASHED, cases.MOMENTS[1], or_never=True, restarts=True)
+        self.ask(tenant=tenant, past=Past(((never,),)), shelf=Shelf.LIVE)
 
     @rule(
         tenant=st.sampled_from(cases.TENANTS),
