@@ -25,6 +25,8 @@ class Event(enum.Enum):
     happened begins nothing.
     """
 
+    __hash__ = object.__hash__  # there is one of each, and every decision looks several up
+
     CREATED = "created"
     UPDATED = "updated"
     OPENED = "opened"
