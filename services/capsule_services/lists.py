@@ -6,6 +6,8 @@ The running services are asked, as a user of the tenant with that user's permiss
 from __future__ import annotations
 
 import json
+import os
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -13,9 +15,10 @@ from typing import Annotated, Any, Final
 import typer
 from rich.table import Table
 
-from capsule_services.entrance import AsJson, Email, Folder, Tenant, day, refuse, show, signed_in
+from capsule_services.entrance import AsJson, Email, Folder, Tenant, day, folded, named, refuse, show, signed_in
 from capsule_services.progress import bar
 from capsule_services.runtime.asking import Asker
+from capsule_services.runtime.clock import Clock
 
 __all__ = ["delete", "export", "lists", "review", "save", "show_lists", "trash", "undo"]
 
@@ -31,9 +34,21 @@ _OBSTACLES: Final = {
     "RESTRICTED": "restricted",
     "TRASHED": "in the trash already",
 }
-_FORMS: Final = ("json", "csv", "vcard")
+_FORMS: Final = {"json": ".json", "csv": ".csv", "vcard": ".vcf"}
+_ID: Final = re.compile(r"(tenants/[^/]+/contactLists/)?[a-z0-9]+")
+_SHOWN: Final = 20
+"""People named in the table of who was left out."""
 
-_List = Annotated[str, typer.Argument(metavar="LIST", help="The list, by its name or its id.")]
+
+def _list_id(text: str) -> str:
+    if not _ID.fullmatch(text):
+        refuse("LIST must be the id of a list, as capsule lists show says it")
+    return text
+
+
+_List = Annotated[
+    str, typer.Argument(metavar="LIST", help="The id of the list, as capsule lists show says it.", callback=_list_id)
+]
 _Since = Annotated[str, typer.Option(metavar="DATE", help="A day, 2024-01-31, or a time, 2024-01-31T12:00:00Z.")]
 
 
@@ -54,7 +69,10 @@ def save(
     Who is on a list stays on it, and nobody comes to it later. Exit code 0: it is saved. 2: refused.
     """
     given = {"updated": not_updated_since, "opened": not_opened_since, "contacted": not_contacted_since}
-    since = {event: _moment(f"--not-{event}-since", text) for event, text in given.items() if text}
+    now = Clock(data / "clock").now()
+    since = {event: _moment(f"--not-{event}-since", text, now) for event, text in given.items() if text}
+    if not name.strip():
+        refuse("NAME must not be empty")
     if not since:
         refuse("say since when nothing has happened: --not-updated-since, --not-opened-since, --not-contacted-since")
     with signed_in(data, tenant, email) as asker, bar(f"saving {name}") as progress:
@@ -79,7 +97,9 @@ def show_lists(*, data: Folder, tenant: Tenant, email: Email, json_: AsJson = Fa
     if json_:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
-    table = Table("list", "called", "contacts", "saved on", "nothing since", title="saved lists")
+    table = Table(
+        named("list", map(_id, found)), *folded("called", "contacts", "saved on", "nothing since"), title="saved lists"
+    )
     for each in found:
         since = ", ".join(f"{key[4:-6]} {day(at)}" for key, at in each["stale"].items())
         table.add_row(_id(each), each["display_name"], str(each.get("contacts", 0)), day(each["create_time"]), since)
@@ -97,7 +117,8 @@ def review(contact_list: _List, *, data: Folder, tenant: Tenant, email: Email, j
     if json_:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
-    table = Table("contact", "name", "changed on", "stays, because", title="who is on the list")
+    ids = [_id(each["contact"]) for each in found]
+    table = Table(named("contact", ids), *folded("name", "changed on", "stays, because"), title="who is on the list")
     for each in found:
         contact = each["contact"]
         because = _OBSTACLES.get(each.get("obstacle", ""), "")
@@ -113,16 +134,26 @@ def export(
     data: Folder,
     tenant: Tenant,
     email: Email,
-    form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="json, csv or vcard.")] = "csv",
+    form: Annotated[
+        str,
+        typer.Option("--format", metavar="FORMAT", help="json, csv or vcard; else as FILE ends: .json, .csv, .vcf."),
+    ] = "",
 ) -> None:
     """Write who is on a list to a file: those who are neither in the trash nor restricted.
 
     Exit code 0: it is written. 2: refused; then no file is left.
     """
+    form = form or next((name for name, suffix in _FORMS.items() if suffix == file.suffix.lower()), "")
     if form not in _FORMS:
-        refuse(f"--format must be one of {', '.join(_FORMS)}")
+        refuse(f"FILE must end in {', '.join(_FORMS.values())}, or --format be one of {', '.join(_FORMS)}")
+    if file.exists():
+        refuse(f"{file} is there already; choose another name")
     try:
-        with signed_in(data, tenant, email) as asker, bar(f"writing {file}") as progress, file.open("xb") as out:
+        with (
+            signed_in(data, tenant, email) as asker,
+            bar(f"writing {file}") as progress,
+            open(file, "xb", opener=_for_us_alone) as out,
+        ):
             for piece in asker.export_list(contact_list, form.upper()):
                 out.write(piece)
                 progress(out.tell(), out.tell() + 1)
@@ -150,11 +181,15 @@ def trash(contact_list: _List, *, data: Folder, tenant: Tenant, email: Email, js
     if json_:
         typer.echo(json.dumps({**answer, "contacts": went}, indent=2))
         return
-    if answer.get("counts"):
-        table = Table("stay, because", "contacts", title="who was left out")
-        for each in answer["counts"]:
-            table.add_row(_OBSTACLES[each["obstacle"]], str(each["contacts"]))
+    skipped = answer.get("skipped", [])[:_SHOWN]
+    if skipped:
+        ids = [each["contact"].rpartition("/")[2] for each in skipped]
+        table = Table(named("contact", ids), *folded("stays, because"), title="who was left out")
+        for name, each in zip(ids, skipped, strict=True):
+            table.add_row(name, _OBSTACLES[each["obstacle"]])
         show(table)
+    if left := ", ".join(f"{each['contacts']} {_OBSTACLES[each['obstacle']]}" for each in answer.get("counts", [])):
+        show(f"left out: {left}{'; --json names them all' if len(answer['skipped']) > len(skipped) else ''}")
     taking = f"; take them back: capsule lists undo {answer['batch']}" if went else ""
     show(f"{went} contacts are in the trash{taking}")
 
@@ -173,7 +208,7 @@ def undo(
     """
     with signed_in(data, tenant, email) as asker:
         records = asker.take_back(batch).get("records", 0)
-    show(f"{records} records are back")
+    show(f"{records} record{' is' if records == 1 else 's are'} back")
 
 
 @lists.command()
@@ -202,9 +237,16 @@ def _id(resource: dict[str, Any]) -> str:
     return str(resource["name"]).rpartition("/")[2]
 
 
-def _moment(option: str, text: str) -> datetime:
+def _for_us_alone(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _moment(option: str, text: str, now: datetime) -> datetime:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
         refuse(f"{option} must be a day like 2024-01-31, or a time like 2024-01-31T12:00:00Z")
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    if at > now:
+        refuse(f"{option} must not be in the future")
+    return at

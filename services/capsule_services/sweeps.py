@@ -89,6 +89,9 @@ def _foretell(place: Place, premises: Sequence[Premises], *, as_json: bool) -> N
     if as_json:
         typer.echo(json.dumps([_line(service, fate) for service, fate in found], indent=2))
         return
+    if not found:
+        typer.echo("nothing is due")
+        return
     title = f"{sum(fate.count for _, fate in found if not fate.guards)} would go, nothing was touched"
     table = Table("service", "tenant", "kind", "goes", "stays", "because of", "due since", title=title)
     for service, fate in found:

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from capsule_core.closing import Ground
 from capsule_core.errors import CapsuleError, InvalidField, ResourceMissing, TenantClosed, Unavailable
@@ -73,13 +73,10 @@ def show(*, data: _Data, json_: _Json = False) -> None:
     if not lines:
         typer.echo("no account is closed")
         return
-    table = Table(
-        "tenant", "closed", "customer data goes", "account goes by", "now", "in the way", title="Closed accounts"
-    )
+    account, way = Column("account", no_wrap=True), Column("in the way", overflow="fold")
+    table = Table(account, way, title="Closed accounts", show_lines=True)
     for told in lines:
-        one = told[0]
-        times = (_minute(each) for each in (one.closed, one.reopen_until, one.account_until))
-        table.add_row(one.tenant, *times, _state(told, now), "\n".join(_in_the_way(told, now)) or "nothing")
+        table.add_row(_account(told, now), "\n".join(_in_the_way(told, now)) or "nothing")
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
@@ -123,6 +120,15 @@ def retain(
     for each in kept:
         table.add_row(each.ground, _minute(each.until), _whose(each))
     Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _account(told: list[Closed], now: datetime) -> str:
+    one = told[0]
+    return f"""{one.tenant}
+closed {_minute(one.closed)}
+customer data goes {_minute(one.reopen_until)}
+account goes by {_minute(one.account_until)}
+now: {_state(told, now)}"""
 
 
 def _in_the_way(told: list[Closed], now: datetime) -> list[str]:

@@ -15,6 +15,7 @@ from google.protobuf.json_format import MessageToDict
 
 from capsule_api.contacts.v1 import contacts_pb2, contacts_pb2_grpc
 from capsule_api.identity.v1 import identity_pb2, identity_pb2_grpc
+from capsule_core.errors import Unavailable
 from capsule_services.runtime.certificates import CLIENT, credential_of
 from capsule_services.runtime.channels import address_of, open_channel
 from capsule_services.runtime.faults import StartRefused
@@ -124,22 +125,43 @@ def asking(folder: Path, tenant: str, email: str, password: str) -> Generator[As
 
     Raises:
         StartRefused: there is none, or the service refused, in its own words.
-        Unavailable: it does not run.
     """
     if not (folder / "tls").is_dir():
         raise StartRefused(f"{folder} is not the folder of a deployment; say --data DIR as for capsule up")
-    credential, addresses = credential_of(folder / "tls", CLIENT), folder / "addresses"
-    entrance = address_of(addresses, "identity")
+    credential = credential_of(folder / "tls", CLIENT)
+    entrance = _address(folder, "identity")
     with closing(open_channel(entrance, service="identity", credential=credential)) as channel:
         request = identity_pb2.SignInRequest(tenant=f"tenants/{tenant}", email=email, password=password)
-        token = _answered(lambda: identity_pb2_grpc.IdentityServiceStub(channel).SignIn(request)).token
-    address = address_of(addresses, "contacts")
+        token = _signed_in(lambda: identity_pb2_grpc.IdentityServiceStub(channel).SignIn(request), folder)
+    address = _address(folder, "contacts")
     with (
         closing(open_channel(address, service="contacts", credential=credential, token=token)) as channel,
         closing(open_channel(entrance, service="identity", credential=credential, token=token)) as leaving,
     ):
         yield Asker(tenant, contacts_pb2_grpc.ContactsServiceStub(channel))
         _answered(lambda: identity_pb2_grpc.IdentityServiceStub(leaving).SignOut(identity_pb2.SignOutRequest()))
+
+
+def _address(folder: Path, service: str) -> str:
+    try:
+        return address_of(folder / "addresses", service)
+    except Unavailable:
+        raise _silent(folder, service) from None
+
+
+def _silent(folder: Path, service: str) -> StartRefused:
+    return StartRefused(f"{service} does not answer; start it: capsule up --data {folder}")
+
+
+def _signed_in(ask: Callable[[], identity_pb2.SignInResponse], folder: Path) -> str:
+    try:
+        return ask().token
+    except grpc.RpcError as error:
+        if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+            raise StartRefused("the tenant, the e-mail address or the password is wrong") from None
+        if error.code() is grpc.StatusCode.UNAVAILABLE:
+            raise _silent(folder, "identity") from None
+        raise StartRefused(str(error.details())) from None
 
 
 def _plain(ask: Callable[[], Any]) -> dict[str, Any]:
