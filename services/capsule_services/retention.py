@@ -14,10 +14,14 @@ from typing import Annotated, Any, Final, TypeVar
 import typer
 from rich.table import Table
 
+from capsule_core.errors import InvalidField
+from capsule_core.policies import governed, parse_policy
+from capsule_core.retention import Policy
+from capsule_services.contacts.kinds import KINDS
 from capsule_services.entrance import AsJson, Email, Folder, Tenant, day, refuse, show, signed_in
 from capsule_services.progress import bar
 
-__all__ = ["explain", "policy", "preview", "retention", "simulate"]
+__all__ = ["explain", "policy", "preview", "put", "retention", "simulate"]
 
 T = TypeVar("T")
 
@@ -27,20 +31,20 @@ retention = typer.Typer(
 
 _DONE: Final = {"TRASH": "to the trash", "DESTROY": "destroyed", "DEPERSONALISE": "emptied", "ASK": "to be looked at"}
 _MARKS: Final = {"held": "hold", "obliged": "obligation", "restricted": "restriction"}
+_KINDS: Final = governed({each.name: each for each in KINDS})
 
 _Weeks = Annotated[int, typer.Option("--weeks", min=1, max=104, metavar="N", help="How many weeks to look ahead.")]
 
 
 @retention.command()
 def policy(*, data: Folder, tenant: Tenant, email: Email) -> None:
-    """Print the policy of a tenant as JSON, as capsule retention simulate reads it.
+    """Print the policy of a tenant as JSON, as capsule retention simulate and set read it.
 
     Exit code 0: it is printed. 2: refused.
     """
     with signed_in(data, tenant, email) as asker:
         said = asker.policy()
-    rules = [_lowered(rule) for rule in said.get("rules", [])]
-    typer.echo(json.dumps({"zone": said.get("time_zone", "UTC"), "rules": rules}, indent=2, ensure_ascii=False))
+    typer.echo(json.dumps(_document(said), indent=2, ensure_ascii=False))
 
 
 @retention.command()
@@ -77,9 +81,9 @@ def simulate(
 
     Exit code 0: it is said. 2: refused; the sentence names the place in the policy.
     """
-    document = _loaded(file)
+    wanted = _policy_in(file)
     with signed_in(data, tenant, email) as asker:
-        found = _watched(f"comparing {weeks} weeks", lambda: asker.simulate(document, weeks))
+        found = _watched(f"comparing {weeks} weeks", lambda: asker.simulate(wanted, weeks))
     if json_:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -88,6 +92,36 @@ def simulate(
         when, because = "sooner" if each.get("sooner") else "later, or not", ", ".join(each["because"])
         table.add_row(each["kind"], each["records"], when, day(each["first_time"]), because, _waits(each))
     show(table if found else f"nothing would change in the next {weeks} weeks")
+
+
+@retention.command("set")
+def put(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The policy to set, as capsule retention policy prints one.")
+    ],
+    *,
+    data: Folder,
+    tenant: Tenant,
+    email: Email,
+    json_: AsJson = False,
+) -> None:
+    """Put the policy in FILE in the place of the one before, all of it; try it first: capsule retention simulate.
+
+    What keeps longer counts at once; what the policy before kept and this one lets go stays for a grace period, and
+    the answer says until when. Exit code 0: it is set. 2: refused, and the policy before stays; the sentence names the
+    place in the policy.
+    """
+    wanted = _policy_in(file)
+    with signed_in(data, tenant, email) as asker:
+        said = asker.set_policy(wanted)
+    if json_:
+        grace = {key: said[key] for key in ("grace_end_time",) if key in said}
+        typer.echo(json.dumps({**_document(said), **grace}, indent=2, ensure_ascii=False))
+        return
+    show(f"the policy is set; its rules: {', '.join(rule['id'] for rule in said.get('rules', [])) or 'none'}")
+    if "grace_end_time" in said:
+        show(f"what the policy before kept and this one lets go stays until {day(said['grace_end_time'])}")
+    show("see what goes: capsule retention preview")
 
 
 @retention.command()
@@ -140,14 +174,17 @@ def _waits(found: dict[str, Any]) -> str:
     return f"waits for {' and '.join(_MARKS[mark] for mark in marks)}" if marks else ""
 
 
-def _loaded(file: Path) -> dict[str, Any]:
+def _policy_in(file: Path) -> Policy:
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        refuse(f"{file} cannot be read as JSON: {error}")
-    if not isinstance(document, dict):
-        refuse(f"{file} holds no policy: it must be an object with rules")
-    return document
+        return parse_policy(file.read_text(encoding="utf-8-sig"), _KINDS)
+    except InvalidField as error:
+        refuse(f"{file}: {error}")
+    except FileNotFoundError:
+        refuse(f"{file} does not exist; capsule retention policy prints the policy that is set, to begin with")
+    except UnicodeDecodeError:
+        refuse(f"{file} is no policy: it must be JSON in UTF-8")
+    except OSError as error:
+        refuse(f"{file} cannot be read: {(error.strerror or 'no reason is given').lower()}")
 
 
 def _watched(what: str, ask: Callable[[], T]) -> T:
@@ -156,6 +193,11 @@ def _watched(what: str, ask: Callable[[], T]) -> T:
         found = ask()
         progress(1, 1)
     return found
+
+
+def _document(said: dict[str, Any]) -> dict[str, Any]:
+    """Write the policy that was answered as one is read from a file."""
+    return {"zone": said.get("time_zone", "UTC"), "rules": [_lowered(rule) for rule in said.get("rules", [])]}
 
 
 def _lowered(rule: dict[str, Any]) -> dict[str, Any]:

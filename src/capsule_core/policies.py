@@ -42,16 +42,16 @@ def parse_policy(text: str, kinds: Mapping[str, Kind]) -> Policy:
     """Read a policy for a service that keeps *kinds*, and check that it can be carried out.
 
     Raises:
-        InvalidField: it is malformed, speaks of something that is not declared, runs in a circle, or contradicts
-            itself; *field* is the path (``rules[2].period``).
+        InvalidField: it is malformed, has a key that is not known or is there twice, speaks of something that is not
+            declared, runs in a circle, or contradicts itself; *field* is the path (``rules[2].period``).
     """
     given = _object("policy", _loaded(text), frozenset({"zone", "rules"}))
-    rules = _list("rules", given.get("rules", []))
+    rules = _list("rules", given.get("rules"))
     if len(rules) > _MOST_RULES:
         raise InvalidField("rules", f"must not be more than {_MOST_RULES}")
     policy = Policy(
         rules=tuple(_rule(f"rules[{place}]", each) for place, each in enumerate(rules)),
-        zone=parse_zone("zone", _text("zone", given.get("zone", "UTC"))),
+        zone=parse_zone("zone", _written_as_text(given.get("zone", "UTC"))),
     )
     for problem in _problems(policy, kinds):
         raise problem
@@ -134,23 +134,30 @@ def _written(rule: Rule) -> dict[str, Any]:
 
 def _loaded(text: str) -> object:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=tuple)  # so that a key which is there twice is seen
     except (ValueError, RecursionError) as error:
         line = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
         raise InvalidField("policy", f"must be JSON{line}") from None
 
 
 def _object(path: str, given: object, keys: frozenset[str]) -> Mapping[str, Any]:
-    if not isinstance(given, dict):
-        raise InvalidField(path, "must be an object")
-    for key in sorted(given.keys() - keys):
-        raise InvalidField(f"{path}.{key[:64]}", f"is not known; it may have {', '.join(sorted(keys))}")
-    return given
+    """Read an object, of :func:`_loaded` a tuple of pairs; what is in the outermost is named without a path."""
+    if not isinstance(given, tuple):
+        raise InvalidField(path, f"must be an object with {', '.join(sorted(keys))}")
+    said: dict[str, Any] = {}
+    for key, value in given:
+        at = key[:64] if path == "policy" else f"{path}.{key[:64]}"
+        if key not in keys:
+            raise InvalidField(at, f"is not known; it may have {', '.join(sorted(keys))}")
+        if key in said:
+            raise InvalidField(at, f"is there twice; it may have {', '.join(sorted(keys))}, each once")
+        said[key] = value
+    return said
 
 
 def _list(path: str, given: object) -> Sequence[object]:
     if not isinstance(given, list):
-        raise InvalidField(path, "must be a list")
+        raise InvalidField(path, "must be a list, in square brackets")
     return given
 
 
@@ -158,6 +165,11 @@ def _text(path: str, given: object) -> str:
     if not isinstance(given, str) or not given:
         raise InvalidField(path, "must be a text")
     return given
+
+
+def _written_as_text(given: object) -> str:
+    """Return a text, and none for what is something else: whoever parses it then says what it must be."""
+    return given if isinstance(given, str) else ""
 
 
 def _choice(path: str, given: object, choices: type[E]) -> E:
@@ -177,7 +189,7 @@ def _rule(path: str, given: object) -> Rule:
     return Rule(
         id=_id(at("id"), said.get("id")),
         effect=_choice(at("effect"), said.get("effect"), Effect),
-        period=parse_period(at("period"), _text(at("period"), said.get("period"))),
+        period=parse_period(at("period"), _written_as_text(said.get("period"))),
         since=_choice(at("since"), said["since"], Event) if said.get("since") is not None else None,
         after=_text(at("after"), said["after"]) if said.get("after") is not None else None,
         kinds=tuple(_text(f"{path}.kinds[{place}]", each) for place, each in enumerate(kinds)),

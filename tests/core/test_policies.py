@@ -31,7 +31,7 @@ def parsed(*rules: Any, **more: Any) -> Policy:
         ([{**SOUND, "kinds": ["persona"]}], "rules[0].kinds[0]", "one of entry, invoice"),
         ([SOUND, {**SOUND, "id": "s", "period": "P0D"}], "rules[1].period", "longer than nothing"),
         ([{**SOUND, "period": "-P1Y"}], "rules[0].period", "P6Y"),
-        ([{**SOUND, "period": 5}], "rules[0].period", "a text"),
+        ([{**SOUND, "period": 5}], "rules[0].period", "P90D"),
         ([{**SOUND, "effect": "burn"}], "rules[0].effect", "keep, ask, trash"),
         ([{**SOUND, "since": "monday"}], "rules[0].since", "created, updated"),
         ([{**SOUND, "since": None}], "rules[0].since", "or else after"),
@@ -55,7 +55,10 @@ def parsed(*rules: Any, **more: Any) -> Policy:
         ([{**SOUND, "effect": "depersonalise", "kinds": ["invoice"]}], "rules[0].effect", "cannot be without amount"),
         ([{**SOUND, "colour": "red"}], "rules[0].colour", "not known"),
         ([{**SOUND, "locked": "yes"}], "rules[0].locked", "true or false"),
-        (["rule"], "rules[0]", "an object"),
+        ([{**SOUND, "kinds": "person"}], "rules[0].kinds", "a list"),
+        ([{**SOUND, "effect": ["trash"]}], "rules[0].effect", "keep, ask, trash"),
+        ([{**SOUND, "effect": {"trash": []}}], "rules[0].effect", "keep, ask, trash"),
+        (["rule"], "rules[0]", "an object with after, effect"),
     ],
 )
 def test_what_cannot_be_carried_out_is_refused_with_its_path(rules: list[Any], path: str, said: str) -> None:
@@ -65,15 +68,32 @@ def test_what_cannot_be_carried_out_is_refused_with_its_path(rules: list[Any], p
     assert said in refused.value.problem
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000, '{"rules": {}}', '{"zone": 5}', '{"other": 1}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000, "{}", '{"rules": {}}', '{"zone": "UTC"}'])
 def test_what_is_no_policy_is_refused(text: str) -> None:
     with pytest.raises(InvalidField):
         parse_policy(text, NAMED)
 
 
-def test_a_zone_that_is_none_is_refused() -> None:
-    with pytest.raises(InvalidField, match="zone"):
-        parsed(zone="Mars/Olympus")
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "", 5, None, {}])
+def test_a_zone_that_is_none_is_refused(zone: object) -> None:
+    with pytest.raises(InvalidField, match="zone must be the name of a time zone"):
+        parsed(zone=zone)
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "said"),
+    [
+        ('{"rulez": [], "rules": []}', "rulez", "not known; it may have rules, zone"),
+        ('{"time_zone": "UTC", "rules": []}', "time_zone", "not known; it may have rules, zone"),
+        ('{"rules": [], "rules": []}', "rules", "twice; it may have rules, zone"),
+        ('{"rules": [{"id": "r", "effect": "keep", "effect": "ask"}]}', "rules[0].effect", "twice"),
+    ],
+)
+def test_a_key_that_is_not_known_or_is_there_twice_is_refused(text: str, path: str, said: str) -> None:
+    with pytest.raises(InvalidField) as refused:
+        parse_policy(text, NAMED)
+    assert refused.value.field == path
+    assert said in refused.value.problem
 
 
 @given(periods=st.lists(st.sampled_from(["P1Y", "P18M", "P90D", "PT720H"]), max_size=4), locked=st.booleans())

@@ -18,7 +18,8 @@ from capsule_services.runtime.deployment import Options, running
 from tests.services.office import fresh_id
 
 ADMIN = "anna@example.org"
-RULES = {"rules": [{"id": "leads", "effect": "trash", "since": "created", "period": "P2M", "kinds": ["person"]}]}
+RULE = {"id": "leads", "effect": "trash", "since": "created", "period": "P2M", "kinds": ["person"]}
+RULES = {"rules": [RULE]}
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,13 @@ def told(result: Result) -> Any:
     return json.loads(result.stdout)
 
 
+def refused(result: Result, said: str) -> None:
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith(said)
+    assert result.stderr.count("\n") == 1
+    assert "Errno" not in result.stderr
+
+
 def written(folder: Path, document: object) -> str:
     file = folder / "policy.json"
     file.write_text(json.dumps(document), encoding="utf-8")
@@ -52,15 +60,16 @@ def written(folder: Path, document: object) -> str:
 
 
 def test_a_policy_is_tried_set_previewed_and_explained(here: tuple[Path, Desk, str], tmp_path: Path) -> None:
-    _, desk, contact = here
+    _, _, contact = here
     assert "nothing goes" in asked(here, "preview").stdout
     assert "it stays: no rule lets it go" in asked(here, "explain", contact).stdout
     (change,) = told(asked(here, "simulate", written(tmp_path, RULES), "--json"))
     assert (change["kind"], change["records"], change["sooner"]) == ("person", "1", True)
     assert "sooner" in asked(here, "simulate", written(tmp_path, RULES)).stdout
-    rule = pb.RetentionRule(id="leads", effect="TRASH", since="CREATED", period="P2M", kinds=["person"])
-    policy = pb.RetentionPolicy(name=f"{desk.tenant}/retentionPolicy", rules=[rule])
-    desk.contacts.SetRetentionPolicy(pb.SetRetentionPolicyRequest(policy=policy, request_id=fresh_id()))
+    assert told(asked(here, "policy")) == {"zone": "UTC", "rules": []}
+    said = asked(here, "set", written(tmp_path, RULES)).stdout
+    assert "the policy is set; its rules: leads" in said
+    assert "lets go stays until 2" in said
     assert told(asked(here, "policy")) == {"zone": "UTC", **RULES}
     assert "to the trash" in asked(here, "preview").stdout
     assert told(asked(here, "preview", "--json"))[0]["because"] == ["leads"]
@@ -88,20 +97,64 @@ def test_what_a_hold_keeps_is_said_to_wait_for_it(here: tuple[Path, Desk, str], 
 @pytest.mark.parametrize(
     ("document", "said"),
     [
-        ({"rules": [{"id": "r", "effect": "trash", "since": "created", "period": "P0D"}]}, "policy.rules[0].period"),
-        ({"rules": [{"id": "r", "effect": "burn", "since": "created", "period": "P1D"}]}, "policy.rules[0]"),
-        ({"rules": [{"id": "r", "colour": "red"}]}, "colour"),
-        ({"rules": "all"}, "rules"),
-        ([], "holds no policy"),
+        ({"rules": [{**RULE, "period": "P0D"}]}, "rules[0].period must be longer"),
+        ({"rules": [{**RULE, "period": 90}]}, "rules[0].period must be a period like P6Y"),
+        ({"rules": [{**RULE, "effect": "delete"}]}, "rules[0].effect must be one of keep, ask, trash"),
+        ({"rules": [{**RULE, "since": "monday"}]}, "rules[0].since must be one of created, updated"),
+        ({"rules": [{**RULE, "kinds": "person"}]}, "rules[0].kinds must be a list"),
+        ({"rules": [{**RULE, "kinds": ["hold"]}]}, "rules[0].kinds[0] must be one of entry, organisation"),
+        ({"rules": [{**RULE, "colour": "red"}]}, "rules[0].colour is not known; it may have after, effect"),
+        ({"rules": "all"}, "rules must be a list"),
+        ({"rulez": [RULE], "rules": []}, "rulez is not known; it may have rules, zone"),
+        ({"time_zone": "Europe/Berlin", "rules": []}, "time_zone is not known; it may have rules, zone"),
+        ({"zone": "Europe/Berln", "rules": []}, "zone must be the name of a time zone"),
+        ({}, "rules must be a list"),
+        ([], "policy must be an object with rules, zone"),
     ],
 )
 def test_a_policy_that_is_none_is_refused_in_one_sentence(
     here: tuple[Path, Desk, str], tmp_path: Path, document: object, said: str
 ) -> None:
-    result = asked(here, "simulate", written(tmp_path, document))
-    assert result.exit_code == 2
-    assert said in result.stderr
-    assert result.stderr.count("\n") == 1
+    file = written(tmp_path, document)
+    refused(asked(here, "simulate", file), f"{file}: {said}")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, " does not exist"),
+        (b'{"rules": [], "rules": []}', ": rules is there twice; it may have rules, zone"),
+        (b'{"rules": [],\n}', ": policy must be JSON (line 2)"),
+        (b'{"zone": "\xff"}', " is no policy: it must be JSON in UTF-8"),
+    ],
+)
+@pytest.mark.parametrize("command", ["simulate", "set"])
+def test_a_file_that_holds_no_policy_is_refused_before_anybody_is_asked(
+    tmp_path: Path, command: str, content: bytes | None, said: str
+) -> None:
+    file = tmp_path / "policy.json"
+    if content is not None:
+        file.write_bytes(content)
+    words = ["retention", command, str(file), "--data", str(tmp_path), "--tenant", "t", "--as", ADMIN]
+    refused(CliRunner().invoke(app, words), f"{file}{said}")
+    folder = [*words[:2], str(tmp_path), *words[3:]]
+    refused(CliRunner().invoke(app, folder), f"{tmp_path} cannot be read: is a directory")
+
+
+def test_a_policy_is_set_as_its_file_says_and_printed_as_json(here: tuple[Path, Desk, str], tmp_path: Path) -> None:
+    follows = {"id": "later", "effect": "destroy", "after": "proof", "period": "PT720H", "kinds": ["entry"]}
+    proof = {"id": "proof", "effect": "keep", "since": "created", "period": "P6M", "locked": True, "kinds": ["entry"]}
+    policy = {"zone": "Europe/Berlin", "rules": [*RULES["rules"], proof, follows]}
+    said = told(asked(here, "set", written(tmp_path, policy), "--json"))
+    assert said.pop("grace_end_time")
+    assert said == told(asked(here, "policy")) == policy
+    loose = {**policy, "rules": [RULE, {**proof, "period": "P1M"}, follows]}
+    for command in ("simulate", "set"):
+        refused(asked(here, command, written(tmp_path, loose)), "rules[1].period is locked")
+        refused(asked(here, command, written(tmp_path, RULES)), "rules must still have the rule 'proof'")
+    assert told(asked(here, "policy")) == policy
+    (tmp_path / "bom.json").write_text(json.dumps(policy), encoding="utf-8-sig")
+    assert "leads, proof, later" in asked(here, "set", str(tmp_path / "bom.json")).stdout
 
 
 @pytest.mark.parametrize("words", [["explain", "c0000"], ["explain", "tenants/other/contacts/c1"]])

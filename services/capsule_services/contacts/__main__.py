@@ -6,12 +6,8 @@ import sys
 
 from capsule_api.contacts.v1 import contacts_pb2, contacts_pb2_grpc
 from capsule_api.holder.v1 import holder_pb2, holder_pb2_grpc
-from capsule_core.closing import Closing
 from capsule_core.closure import Closure
-from capsule_core.contacts import ContactList, Entry, Listed, Organisation, Person, Photo
-from capsule_core.holds import Hold
-from capsule_core.personal import kind_of
-from capsule_core.rulebook import StandingPolicy
+from capsule_services.contacts.kinds import KINDS
 from capsule_services.contacts.servicer import ContactsServicer
 from capsule_services.runtime.doors import Doors
 from capsule_services.runtime.holders.servicer import HolderServicer
@@ -28,8 +24,6 @@ from capsule_services.runtime.server import Served
 from capsule_services.runtime.sweepers import sweeper_of
 
 NAME = "contacts"
-MODELS = (Person, Organisation, Entry, Photo, ContactList, Listed, Hold, StandingPolicy, Closing)
-KINDS = [kind_of(model) for model in MODELS]
 
 
 def build(host: Host) -> Service:

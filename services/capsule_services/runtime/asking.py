@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime
@@ -16,6 +17,8 @@ from google.protobuf.json_format import MessageToDict
 from capsule_api.contacts.v1 import contacts_pb2, contacts_pb2_grpc
 from capsule_api.identity.v1 import identity_pb2, identity_pb2_grpc
 from capsule_core.errors import Unavailable
+from capsule_core.policies import document
+from capsule_core.retention import Policy
 from capsule_services.runtime.certificates import CLIENT, credential_of
 from capsule_services.runtime.channels import address_of, open_channel
 from capsule_services.runtime.faults import StartRefused
@@ -45,11 +48,17 @@ class Asker:
         request = contacts_pb2.GetRetentionPolicyRequest(name=f"{self._name}/retentionPolicy")
         return _plain(lambda: self._contacts.GetRetentionPolicy(request))
 
-    def simulate(self, policy: dict[str, Any], weeks: int) -> list[dict[str, Any]]:
-        """Ask what another policy would change; its rules are as ``policies`` describes them."""
-        message = contacts_pb2.RetentionPolicy(name=f"{self._name}/retentionPolicy", **_policy(policy))
-        request = contacts_pb2.SimulateRetentionRequest(policy=message, weeks=weeks)
-        return _listed(lambda: self._contacts.SimulateRetention(request, timeout=_PATIENCE), "changes")
+    def simulate(self, policy: Policy, weeks: int) -> list[dict[str, Any]]:
+        """Ask what another policy would change; a refusal names the place as ``policies`` does."""
+        request = contacts_pb2.SimulateRetentionRequest(policy=self._written(policy), weeks=weeks)
+        with _in_document():
+            return _listed(lambda: self._contacts.SimulateRetention(request, timeout=_PATIENCE), "changes")
+
+    def set_policy(self, policy: Policy) -> dict[str, Any]:
+        """Have a policy take the place of the one before; refusals as of :meth:`simulate`."""
+        request = contacts_pb2.SetRetentionPolicyRequest(policy=self._written(policy), request_id=str(uuid4()))
+        with _in_document():
+            return _plain(lambda: self._contacts.SetRetentionPolicy(request))
 
     def explain(self, contact: str) -> dict[str, Any]:
         """Ask why a contact is still here; it is named in full or by its id."""
@@ -114,6 +123,11 @@ class Asker:
     @property
     def _name(self) -> str:
         return f"tenants/{self.tenant}"
+
+    def _written(self, policy: Policy) -> contacts_pb2.RetentionPolicy:
+        plain = json.loads(document(policy))
+        rules = [_rule(each) for each in plain["rules"]]
+        return contacts_pb2.RetentionPolicy(name=f"{self._name}/retentionPolicy", rules=rules, time_zone=plain["zone"])
 
     def _list(self, name: str) -> str:
         return name if "/" in name else f"{self._name}/contactLists/{name}"
@@ -180,16 +194,15 @@ def _answered(ask: Callable[[], T]) -> T:
         raise StartRefused(str(error.details())) from None
 
 
-def _policy(document: dict[str, Any]) -> dict[str, Any]:
-    given = document.get("rules", [])
-    if not isinstance(given, list):
-        raise StartRefused("policy.rules must be a list")
-    return {"rules": [_rule(place, rule) for place, rule in enumerate(given)], "time_zone": document.get("zone", "")}
+def _rule(plain: dict[str, Any]) -> contacts_pb2.RetentionRule:
+    named: dict[str, Any] = {key: plain[key].upper() for key in ("effect", "since") if key in plain}
+    return contacts_pb2.RetentionRule(**{**plain, **named})
 
 
-def _rule(place: int, given: Any) -> contacts_pb2.RetentionRule:
+@contextmanager
+def _in_document() -> Generator[None]:
+    """Let a path begin where the document does."""
     try:
-        named: dict[str, Any] = {key: str(given[key]).upper() for key in ("effect", "since") if key in given}
-        return contacts_pb2.RetentionRule(**{**given, **named})
-    except (AttributeError, TypeError, ValueError) as error:
-        raise StartRefused(f"policy.rules[{place}] is no rule: {error}") from None
+        yield
+    except StartRefused as error:
+        raise StartRefused(str(error).removeprefix("policy.")) from None
