@@ -343,6 +343,14 @@ def test_what_is_broken_is_named_with_what_to_do_and_nothing_is_changed(
     assert state(copied) == before
 
 
+def test_while_pages_wait_in_the_log_of_a_file_nobody_is_blamed_for_what_is_in_the_unused_ones(copied: Path) -> None:
+    deleted_carelessly(copied)
+    (copied / "contacts" / "mirror" / "keystore.db-wal").write_bytes(b"pages that a checkpoint did not come to")
+    told = ill(found(copied))["deletion in contacts/mirror/keystore.db"]
+    assert told.grade is Grade.NOTE
+    assert "its log" in told.found
+
+
 def test_what_a_hold_keeps_in_the_trash_is_not_overdue(copied: Path) -> None:
     overdue(copied)
     run(data(copied), "UPDATE subjects SET anywhere = anywhere | 1")

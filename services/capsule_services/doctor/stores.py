@@ -113,14 +113,27 @@ def deletion(place: Place) -> Iterator[Finding]:
         yield mend(what, "this SQLite leaves deleted bytes in its files", "use a build with secure_delete")
     for premises in place.services:
         for file in premises.present:
-            if left := _left(file.path):
+            left, found = _left(file.path), f"{what} in {file.name}"
+            if left and _has_log(file.path):
+                yield note(
+                    found,
+                    "cannot be told: its log holds newer pages than the file",
+                    "look again when the service was started and has stopped by itself",
+                )
+            elif left:
                 yield mend(
-                    f"{what} in {file.name}",
+                    found,
                     f"{left} unused pages still have content",
                     "stop the service, then run VACUUM on the file with secure_delete = ON: something else wrote to it",
                 )
     if able:
         yield good(what, "overwrites what it deletes")
+
+
+def _has_log(path: Path) -> bool:
+    """Whether pages wait in the log of a file: a checkpoint that was cut short has copied some of them alone."""
+    log = path.with_name(f"{path.name}-wal")
+    return log.exists() and log.stat().st_size > 0
 
 
 def _left(path: Path) -> int:
