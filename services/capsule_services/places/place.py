@@ -13,7 +13,7 @@ import attrs
 from capsule_core.errors import ResourceMissing
 from capsule_services.places.faults import PlaceRefused, PlaceUnavailable
 
-__all__ = ["FolderPlace", "Place", "open_place"]
+__all__ = ["FolderPlace", "Place", "lies_in", "open_place"]
 
 
 class Place(Protocol):
@@ -119,6 +119,12 @@ def open_place(address: str, *, patient: bool = True) -> Place:
     except ImportError:
         raise PlaceRefused(address, "what reaches it is not installed: pip install 'capsule-core[s3]'") from None
     return S3Place.at(address, patient=patient)
+
+
+def lies_in(address: str, *folders: Path) -> bool:
+    """Say whether *address* names a folder in one of *folders*; links are followed."""
+    place = Path(address).resolve()
+    return "://" not in address and any(place.is_relative_to(folder.resolve()) for folder in folders)
 
 
 def _sync(folder: Path) -> None:
