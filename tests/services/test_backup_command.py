@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from capsule_services.backup.faults import BackupForeign
 from capsule_services.backups import _size, _table
 from capsule_services.commands import app
+from capsule_services.places.place import FolderPlace
 from capsule_services.runtime.begun import FILES, SERVER, begun_in, tell_begun
 from capsule_services.runtime.opening import open_holding
 from tests.services.office import KINDS, host
@@ -124,6 +125,14 @@ def test_a_place_in_the_deployment_is_refused_before_anything_is_written(tmp_pat
     assert told("create", "--data", folder, "--to", tmp_path / "deployment-b")[0] == 0
 
 
+def test_whether_a_backup_is_in_the_folder_above_is_asked_of_its_manifests_alone(folder: Path, place: Path) -> None:
+    (place.parent / "x" / "manifests").mkdir(parents=True)
+    (place.parent / "x" / "manifests" / place.name).touch()
+    assert FolderPlace(place.parent).names("manifests/") == []
+    assert FolderPlace(place.parent).names("x/man") == [f"x/manifests/{place.name}"]
+    assert told("verify", place, "--data", folder)[0] == 0
+
+
 def test_at_80_columns_the_list_of_backups_is_whole() -> None:
     services = ["contacts", "identity", "privacy"]
     row = {"taken_at": "2026-11-29T19:47:01+00:00", "size": 987_654_321, "written": 999_499, "services": services}
@@ -158,8 +167,8 @@ def test_a_restore_says_where_it_had_the_journal_from(tmp_path: Path, journal: P
     assert "contacts: the one beside the data" in told(*restore)[1]
     for copy in ("journal.db", "mirror/journal.db"):
         (folder / "contacts" / copy).unlink()
-    said = refused(*restore, "--journal", tmp_path / "plcae")
-    assert f"there is no journal of this deployment's contacts at {tmp_path / 'plcae'}" in said
+    said = refused(*restore, "--journal", tmp_path / "mistyped")
+    assert f"there is no journal of this deployment's contacts at {tmp_path / 'mistyped'}" in said
     assert "check the place" in said
     assert "shipped.json" not in said
     code, out, err = told(*restore, "--journal", journal, "--json")

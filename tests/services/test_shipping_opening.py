@@ -251,11 +251,11 @@ def test_a_restore_wants_all_of_the_journal_that_a_backup_has_seen(store: Store,
 def test_a_place_in_the_deployments_folder_is_refused_at_start(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = folder / "journal"
     monkeypatch.setenv("CAPSULE_JOURNAL_PLACE", str(place))
-    with pytest.raises(StartRefused, match="lies in .* would be lost with it"), running(folder, Options()):
+    with pytest.raises(StartRefused, match=r"lies in .* would be lost with it"), running(folder, Options()):
         pass
     assert not (folder / "tls").exists()
     tell_begun(folder, {"contacts": FILES})
-    with pytest.raises(StartRefused, match="lies in .* would be lost with it"):
+    with pytest.raises(StartRefused, match=r"lies in .* would be lost with it"):
         started(folder, str(place))
     started(folder, str(folder.with_name("deployment-journal"))).close()
     assert not place.exists()

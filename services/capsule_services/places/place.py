@@ -78,7 +78,7 @@ class FolderPlace:
 
     def names(self, prefix: str) -> Sequence[str]:
         """Name the objects whose names begin with *prefix*, in order."""
-        found = (path for path in self._files(self.folder) if not path.name.startswith("."))
+        found = (path for path in self._files(self.folder / prefix.rpartition("/")[0]) if not path.name.startswith("."))
         names = (path.relative_to(self.folder).as_posix() for path in found)
         return sorted(name for name in names if name.startswith(prefix))
 
