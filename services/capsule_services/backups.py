@@ -6,13 +6,14 @@ import json
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
 from capsule_core.errors import CapsuleError, ResourceMissing
 from capsule_core.sealing import KEY_BYTES
@@ -22,7 +23,7 @@ from capsule_services.backup.making import files_of, forget, make
 from capsule_services.backup.manifest import MANIFESTS, Manifest, load
 from capsule_services.backup.replacing import put_back, stopped
 from capsule_services.backup.unpacking import check
-from capsule_services.places.place import FolderPlace, Place, open_place
+from capsule_services.places.place import FolderPlace, Place, lies_in, open_place
 from capsule_services.progress import bar
 from capsule_services.release import release
 from capsule_services.runtime.clock import wall_time
@@ -73,7 +74,7 @@ def create(
     """
     with _saying():
         files_of(data)  # before a key is made for nothing
-        place, file = open_place(to), key or data / _KEY
+        place, file = _apart(to, data), key or data / _KEY
         made_key = not file.exists()
         secret = _own_key(file, place)
         with ExitStack() as undo, bar("backing up") as progress:
@@ -100,11 +101,7 @@ def list_backups(place: _Where, key: _Key = None, data: _Whose = Path(), json_: 
     if json_:
         typer.echo(json.dumps(rows, indent=2))
         return
-    titles = (Column(title, overflow="fold") for title in ("taken at", "size", "written", "services"))
-    table = Table(Column("backup", overflow="fold", min_width=20), *titles, title=_counted(len(rows)))
-    for row in rows:
-        table.add_row(*(str(row.get(column, "")) for column in ("backup", "taken_at", "size", "written", "services")))
-    Console().print(table)
+    Console().print(_table(rows))
     if rows and secret is None:
         sys.stderr.write(f"capsule: there is no {file}; say --data DIR or --key FILE to see when they were taken\n")
 
@@ -168,7 +165,7 @@ def restore(
         secret = _read_key(key or data / _KEY)
         found = load(opened, names[0], secret)
         with bar("restoring") as progress:
-            aside = put_back(
+            placed = put_back(
                 opened,
                 found,
                 secret,
@@ -179,7 +176,8 @@ def restore(
                 now=wall_time(),
                 progress=progress,
             )
-    told = {**_told(found), "moved_aside": str(aside or ""), "next": f"capsule up --data {data}"}
+    aside = str(placed.aside or "")
+    told = {**_told(found), "journals": placed.journals, "moved_aside": aside, "next": f"capsule up --data {data}"}
     _show(f"Restored {found.name}", told, as_json=json_)
 
 
@@ -236,6 +234,14 @@ def _existing(text: str) -> Place:
     return place
 
 
+def _apart(text: str, data: Path) -> Place:
+    """Open a place that is not lost together with the deployment."""
+    if lies_in(text, data, *(data / name for name in ORDER)):
+        what = f"{text} lies in {data}, and the backups would be lost with it"
+        raise RestoreRefused(what, "name a place on another medium with --to")
+    return open_place(text)
+
+
 def _counted(number: int) -> str:
     return "1 backup" if number == 1 else f"{number} backups"
 
@@ -263,6 +269,34 @@ def _row(place: Place, name: str, key: BackupKey | None) -> dict[str, Any]:
         return {"backup": name, "taken_at": str(error)}
 
 
+def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Write backups for people; nothing is cut at 80 columns."""
+    backup, taken = Column("backup", no_wrap=True), Column("taken at", overflow="fold", width=20)
+    sizes = (Column(title, no_wrap=True, justify="right") for title in ("size", "written"))
+    table = Table(backup, taken, *sizes, Column("services", overflow="fold"), title=_counted(len(rows)))
+    for row in rows:
+        sized = (_size(row[column]) if column in row else "" for column in ("size", "written"))
+        table.add_row(row["backup"], _minute(row.get("taken_at", "")), *sized, row.get("services", ""))
+    return table
+
+
+def _minute(told: str) -> str:
+    """Write a time to the minute; what is none, such as why it is not known, as it is."""
+    try:
+        return f"{datetime.fromisoformat(told).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    except ValueError:
+        return told
+
+
+def _size(count: float) -> str:
+    """Write a number of bytes in at most seven characters."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.0f} TB"
+
+
 def _told(made: Manifest) -> dict[str, Any]:
     services = sorted({name.partition("/")[0] for name in made.files})
     return {
@@ -278,11 +312,18 @@ def _show(title: str, told: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(told, indent=2))
         return
-    table = Table("", "", show_header=False, title=title, title_style="bold green")
+    columns = Column("", no_wrap=True), Column("", overflow="fold")
+    table = Table(*columns, show_header=False, title=title, title_style="bold green")
     for label, value in told.items():
-        written = ", ".join(value) if isinstance(value, Sequence) and not isinstance(value, str) else f"{value}"
-        table.add_row(label.replace("_", " "), written)
+        table.add_row(label.replace("_", " "), Text(_line(value)))  # as it is: a path may look like markup
     Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _line(value: Any) -> str:
+    """Write a value for people."""
+    if isinstance(value, Mapping):
+        return "\n".join(f"{key}: {each}" for key, each in value.items())
+    return ", ".join(value) if isinstance(value, list) else f"{value}"
 
 
 def _refuse(sentence: str) -> NoReturn:

@@ -31,6 +31,7 @@ from capsule_services.doctor.place import Place
 from capsule_services.keys import keys
 from capsule_services.ledgers import ledger
 from capsule_services.lists import lists
+from capsule_services.paragraphs import flow
 from capsule_services.release import release
 from capsule_services.retention import retention
 from capsule_services.rootkeys import rotate_root
@@ -324,6 +325,7 @@ def put_ahead(
 
 
 app.command("sweep")(sweep)
+flow(app)
 
 
 def _read(file: Path) -> bytes:

@@ -27,7 +27,7 @@ from capsule_services.backup.chunks import EMPTY, PACKS, BackupKey, Packer, Read
 from capsule_services.backup.faults import BackupDamaged, BackupForeign, RestoreRefused
 from capsule_services.backup.making import files_of, forget, make
 from capsule_services.backup.manifest import MANIFESTS, Manifest, load, newest, save
-from capsule_services.backup.replacing import put_back, stopped
+from capsule_services.backup.replacing import Placed, put_back, stopped
 from capsule_services.backup.unpacking import check
 from capsule_services.places.faults import PlaceRefused
 from capsule_services.places.place import FolderPlace, open_place
@@ -62,7 +62,7 @@ class World:
     def make(self, *, now: datetime = NOW, full: bool = False, key: BackupKey = KEY) -> Manifest:
         return make(self.folder, self.place, key, release="test", now=now, full=full, progress=unseen)
 
-    def restore(self, made: Manifest, **more: Any) -> Path | None:
+    def restore(self, made: Manifest, **more: Any) -> Placed:
         told = {"replace": True, "unreplayed": False, "now": NOW, "progress": unseen, **more}
         return put_back(self.place, made, KEY, self.folder, **told)
 
@@ -97,7 +97,7 @@ def test_restored_it_is_what_it_was_but_for_what_records_are_found_by(world: Wor
     before = rows(world.folder / "contacts" / "data.db")
     made = world.make()
     people(world.folder, 400, 50)
-    aside = world.restore(made)
+    aside = world.restore(made).aside
     after = rows(world.folder / "contacts" / "data.db")
     assert aside is not None
     assert len(rows(aside / "contacts" / "data.db")["records"]) == 450

@@ -16,6 +16,7 @@ from capsule_core.contacts import Person
 from capsule_core.names import ActorRef, SubjectRef, TenantId
 from capsule_core.privacy import Privacy
 from capsule_services.commands import app
+from capsule_services.paragraphs import joined
 from capsule_services.release import release
 from capsule_services.runtime.deployment import ORDER
 from capsule_services.runtime.metrics import made_metrics, serve_metrics
@@ -241,3 +242,16 @@ def test_a_probe_says_what_the_service_says() -> None:
         assert [told("probe", str(port), *more)[0] for more in ((), ("--live",))] == [1, 0]
     finally:
         stop()
+
+
+def test_help_is_wrapped_once_at_the_width_there_is() -> None:
+    out = CliRunner().invoke(app, ["up", "--help"], env={"COLUMNS": "80", "NO_COLOR": "1"}).stdout
+    lines = [line.strip() for line in out.partition("Options")[0].splitlines()]
+    assert "and how to connect." in " ".join(lines)
+    paragraph = lines[next(at for at, line in enumerate(lines) if line.startswith("Prints one line")) :]
+    assert [line for line in paragraph[: paragraph.index("") - 1] if len(line) < 60] == []
+
+
+def test_only_lines_of_one_paragraph_are_joined() -> None:
+    text = "One.\n\nTwo goes\non here.\n  an example\n* a point\n* another"
+    assert joined(text) == "One.\n\nTwo goes on here.\n  an example\n* a point\n* another"

@@ -510,3 +510,19 @@ def test_the_command_tells_people_and_programs_and_its_exit_code_tells_scripts(c
     assert as_json([good("a", "b")]) == [{"grade": "good", "what": "a", "found": "b", "do": ""}]
     assert as_table([good("[a]", "b")]).row_count == 1
     assert sys.version_info >= tuple(map(int, FLOORS["python"].split(".")))
+
+
+def test_for_people_what_is_broken_comes_first_and_what_is_well_is_counted() -> None:
+    findings = [
+        good("a", "fine"),
+        note("b", "known"),
+        unseen("c", "dark", "look"),
+        mend("d", "broken", "mend"),
+        good("e", "f"),
+    ]
+    written = StringIO()
+    Console(file=written, width=80).print(as_table(findings))
+    text = written.getvalue()
+    order = [text.index(each) for each in ("d: broken", "mend", "c: dark", "b: known", "2 that are well")]
+    assert order == sorted(order)
+    assert "fine" not in text

@@ -21,6 +21,8 @@ from capsule_services.doctor.findings import Finding, Grade
 from capsule_services.doctor.place import Place
 from capsule_services.places.faults import PlaceRefused, PlaceUnavailable
 from capsule_services.places.place import FolderPlace
+from capsule_services.runtime.begun import FILES, tell_begun
+from capsule_services.runtime.deployment import Options, running
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.health import Ailment, Health
 from capsule_services.runtime.opening import Opened, open_holding
@@ -244,3 +246,16 @@ def test_a_restore_wants_all_of_the_journal_that_a_backup_has_seen(store: Store,
     with pytest.raises((ResourceMissing, SubjectErased)):
         office(again, folder).desk("acme").GetContact(pb.GetContactRequest(name=somebody.name))
     again.close()
+
+
+def test_a_place_in_the_deployments_folder_is_refused_at_start(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = folder / "journal"
+    monkeypatch.setenv("CAPSULE_JOURNAL_PLACE", str(place))
+    with pytest.raises(StartRefused, match=r"lies in .* would be lost with it"), running(folder, Options()):
+        pass
+    assert not (folder / "tls").exists()
+    tell_begun(folder, {"contacts": FILES})
+    with pytest.raises(StartRefused, match=r"lies in .* would be lost with it"):
+        started(folder, str(place))
+    started(folder, str(folder.with_name("deployment-journal"))).close()
+    assert not place.exists()

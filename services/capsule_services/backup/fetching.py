@@ -10,6 +10,7 @@ import attrs
 from capsule_services.backup.faults import RestoreRefused
 from capsule_services.backup.manifest import Manifest, Stored
 from capsule_services.runtime.shipping.envelopes import Head
+from capsule_services.runtime.shipping.faults import ShippedMissing
 from capsule_services.runtime.shipping.setting import JournalPlace, journal_place_at
 
 __all__ = ["Fetching", "known_of"]
@@ -33,7 +34,7 @@ class Fetching:
         """Find the journal that belongs to *file*; False if it is not to be fetched.
 
         Raises:
-            RestoreRefused: the place lacks what a backup has seen.
+            RestoreRefused: the place has no such journal, or lacks what a backup has seen.
             CapsuleError, StartRefused: it cannot be read, or is not what was written there.
         """
         name = f"{service}/journal.db"
@@ -41,12 +42,27 @@ class Fetching:
             return False
         if name not in self.found:
             place = journal_place_at(self.address, self.folder / service, service, patient=True)
-            head = place.head(file.journal)
+            head = self._head(place, file.journal)
             if head.position < self.known.get(file.journal, 0):
                 what = f"the journal of {service} at {self.address} is older than a backup: its end is missing"
                 raise RestoreRefused(what, "put a newer copy of it back there")
             self.found[name] = place, head
         return True
+
+    def told(self, service: str) -> str:
+        """Say where the journal of a service was fetched, and how many entries; empty if it was not."""
+        _, head = self.found.get(f"{service}/journal.db", (None, None))
+        if head is None:
+            return ""
+        count = sum(piece.count for piece in head.pieces) + len(head.tail)
+        return f"{count} {'entry' if count == 1 else 'entries'} fetched from {self.address}"
+
+    def _head(self, place: JournalPlace, journal: str) -> Head:
+        try:
+            return place.head(journal)
+        except ShippedMissing:
+            what = f"there is no journal of this deployment's {place.service} at {self.address}"
+            raise RestoreRefused(what, "check the place, and name the right one with --journal") from None
 
     def fetch(self, name: str, to: Path) -> None:
         """Fetch the journal that is to be *name*; whole, or not at all.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from functools import partial
@@ -36,13 +36,21 @@ from capsule_services.runtime.restored import Restored, tell_restored
 from capsule_sql.migration import Role, is_known_in_file
 from capsule_sql.snapshots import journal_at, made_whole
 
-__all__ = ["ASIDE", "put_back", "stopped"]
+__all__ = ["ASIDE", "Placed", "put_back", "stopped"]
 
 ASIDE: Final = "aside"
 """The folder of a deployment to which a restore moves what was there."""
 
 _DRAFT: Final = ".restored"
 _BESIDE: Final = ("", "-wal", "-shm")
+
+
+@attrs.frozen
+class Placed:
+    """What a restore did: where it moved *aside* what was there, and where it had the *journals* from, by service."""
+
+    aside: Path | None
+    journals: Mapping[str, str]
 
 
 def put_back(
@@ -56,8 +64,8 @@ def put_back(
     journals: str = "",
     now: datetime,
     progress: Progress,
-) -> Path | None:
-    """Restore a backup to the deployment in *folder*; return where what was there has gone, if anything was.
+) -> Placed:
+    """Restore a backup to the deployment in *folder*.
 
     *replace* allows that there is data; *unreplayed* that a service has not the journal for it, and is told nothing.
     *journals* is the place that a journal is fetched from of which there is no copy.
@@ -81,7 +89,11 @@ def put_back(
             _sync(folder / service)
             tell_restored(folder / service, told[service])
             _tell_begun(folder, service)
-        return aside
+        return Placed(aside, {each: fetching.told(each) or _beside(each in lacking) for each in services})
+
+
+def _beside(lacking: bool) -> str:
+    return "passed over" if lacking else "the one beside the data"
 
 
 def _tell_begun(folder: Path, service: str) -> None:

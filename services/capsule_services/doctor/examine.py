@@ -46,6 +46,8 @@ CHECKS: Final[Sequence[Check]] = (
 )
 """In this order a deployment is looked at."""
 
+_WORST: Final = (Grade.MEND, Grade.UNSEEN, Grade.NOTE, Grade.GOOD)
+
 _STYLES: Final = {Grade.GOOD: "green", Grade.NOTE: "yellow", Grade.MEND: "bold red", Grade.UNSEEN: "bold yellow"}
 
 
@@ -75,13 +77,21 @@ def _why(error: Exception) -> str:
 
 
 def as_table(findings: Iterable[Finding]) -> Table:
-    """Write findings for people."""
-    titles = (Column(title, overflow="fold") for title in ("looked at", "found", "what to do"))  # no path is cut
-    table = Table("", *titles, title="capsule doctor")
-    for finding in findings:
-        told = (finding.what, finding.found, finding.do)  # as they are: a path may look like markup
-        table.add_row(Text(finding.grade.value, _STYLES[finding.grade]), *map(Text, told))
+    """Write findings for people: what is broken first, and of what is well only how many there are."""
+    every = sorted(findings, key=lambda finding: _WORST.index(finding.grade))
+    table = Table("", Column("found, and what to do", overflow="fold"), title="capsule doctor")  # no path is cut
+    for finding in every:
+        if finding.grade is not Grade.GOOD:
+            told = (f"{finding.what}: {finding.found}", finding.do)  # as they are: a path may look like markup
+            table.add_row(_mark(finding.grade), Text("\n".join(filter(None, told))))
+    well = sum(finding.grade is Grade.GOOD for finding in every)
+    if well:
+        table.add_row(_mark(Grade.GOOD), f"{well} that {'is' if well == 1 else 'are'} well; --json names each")
     return table
+
+
+def _mark(grade: Grade) -> Text:
+    return Text(grade.value, _STYLES[grade])
 
 
 def as_json(findings: Iterable[Finding]) -> list[dict[str, str]]:

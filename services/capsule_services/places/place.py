@@ -13,7 +13,7 @@ import attrs
 from capsule_core.errors import ResourceMissing
 from capsule_services.places.faults import PlaceRefused, PlaceUnavailable
 
-__all__ = ["FolderPlace", "Place", "open_place"]
+__all__ = ["FolderPlace", "Place", "lies_in", "open_place"]
 
 
 class Place(Protocol):
@@ -78,7 +78,7 @@ class FolderPlace:
 
     def names(self, prefix: str) -> Sequence[str]:
         """Name the objects whose names begin with *prefix*, in order."""
-        found = (path for path in self._files(self.folder) if not path.name.startswith("."))
+        found = (path for path in self._files(self.folder / prefix.rpartition("/")[0]) if not path.name.startswith("."))
         names = (path.relative_to(self.folder).as_posix() for path in found)
         return sorted(name for name in names if name.startswith(prefix))
 
@@ -119,6 +119,12 @@ def open_place(address: str, *, patient: bool = True) -> Place:
     except ImportError:
         raise PlaceRefused(address, "what reaches it is not installed: pip install 'capsule-core[s3]'") from None
     return S3Place.at(address, patient=patient)
+
+
+def lies_in(address: str, *folders: Path) -> bool:
+    """Say whether *address* names a folder in one of *folders*; links are followed."""
+    place = Path(address).resolve()
+    return "://" not in address and any(place.is_relative_to(folder.resolve()) for folder in folders)
 
 
 def _sync(folder: Path) -> None:

@@ -35,6 +35,7 @@ from capsule_services.runtime.opening import DATABASE, ENGINE
 from capsule_services.runtime.restored import restored_in
 from capsule_services.runtime.room import unwritten
 from capsule_services.runtime.settings import environment
+from capsule_services.runtime.shipping.setting import check_apart
 
 __all__ = ["ORDER", "SWEEPING", "Deployment", "Options", "running"]
 
@@ -153,6 +154,8 @@ def _started(folder: Path, options: Options, stack: contextlib.ExitStack) -> Dep
     for name in ORDER:
         restored_in(folder / name)  # one that was interrupted says more
         check_begun(folder, folder / name, name, on_server=_is_on_server(folder, name))
+    if place := os.environ.get("CAPSULE_JOURNAL_PLACE"):
+        check_apart(place, folder)
     _set_clock(folder, options)
     _check_workers(folder, options)
     credentials = prepared(folder / "tls", ORDER, now=wall_time())

@@ -12,7 +12,8 @@ import attrs
 
 from capsule_core.journal import Entry, Founded, Journal
 from capsule_core.sealing import KEY_BYTES
-from capsule_services.places.place import FolderPlace, Place, open_place
+from capsule_services.places.place import FolderPlace, Place, lies_in, open_place
+from capsule_services.runtime.begun import begun_in
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.shipping.envelopes import Envelope, Head, JournalKey, folder_of
 from capsule_services.runtime.shipping.faults import ShippedMissing
@@ -23,7 +24,7 @@ from capsule_sql.journals import fill_journal
 from capsule_sql.migration import Role
 from capsule_sql.root_key import load_or_create_root_key
 
-__all__ = ["JOURNAL_KEY", "JournalPlace", "journal_place_at"]
+__all__ = ["JOURNAL_KEY", "JournalPlace", "check_apart", "journal_place_at"]
 
 JOURNAL_KEY: Final = "journal.key"
 """The file in a service's folder with the key of its shipped journal."""
@@ -97,9 +98,11 @@ def journal_place_at(address: str, folder: Path, service: str, *, patient: bool)
     """Open the place of the journal of a *service* whose files are in *folder*.
 
     Raises:
-        StartRefused: it is in the folder, or the folder in it.
+        StartRefused: it is in the folder or in that of the deployment, or the folder in it.
         PlaceRefused: it is no place.
     """
+    if begun_in(folder.parent):
+        check_apart(address, folder.parent)
     place = open_place(address, patient=patient)
     if isinstance(place, FolderPlace):
         theirs, ours = place.folder.resolve(), folder.resolve()
@@ -108,6 +111,19 @@ def journal_place_at(address: str, folder: Path, service: str, *, patient: bool)
                 f"the journal's place {address} and {folder} lie in each other; name one on another medium"
             )
     return JournalPlace(service, folder, address, place)
+
+
+def check_apart(address: str, deployment: Path) -> None:
+    """Let pass a place that is not lost together with the folder of the *deployment*.
+
+    Raises:
+        StartRefused: it is in that folder.
+    """
+    if lies_in(address, deployment):
+        raise StartRefused(
+            f"the journal's place {address} lies in {deployment} and would be lost with it; name one on another "
+            "medium in CAPSULE_JOURNAL_PLACE"
+        )
 
 
 def _remove(draft: Path) -> None:
