@@ -24,7 +24,7 @@ _SCRIPTS: Final = Path(__file__).with_name("migrations")
 class Role(enum.Enum):
     """What a file is for: its name in sentences, the mark in its header, its newest revision, and that on a server."""
 
-    DATA = ("data", "the data", 0x43415044, "data_0008", "server_data_0006")
+    DATA = ("data", "the data", 0x43415044, "data_0008", "server_data_0007")
     LEDGER = ("ledger", "the read log", 0x4341504C, "ledger_0001", "server_ledger_0001")
     JOURNAL = ("journal", "the journal", 0x4341504A, "journal_0001", "server_journal_0001")
     KEYSTORE = ("keystore", "the keystore", 0x4341504B, "keystore_0001", "")

@@ -40,6 +40,8 @@ _SETTINGS: Final = (
     "-c idle_in_transaction_session_timeout=60s",
 )
 
+_WITHIN: Final = "SELECT set_config('capsule.tenant', ?, true), pg_relation_size(to_regclass('records'))"
+
 
 class _Lost(Exception):
     """The connection broke before anything could have been committed."""
@@ -55,6 +57,8 @@ class _Session:
     tenant_no: int | None = None
     committing: bool = False
     _searchable: set[int] = attrs.field(factory=set, init=False)
+    _size: psycopg.Cursor[Any] | None = attrs.field(default=None, init=False)
+    _planned_for: int = attrs.field(default=0, init=False)
 
     def execute(self, text: str, values: Sequence[Any] = ()) -> psycopg.Cursor[Any]:
         """Run a statement; in a transaction its errors may come with a later one's."""
@@ -81,7 +85,7 @@ class _Session:
     def within(self, tenant_no: int) -> None:
         """See the rows of this tenant from now on, and of no other."""
         self.tenant_no = tenant_no
-        self.execute("SELECT set_config('capsule.tenant', ?, true)", (str(tenant_no),))
+        self._size = self.execute(_WITHIN, (str(tenant_no),))
 
     def search(self, tenant_no: int) -> None:
         """Let pass if what this tenant's records are found by is there; it can only be lost with this connection.
@@ -94,6 +98,18 @@ class _Session:
         if not self.execute("SELECT 1 FROM indexed WHERE no = ?", (tenant_no,)).fetchall():
             raise IndexMissing
         self._searchable.add(tenant_no)
+
+    def settle(self) -> None:
+        """Forget how statements are run when the records have become twice as many: they were few when that was decided.
+
+        The server itself does so with its next statistics, which come up to a minute after an import.
+        """
+        told, self._size = self._size, None
+        size = told.fetchone()[1] if told is not None else None
+        if size is not None and size > 2 * self._planned_for:
+            with suppress(psycopg.Error):  # what was asked for is done, whatever becomes of the connection
+                self.raw.execute("DISCARD PLANS")
+            self._planned_for = size
 
     def begin(self, tenant_no: int) -> None:
         """Open a transaction in which the rows of one tenant can be seen, or of nobody."""
@@ -195,6 +211,7 @@ class Postgres:
         except BaseException:
             self._release(session)
             raise
+        session.settle()
         self._release(session)
         return result
 

@@ -124,6 +124,8 @@ def _meant(columns: str, where: Where, *, refused: int) -> Query:
         for condition, half in halves:
             query.demand(f"f.{condition}", half, half)
         halves = []
+    elif where.subjects is not None:
+        query = Query(f"SELECT {columns} FROM subjects s CROSS JOIN records r ON r.subject_no = s.no")
     else:
         query = Query(f"SELECT {columns} FROM records r {_SUBJECT}")
     query.demand(f"r.tenant_no = {TENANT}", where.tenant)
@@ -144,8 +146,7 @@ def _narrow(query: Query, where: Where, *, led: bool) -> None:
     if where.roots is not None:
         query.demand(f"r.root {EACH}", listed(where.roots))
     if where.subjects is not None:
-        known = f"SELECT no FROM subjects WHERE tenant_no = {TENANT} AND key {EACH}"
-        query.demand(f"r.subject_no IN ({known})", where.tenant, listed(where.subjects))
+        query.demand(f"s.tenant_no = {TENANT} AND s.key {EACH}", where.tenant, listed(where.subjects))
     if where.batch is not None:
         query.demand("r.trashed IS NOT NULL AND r.batch = ?", where.batch)
     if where.due is not None:

@@ -21,7 +21,8 @@ from capsule_core.records import Mark, Shelf, Where
 from capsule_core.stores import EVERYONE, Share
 from capsule_sql.backlog import releasing
 from capsule_sql.postgres import Postgres
-from capsule_sql.selections import listing
+from capsule_sql.selections import Query, listing
+from capsule_sql.statements import Connection
 from tests.core.desk import ACME, ZETA, Desk, note, person
 from tests.postgres import Database
 from tests.store.crashes import Place, Steps, opened
@@ -39,15 +40,20 @@ class Office:
     data: Postgres
 
 
-@pytest.fixture(params=["no statistics", "statistics of others"])
+@pytest.fixture(params=["no statistics", "statistics of others", "statistics of many who have little"])
 def office(request: pytest.FixtureRequest, database: Database, tmp_path: Path) -> Iterator[Office]:
     """The desk of a tenant that has just imported its address book."""
     desk, databases = opened(Place(tmp_path, str(database.server.folder), database.name), Steps())
     if request.param == "statistics of others":
         fill(desk, ZETA)
+    elif request.param == "statistics of many who have little":
+        for number in range(PEOPLE):
+            desk.add(person("Other"), tenant=TenantId(f"t{number}"))
+    if request.param.startswith("statistics"):
         with psycopg.connect(database.admin_url, autocommit=True) as owner:
             owner.execute("ANALYZE")
-    fill(desk, ACME)
+    if request.param != "nothing yet":
+        fill(desk, ACME)
     yield Office(desk, databases[0])
     for each in databases:
         each.close()
@@ -66,26 +72,26 @@ def looked_at(plan: Mapping[str, Any]) -> int:
     return int(rows * plan["Actual Loops"]) + sum(map(looked_at, plan.get("Plans", ())))
 
 
-def asked(desk: Desk) -> dict[str, tuple[Where, int]]:
+def asked(desk: Desk, tenant: TenantId) -> dict[str, tuple[Where, int]]:
     """What is asked for, and how many records are meant at most."""
-    keys = desk.vault.tenant(ACME)
+    keys = desk.vault.tenant(tenant)
     tag = query_token(keys, "tags", Form.TEXT, "all", region=None)
     owner = query_token(keys, "owner", Form.TEXT, "u1", region=None)
     one, people = RecordId(f"c{7:026d}"), ("person", "organisation")
     return {
-        "by tag": (Where(tenant=ACME, kinds=people, tokens=(tag,)), PEOPLE),
-        "by owner and tag": (Where(tenant=ACME, kinds=people, tokens=(owner, tag)), PEOPLE),
-        "all": (Where(tenant=ACME, kinds=people), PEOPLE),
-        "the trash too": (Where(tenant=ACME, kinds=people, shelf=Shelf.ANY), PEOPLE),
-        "by id": (Where(tenant=ACME, ids=(one,)), 1),
-        "the history of one": (Where(tenant=ACME, kinds=("entry",), roots=(one,)), 1),
-        "all of one": (Where(tenant=ACME, subjects=(SubjectKey(one),), shelf=Shelf.ANY), 2),
+        "by tag": (Where(tenant=tenant, kinds=people, tokens=(tag,)), PEOPLE),
+        "by owner and tag": (Where(tenant=tenant, kinds=people, tokens=(owner, tag)), PEOPLE),
+        "all": (Where(tenant=tenant, kinds=people), PEOPLE),
+        "the trash too": (Where(tenant=tenant, kinds=people, shelf=Shelf.ANY), PEOPLE),
+        "by id": (Where(tenant=tenant, ids=(one,)), 1),
+        "the history of one": (Where(tenant=tenant, kinds=("entry",), roots=(one,)), 1),
+        "all of one": (Where(tenant=tenant, subjects=(SubjectKey(one),), shelf=Shelf.ANY), 2),
     }
 
 
 def test_a_list_looks_at_each_record_a_few_times_and_never_at_all_for_each(office: Office) -> None:
     looks = {}
-    for what, (where, meant) in asked(office.desk).items():
+    for what, (where, meant) in asked(office.desk, ACME).items():
         query = listing(where, admits=Mark.NONE, limit=PEOPLE, after=None)
         ((((told),),),) = office.data.rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {query.text}", query.values, tenant=ACME)
         looks[what] = looked_at(told["Plan"])
@@ -93,6 +99,31 @@ def test_a_list_looks_at_each_record_a_few_times_and_never_at_all_for_each(offic
     assert {what: count for what, count in looks.items() if count > LOOKS * PEOPLE} == {}
 
 
+@pytest.mark.parametrize("office", ["nothing yet"], indirect=True)
+def test_what_was_planned_while_there_was_little_is_planned_anew(office: Office) -> None:
+    """The server itself would not hear of the import before its next statistics: a minute later."""
+    office.desk.add(person("Other"))
+    some = [where for where, _ in asked(office.desk, ACME).values()]
+    for where in some * 8:  # then the server keeps a plan
+        office.desk.store.select(where, admits=Mark.NONE, limit=PEOPLE)
+    fill(office.desk, ACME)
+    office.desk.store.select(some[0], admits=Mark.NONE, limit=PEOPLE)
+    for where in some:
+        query = listing(where, admits=Mark.NONE, limit=PEOPLE, after=None)
+        read = office.data.read(lambda connection, query=query: _read(connection, query), tenant=ACME)
+        assert read < LOOKS * PEOPLE
+
+
+def _read(connection: Connection, query: Query) -> int:
+    """Run it as it is prepared, and return how many rows it fetched from tables."""
+    count = "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables"
+    ((before,),) = connection.execute(count).fetchall()
+    connection.execute(query.text, query.values)
+    ((after,),) = connection.execute(count).fetchall()
+    return int(after - before)
+
+
+@pytest.mark.parametrize("office", ["no statistics", "statistics of others"], indirect=True)
 @pytest.mark.parametrize("of", [ACME, EVERYONE], ids=["one", "all"])
 def test_whoever_was_kept_in_part_is_looked_for_among_the_kept_alone(office: Office, of: TenantId | Share) -> None:
     text, values = releasing(of, shared=True)
