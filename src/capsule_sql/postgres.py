@@ -105,7 +105,7 @@ class _Session:
         The server itself does so with its next statistics, which come up to a minute after an import.
         """
         told, self._size = self._size, None
-        size = told.fetchone()[1] if told is not None else None
+        _, size = (told and told.fetchone()) or (None, None)
         if size is not None and size > 2 * self._planned_for:
             with suppress(psycopg.Error):  # what was asked for is done, whatever becomes of the connection
                 self.raw.execute("DISCARD PLANS")

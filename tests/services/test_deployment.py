@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert set(deployment.addresses) == set(ORDER)
         assert deployment.failed() is None
         processes = dict(deployment.processes)
-    assert [process.poll() for process in processes.values()] == [0, 0, 0]
+    assert [process.exitcode for process in processes.values()] == [0, 0, 0]
     return folder
 
 
@@ -90,6 +91,16 @@ def listening(address: str) -> bool:
     return True
 
 
+def descendant(ancestor: int, called: str) -> int:
+    """Return the id of the process that is *called* so, among those that *ancestor* and its children have started."""
+    for child in Path(f"/proc/{ancestor}/task/{ancestor}/children").read_text().split():
+        if Path(f"/proc/{child}/comm").read_text().strip() == called:
+            return int(child)
+        with suppress(AssertionError):
+            return descendant(int(child), called)
+    raise AssertionError(f"there is no {called}")
+
+
 def gone(addresses: list[str]) -> None:
     """Return when nobody listens at *addresses* any more."""
     for _ in range(200):
@@ -121,20 +132,13 @@ def test_a_service_that_ends_by_itself_ends_them_all(serving: tuple[subprocess.P
     process, folder = serving
     assert process.stdout is not None
     addresses = list(json.loads(process.stdout.readline())["addresses"].values())
-    os.kill(_child(process.pid, "capsule_services.contacts"), signal.SIGKILL)
+    os.kill(descendant(process.pid, "contacts"), signal.SIGKILL)
     code, _, err = ended(process)
     assert code == 1
     assert_one_sentence(err)
     assert "contacts was ended by SIGKILL" in err
     gone(addresses)
     assert (folder / "logs").is_dir()
-
-
-def _child(parent: int, module: str) -> int:
-    for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
-        if module.encode() in Path(f"/proc/{child}/cmdline").read_bytes():
-            return int(child)
-    raise AssertionError("there is no such child")
 
 
 def test_a_folder_that_is_in_use_is_refused_and_its_user_goes_on(used: Path) -> None:

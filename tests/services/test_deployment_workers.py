@@ -27,7 +27,7 @@ from capsule_services.runtime.deployment import Options, running
 from capsule_services.runtime.faults import StartRefused
 from tests.postgres import Server
 from tests.services.premises import PASSWORD, sign_up_request
-from tests.services.test_deployment import assert_one_sentence, ended, gone, up
+from tests.services.test_deployment import assert_one_sentence, descendant, ended, gone, up
 from tests.services.test_runtime_metrics import asked
 from tests.services.wired import contacts, creating
 from tests.services.worker import free_port
@@ -61,12 +61,7 @@ class Up:
         return (self.folder / "logs" / f"{process}.log").read_text().count('"event": "call"')
 
     def child(self, process: str) -> int:
-        """Return the id of a process, by the port of its numbers."""
-        port = self.said["metrics"][process].rpartition(":")[2].partition("/")[0]
-        for child in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
-            if f"CAPSULE_METRICS={port}\0".encode() in Path(f"/proc/{child}/environ").read_bytes():
-                return int(child)
-        raise AssertionError(f"there is no {process}")
+        return descendant(self.process.pid, process)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class Place:
     folder: Path
     addresses: dict[str, str]
     credential: Credential
-    processes: dict[str, subprocess.Popen[str]]
+    processes: dict[str, BaseProcess]
     tenant: list[str] = attrs.field(factory=list)
 
     @property
@@ -222,12 +223,12 @@ def test_while_identity_stands_still_its_tokens_are_believed(place: Place) -> No
     token = place.sign_in()
     with place.channel("contacts", token) as contacts:
         place.listed(contacts)
-        place.processes["identity"].send_signal(signal.SIGSTOP)
+        os.kill(place.processes["identity"].pid, signal.SIGSTOP)
         try:
             for _ in range(20):
                 place.listed(contacts)
         finally:
-            place.processes["identity"].send_signal(signal.SIGCONT)
+            os.kill(place.processes["identity"].pid, signal.SIGCONT)
 
 
 def test_a_damaged_file_is_said_and_changes_nothing_and_a_whole_one_ends_it(place: Place) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Final
 
@@ -21,6 +22,8 @@ _CONTENTS: Final = {
     Role.KEYSTORE: ("SELECT tenant, page, id, wrapped FROM keys ORDER BY tenant, page", "SELECT sealed FROM seals"),
     Role.JOURNAL: ("SELECT no, key_id, line FROM entries ORDER BY no",),
 }
+_LOOKS: Final = 20
+_BETWEEN: Final = 0.05
 
 
 def keystores(place: Place) -> Iterator[Finding]:
@@ -70,7 +73,10 @@ def mirrors(place: Place) -> Iterator[Finding]:
 def _alike(what: str, premises: Premises, file: File, copy: File, *, runs: bool) -> Finding:
     try:
         differ = _contents(file) != _contents(copy)
-        if differ and runs:  # one is written after the other
+        for _ in range(_LOOKS if runs else 0):
+            if not differ:
+                break
+            time.sleep(_BETWEEN)  # one is written after the other
             differ = _contents(file) != _contents(copy)
     except Unreadable:
         return mend(what, "it cannot be compared", "see what is said about the file and about its mirror")

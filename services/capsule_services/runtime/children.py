@@ -1,23 +1,35 @@
-"""The processes of a deployment: started, waited for, started anew where others of their service go on, and stopped."""
+"""The processes of a deployment: started, waited for, started anew where others of their service go on, and stopped.
+
+They are forked from one process that has loaded what they run, and has done nothing else: loading takes two seconds of
+a processor, and is paid once for all of them.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
+from importlib import import_module
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final
 
 import attrs
 
 from capsule_services.runtime.faults import StartRefused
+from capsule_services.runtime.process import run
 
 __all__ = ["Child", "Children"]
+
+_NURSERY: Final = get_context("forkserver")
+_NURSERY.set_forkserver_preload([f"capsule_services.{name}.__main__" for name in ("contacts", "identity", "privacy")])
 
 _READY_WITHIN: Final = 30.0
 _STOPPED_WITHIN: Final = 10.0
@@ -38,7 +50,7 @@ class Children:
 
     _logs: Path
     _parent: int
-    processes: dict[str, subprocess.Popen[str]] = attrs.field(factory=dict, init=False)
+    processes: dict[str, BaseProcess] = attrs.field(factory=dict, init=False)
     _children: dict[str, Child] = attrs.field(factory=dict, init=False, repr=False)
     _said: dict[str, Future[str]] = attrs.field(factory=dict, init=False, repr=False)
 
@@ -58,7 +70,7 @@ class Children:
 
     def end_of(self, called: str) -> str:
         """Say how a process has ended: by itself, or by a signal, and which."""
-        code = self.processes[called].poll()
+        code = self.processes[called].exitcode
         if code is None or code >= 0:
             return "ended by itself"
         return f"was ended by {_signal(-code)}"
@@ -67,7 +79,7 @@ class Children:
         """Start anew those that have ended while others of their service go on; name them."""
         names = [called for called in self._ended() if self._is_replaceable(called)]
         for called in names:
-            _closed(self.processes[called])
+            self.processes[called].close()
             self._start(self._children[called])
         return names
 
@@ -78,15 +90,12 @@ class Children:
                 if self._children[called].service == service:
                     process.terminate()
         for process in self.processes.values():
-            try:
-                process.wait(_STOPPED_WITHIN)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            _closed(process)
+            process.join(_STOPPED_WITHIN)
+            process.kill()
+            process.join()
 
     def _ended(self) -> list[str]:
-        return [called for called, process in self.processes.items() if process.poll() is not None]
+        return [called for called, process in self.processes.items() if process.exitcode is not None]
 
     def _is_replaceable(self, called: str) -> bool:
         service = self._children[called].service
@@ -94,26 +103,21 @@ class Children:
         return self._was_ready(called) and any(map(self._serves, others))
 
     def _serves(self, called: str) -> bool:
-        return self._was_ready(called) and self.processes[called].poll() is None
+        return self._was_ready(called) and self.processes[called].exitcode is None
 
     def _was_ready(self, called: str) -> bool:
         said = self._said[called]
         return said.done() and bool(said.result())
 
     def _start(self, child: Child) -> None:
-        with (self._logs / f"{child.called}.log").open("a") as log:
-            process = subprocess.Popen(  # noqa: S603  our own modules, by our own interpreter
-                [sys.executable, "-m", f"capsule_services.{child.service}"],
-                env={**os.environ, **child.told},
-                pass_fds=(self._parent,),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                start_new_session=True,  # Ctrl-C is for us: we stop them in order
-            )
+        whole = attrs.evolve(child, told={**os.environ, **child.told})
+        log = self._logs.absolute() / f"{child.called}.log"
+        heard, told = os.pipe()
+        with Connection(os.dup(self._parent), writable=False) as parent, Connection(told, readable=False) as said:
+            process = _NURSERY.Process(target=_live, args=(whole, Path.cwd(), log, parent, said), daemon=True)
+            process.start()
         self._children[child.called], self.processes[child.called] = child, process
-        self._said[child.called] = _readiness(process)
+        self._said[child.called] = _readiness(heard)
 
     def _address(self, called: str) -> str:
         try:
@@ -125,18 +129,35 @@ class Children:
         if line:
             return str(json.loads(line)["address"])
         lines = (self._logs / f"{called}.log").read_text(errors="replace").splitlines() or [""]
-        self.processes[called].wait(_STOPPED_WITHIN)  # it has closed its output, which is about all it still does
+        self.processes[called].join(_STOPPED_WITHIN)  # it has closed its output, which is about all it still does
         raise StartRefused(
             lines[-1] if not lines[-1].startswith("{") else f"{called} {self.end_of(called)}; see logs/{called}.log"
         )
 
 
-def _readiness(process: subprocess.Popen[str]) -> Future[str]:
+def _live(child: Child, folder: Path, log: Path, parent: Connection, said: Connection) -> None:
+    """Be *child*: what it reads, writes and is called is as if it had been started by itself."""
+    os.setsid()  # Ctrl-C is for whoever started us, and stops us in order
+    os.chdir(folder)
+    with log.open("a") as file:
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    os.dup2(said.fileno(), sys.stdout.fileno())
+    said.close()
+    os.environ.clear()
+    os.environ.update(child.told, CAPSULE_PARENT=str(parent.fileno()))
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text(child.called)  # where there is such a thing, ps and top show it
+    service = import_module(f"capsule_services.{child.service}.__main__")
+    sys.exit(run(service.NAME, service.build))
+
+
+def _readiness(heard: int) -> Future[str]:
     """Read the line a service says when it is ready, without waiting for one after the other."""
     said: Future[str] = Future()
 
     def read() -> None:
-        said.set_result(process.stdout.readline() if process.stdout else "")
+        with os.fdopen(heard) as out:
+            said.set_result(out.readline())
 
     threading.Thread(target=read, daemon=True).start()
     return said
@@ -147,8 +168,3 @@ def _signal(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:  # a real-time one has no name
         return f"signal {number}"
-
-
-def _closed(process: subprocess.Popen[str]) -> None:
-    if process.stdout:
-        process.stdout.close()

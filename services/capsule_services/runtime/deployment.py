@@ -16,9 +16,9 @@ import contextlib
 import fcntl
 import os
 import socket
-import subprocess
 from collections.abc import Generator, Mapping, Sequence
 from datetime import timedelta
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final
 
@@ -92,7 +92,7 @@ class Deployment:
     children: Children
 
     @property
-    def processes(self) -> Mapping[str, subprocess.Popen[str]]:
+    def processes(self) -> Mapping[str, BaseProcess]:
         """The processes, named as their logs are."""
         return self.children.processes
 
@@ -163,7 +163,7 @@ def _started(folder: Path, options: Options, stack: contextlib.ExitStack) -> Dep
     stack.callback(os.close, read_end)
     stack.callback(os.close, write_end)
     listen = {name: stack.enter_context(_place(name, options)) for name in ORDER}
-    telling = _Telling(folder, options, credentials, listen, read_end)
+    telling = _Telling(folder, options, credentials, listen)
     children = Children(folder / "logs", read_end)
     stack.callback(children.stop, ORDER[::-1])
     addresses = children.start(telling.children(1))  # alone at first: they make what the others share
@@ -253,7 +253,6 @@ class _Telling:
     options: Options
     credentials: Mapping[str, Credential]
     listen: Mapping[str, str]
-    parent: int
 
     def children(self, worker: int) -> Sequence[Child]:
         """Return this process of each service that has so many."""
@@ -279,7 +278,6 @@ class _Telling:
             listen=self.listen[name],
             dev=options.dev,
             clock=self.folder / "clock",
-            parent=self.parent,
             phone_region=options.region,
             workers=options.of(name),
             drain=0,  # everybody who calls is told by us
