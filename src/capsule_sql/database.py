@@ -33,7 +33,6 @@ _UNINDEXED: Final = "SELECT 1 FROM tenants t JOIN unindexed u ON u.no = t.no WHE
 _SHORTEST: Final = 512
 """Bytes of the smallest database there can be."""
 _PRAGMAS: Final = (
-    "journal_mode = WAL",
     "synchronous = FULL",
     "foreign_keys = ON",
     "temp_store = MEMORY",  # a sort that spills would leave its rows on the disk
@@ -194,6 +193,7 @@ class Database:
                     factory=_Alone,
                 )
                 undo.callback(connection.close)
+                _keep_a_log(connection)
                 for pragma in (*_PRAGMAS, f"cache_size = {-1024 * self.cache_mib}"):
                     connection.execute(f"PRAGMA {pragma}").fetchall()
                 if connection.execute("PRAGMA secure_delete = ON").fetchone() != (1,):
@@ -270,7 +270,21 @@ def open_database(path: Path, role: Role, *, cache_mib: int = 16) -> Database:
     return Database(path, role, cache_mib)
 
 
+def _keep_a_log(connection: sqlite3.Connection) -> None:
+    """Ask for the log beside the file; for this alone SQLite does not wait while another process makes the file."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(_MOMENT)
+        else:
+            return
+
+
 def _is_ours(connection: sqlite3.Connection, role: Role) -> bool:
-    (mark,) = connection.execute("PRAGMA application_id").fetchone()
     (objects,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    (mark,) = connection.execute("PRAGMA application_id").fetchone()  # afterwards: another process may be making it
     return bool(mark == role.mark or (mark == 0 and objects == 0))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -32,6 +30,7 @@ from capsule_services.runtime.private import write_private
 from capsule_services.runtime.settings import environment
 from tests.postgres import Database
 from tests.services.chassis import bytes_of, refused, wall
+from tests.services.forked import Forked
 from tests.services.premises import PASSWORD, sign_up_request
 from tests.services.test_commands import refused as refuses
 from tests.services.test_commands import told
@@ -271,29 +270,21 @@ def test_a_key_whose_name_looks_like_an_option_is_withdrawn_like_any_other(tmp_p
 
 
 @contextmanager
-def another(folder: Path, database: Database, listen: str) -> Iterator[subprocess.Popen[str]]:
+def another(folder: Path, database: Database, listen: str) -> Iterator[Forked]:
     """One of several identity processes that share a folder and a database."""
-    credential, (theirs, ours) = prepared(folder / "tls", ["identity"], now=wall())["identity"], os.pipe()
+    credential = prepared(folder / "tls", ["identity"], now=wall())["identity"]
     data = folder / "identity"
     data.mkdir(exist_ok=True)
     (data / DATABASE).write_text(database.url)
     told_ = {"data": data, "database": data / DATABASE, "addresses": folder / "addresses", "listen": listen}
-    child = subprocess.Popen(
-        [sys.executable, "-m", "capsule_services.identity"],
-        env={**os.environ, **environment(credential, **told_, workers=2, parent=theirs, drain=0)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        pass_fds=[theirs],
-        text=True,
-    )
-    os.close(theirs)
+    program = "import sys; from capsule_services.identity.__main__ import NAME, build, run; sys.exit(run(NAME, build))"
+    child = Forked.begin(program, told=environment(credential, **told_, workers=2, drain=0))
     try:
-        assert child.stdout is not None
         assert json.loads(child.stdout.readline())["address"] == listen
         yield child
     finally:
-        os.close(ours)
-        child.communicate(timeout=30)
+        child.leave()
+        assert child.rest()[0] == 0
 
 
 def test_every_identity_process_follows_and_none_believes_what_another_gave_up(

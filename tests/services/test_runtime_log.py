@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import signal
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -286,7 +287,7 @@ def test_nothing_that_goes_wrong_in_a_process_is_quoted_on_its_way_out(tmp_path:
     with process(tmp_path, deed=f"{STRAY.strip()}\n    {last}") as service:
         if last == "pass":
             service.ready()
-            service.child.terminate()
+            service.child.send_signal(signal.SIGTERM)
         code, out, err = service.ended()
     assert code == (0 if last == "pass" else 1)
     assert BIRD not in (out + err).lower()

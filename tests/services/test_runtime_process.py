@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
@@ -23,6 +20,7 @@ from capsule_services.runtime.channels import open_channel
 from capsule_services.runtime.settings import environment
 from tests.services.certified import Maker, put
 from tests.services.chassis import refused, wall
+from tests.services.forked import Forked
 
 PROGRAM = """
 import sys
@@ -60,31 +58,20 @@ class Process:
         self.credentials = prepared(folder / "tls", ["contacts"], now=wall())
         self.data, self.addresses = folder / "data", folder / "addresses"
         told: dict[str, str | int | Path] = {"data": self.data, "addresses": self.addresses, "drain": 0, **settings}
-        theirs, self.parent = os.pipe()
-        self.child = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM.replace("DEED", deed)],
-            env={**os.environ, **environment(self.credentials["contacts"], parent=theirs, **told)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=[theirs],
-            text=True,
-        )
-        os.close(theirs)
+        self.child = Forked.begin(PROGRAM.replace("DEED", deed), told=environment(self.credentials["contacts"], **told))
 
     @property
     def client(self) -> Credential:
         return self.credentials["client"]
 
     def ready(self) -> str:
-        assert self.child.stdout is not None
         line = json.loads(self.child.stdout.readline())
         assert line.keys() == {"service", "address"}
         assert line["service"] == "contacts"
         return str(line["address"])
 
     def ended(self) -> tuple[int, str, str]:
-        out, err = self.child.communicate(timeout=30)
-        return self.child.returncode, out, err
+        return self.child.rest()
 
 
 @contextlib.contextmanager
@@ -93,11 +80,7 @@ def process(folder: Path, deed: str = "pass", **settings: str | int | Path) -> I
     try:
         yield started
     finally:
-        with contextlib.suppress(OSError):
-            os.close(started.parent)
-        if started.child.poll() is None:
-            started.child.kill()
-            started.child.communicate()
+        started.child.close()
 
 
 def test_it_serves_when_it_says_so_and_ends_with_its_parent(tmp_path: Path) -> None:
@@ -107,7 +90,7 @@ def test_it_serves_when_it_says_so_and_ends_with_its_parent(tmp_path: Path) -> N
         with open_channel(address, service="contacts", credential=service.client) as channel:
             answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
-        os.close(service.parent)
+        service.child.leave()
         code, _, err = service.ended()
     assert code == 0
     assert (service.data / "closed").exists()
@@ -170,7 +153,7 @@ def test_a_thread_that_fails_shows_no_traceback(tmp_path: Path) -> None:
     deed = "import threading; thread = threading.Thread(target=int, args=('canary',)); thread.start(); thread.join()"
     with process(tmp_path, deed=deed) as service:
         service.ready()
-        os.close(service.parent)
+        service.child.leave()
         code, _, err = service.ended()
     assert code == 0
     assert "canary" not in err
@@ -183,7 +166,7 @@ def test_a_caller_who_is_refused_is_not_in_the_log(tmp_path: Path) -> None:
         with open_channel(address, service="contacts", credential=service.client, token="canary") as channel:
             stub = contacts_pb2_grpc.ContactsServiceStub(channel)
             refused(lambda: stub.GetContact(contacts_pb2.GetContactRequest(name="tenants/canary/contacts/canary")))
-        os.close(service.parent)
+        service.child.leave()
         _, _, err = service.ended()
     assert "canary" not in err
     assert "127.0.0.1" not in err
@@ -192,7 +175,6 @@ def test_a_caller_who_is_refused_is_not_in_the_log(tmp_path: Path) -> None:
 
 def lines_until(service: Process, event: str) -> list[dict[str, object]]:
     """Read the log up to the next line of that event."""
-    assert service.child.stderr is not None
     lines = []
     for line in service.child.stderr:
         lines.append(json.loads(line))

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -32,6 +28,7 @@ from capsule_services.runtime.server import Served, opened
 from capsule_services.runtime.settings import environment
 from capsule_services.runtime.tokens import KeyRing, published
 from tests.services.chassis import KEY, anna, token, wall
+from tests.services.forked import Forked
 from tests.services.office import Office, fresh_id, office
 
 ACME = "tenants/acme"
@@ -162,28 +159,15 @@ sys.exit(run("contacts", build))
 
 
 @contextmanager
-def process(folder: Path, deed: str = "") -> Iterator[tuple[subprocess.Popen[str], Credential, str]]:
+def process(folder: Path, deed: str = "") -> Iterator[tuple[Forked, Credential, str]]:
     """Run the service as a process in *folder*, after *deed* has been done to it; give its address."""
     credentials = prepared(folder / "tls", ["contacts"], now=wall())
     program = _PROGRAM.replace("DEED", deed).replace("JWKS", repr(published(KEY)))
-    theirs, ours = os.pipe()
-    told = environment(credentials["contacts"], data=folder / "data", addresses=folder / "addresses", parent=theirs)
-    child = subprocess.Popen(
-        [sys.executable, "-c", program],
-        env={**os.environ, **told},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        pass_fds=[theirs],
-        text=True,
-    )
-    os.close(theirs)
+    told = environment(credentials["contacts"], data=folder / "data", addresses=folder / "addresses")
+    child = Forked.begin(program, told=told)
     try:
-        assert child.stdout is not None
         yield child, credentials["client"], json.loads(child.stdout.readline())["address"]
     finally:
-        os.close(ours)
-        with suppress(subprocess.TimeoutExpired):
-            child.communicate(timeout=10)
-        if child.poll() is None:
-            child.send_signal(signal.SIGKILL)
-            child.communicate()
+        child.leave()
+        child.wait(10)
+        child.close()

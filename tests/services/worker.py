@@ -1,7 +1,7 @@
 """Contacts processes on one database, which can be told to stand still or to die after a step they take.
 
-A process of its own: ``python -m tests.services.worker JWKS STEP`` with the settings in its environment. Where the file
-STEP says ``written stop``, it stops itself after the next write; ``shredded kill`` ends it as a crash would.
+Each is told a file: where it says ``written stop``, the process stops itself after the next write; ``shredded kill``
+ends it as a crash would.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -38,11 +37,13 @@ from capsule_services.runtime.settings import environment
 from capsule_services.runtime.tokens import KeyRing, published
 from capsule_sql.keystores import SqlKeystore
 from capsule_sql.records import SqlStore
-from tests.architecture.tree import REPOSITORY
 from tests.postgres import Database
 from tests.services.chassis import KEY, anna, token, wall
+from tests.services.forked import Forked
 
 T = TypeVar("T")
+
+_PROGRAM = "from tests.services.worker import serve; serve()"
 
 STEPS: dict[str, tuple[type, str]] = {
     "read": (SqlStore, "read"),
@@ -66,7 +67,7 @@ _SIGNALS = {"stop": signal.SIGSTOP, "kill": signal.SIGKILL}
 class Worker:
     """A running process, where it listens, and what it has logged."""
 
-    child: subprocess.Popen[str]
+    child: Forked
     credential: Credential
     listen: str
     _step: Path
@@ -80,7 +81,6 @@ class Worker:
 
     def ready(self) -> None:
         """Return when it says that it serves."""
-        assert self.child.stdout is not None
         assert json.loads(self.child.stdout.readline())["address"] == self.listen
 
     def says(self, event: str) -> dict[str, Any]:
@@ -105,7 +105,8 @@ class Worker:
 
     def stands(self) -> None:
         """Return when it has stopped itself."""
-        assert os.WIFSTOPPED(os.waitpid(self.child.pid, os.WUNTRACED)[1])
+        while not self.child.stands():
+            assert self.child.wait(0.01) is None
 
     def go_on(self) -> None:
         self.child.send_signal(signal.SIGCONT)
@@ -116,15 +117,12 @@ class Worker:
 
     def end(self) -> None:
         """End it, whatever state it is in, and leave nothing open."""
+        self.child.leave()
         self.go_on()
-        with suppress(subprocess.TimeoutExpired):
-            self.child.wait(10)
-        self.child.kill()
-        self.child.wait()
+        self.child.wait(10)
+        self.child.process.kill()
         self._hearing.join()
-        for stream in (self.child.stdout, self.child.stderr):
-            assert stream is not None
-            stream.close()
+        self.child.close()
 
     @contextmanager
     def stub(self, caller: UserCaller | None = None) -> Iterator[ContactsServiceStub]:
@@ -138,7 +136,6 @@ class Worker:
             yield health_pb2_grpc.HealthStub(channel)
 
     def _hear(self) -> None:
-        assert self.child.stderr is not None
         for line in self.child.stderr:
             told = json.loads(line) if line.startswith("{") else {"event": "said", "sentence": line.strip()}
             self.calls += told["event"] == "call"
@@ -161,12 +158,10 @@ class Ground:
     def worker(self, listen: str, **settings: str | float) -> Iterator[Worker]:
         """Begin a process; it is gone when the block ends."""
         credentials = prepared(self.folder / "tls", ["contacts"], now=wall())
-        theirs, ours = os.pipe()
         told = {
             "data": self.data,
             "addresses": self.folder / "addresses",
             "listen": listen,
-            "parent": theirs,
             "drain": 0,
         }
         if self.database is not None:
@@ -177,21 +172,12 @@ class Ground:
             (self.data / "engine.url").write_text(self.engine)
             told |= {"engine": self.data / "engine.url"}
         step = self.folder / f"step-{listen.rpartition(':')[2]}"
-        child = subprocess.Popen(
-            [sys.executable, "-m", "tests.services.worker", published(KEY).decode(), str(step)],
-            env={**os.environ, **environment(credentials["contacts"], **{**told, **settings})},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=[theirs],
-            cwd=REPOSITORY,
-            text=True,
-        )
-        os.close(theirs)
+        told_ = environment(credentials["contacts"], **{**told, **settings})
+        child = Forked.begin(_PROGRAM, published(KEY).decode(), str(step), told=told_)
         begun = Worker(child, credentials["client"], listen, step)
         try:
             yield begun
         finally:
-            os.close(ours)
             begun.end()
 
 
@@ -232,7 +218,8 @@ def _build(host: Host) -> Service:
     return attrs.evolve(contacts.build(host), authenticator=authenticator)
 
 
-if __name__ == "__main__":
+def serve() -> None:
+    """Be such a process."""
     for _step, (_kind, _method) in STEPS.items():
         setattr(_kind, _method, _stepping(getattr(_kind, _method), _step, Path(sys.argv[2])))
     sys.exit(run("contacts", _build))

@@ -218,3 +218,11 @@ def test_after_it_is_closed_a_database_answers_that_it_cannot(database: Database
     with pytest.raises(Unavailable):
         notes(database)
     assert [path.name for path in database.path.parent.iterdir()] == ["log.db"]
+
+
+def test_all_who_open_a_file_at_once_that_is_not_there_yet_have_it(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as openers:
+        for number in range(12):
+            paths = [tmp_path / f"{number}.db"] * 8
+            for database in openers.map(open_database, paths, [Role.JOURNAL] * 8):
+                database.close()

@@ -26,10 +26,11 @@ import attrs
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.process import run
 
-__all__ = ["Child", "Children"]
+__all__ = ["NURSERY", "Child", "Children"]
 
-_NURSERY: Final = get_context("forkserver")
-_NURSERY.set_forkserver_preload([f"capsule_services.{name}.__main__" for name in ("contacts", "identity", "privacy")])
+NURSERY: Final = get_context("forkserver")
+"""Where they are forked; what is begun first pays for the loading."""
+NURSERY.set_forkserver_preload([f"capsule_services.{name}.__main__" for name in ("contacts", "identity", "privacy")])
 
 _READY_WITHIN: Final = 30.0
 _STOPPED_WITHIN: Final = 10.0
@@ -114,7 +115,7 @@ class Children:
         log = self._logs.absolute() / f"{child.called}.log"
         heard, told = os.pipe()
         with Connection(os.dup(self._parent), writable=False) as parent, Connection(told, readable=False) as said:
-            process = _NURSERY.Process(target=_live, args=(whole, Path.cwd(), log, parent, said), daemon=True)
+            process = NURSERY.Process(target=_live, args=(whole, Path.cwd(), log, parent, said), daemon=True)
             process.start()
         self._children[child.called], self.processes[child.called] = child, process
         self._said[child.called] = _readiness(heard)
