@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -50,14 +52,27 @@ def database(postgres: Server) -> Iterator[Database]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what says that it takes long, so that no worker ends with it while the others have nothing to do."""
-    items.sort(key=lambda item: -max((mark.args[0] for mark in item.iter_markers("timeout") if mark.args), default=0))
-    for item in items:
-        if isinstance(item, pytest.Function) and _shares(item):
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
+    """Begin with what takes long, so that no worker ends with it while the others have nothing to do."""
+
+    def urgency(item: pytest.Item) -> tuple[float, bool]:
+        longest = max((mark.args[0] for mark in item.iter_markers("timeout") if mark.args), default=0)
+        return -longest, not _shares(item.path)
+
+    items.sort(key=urgency)
 
 
-def _shares(item: pytest.Function) -> bool:
-    """Whether a test uses what is made once for its module: then all that do are for one worker."""
-    made = item._fixtureinfo.name2fixturedefs
-    return any(each.scope == "module" for name in item.fixturenames for each in made.get(name, ()))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give all tests of a module that makes something once to one worker, and every other test to whoever is free."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByModule(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            module = nodeid.partition("::")[0]
+            return module if _shares(config.rootpath / module) else nodeid
+
+    return ByModule(config, log)
+
+
+@cache
+def _shares(module: Path) -> bool:
+    return 'scope="module"' in module.read_text(encoding="utf-8")
