@@ -5,16 +5,15 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 from tests.architecture.tree import REPOSITORY
 
 TESTS = REPOSITORY / "tests"
 README = TESTS / "README.md"
 LAWS = {f"L{number}" for number in range(1, 16)}
-KEPT = ("L1", "L2", "L3", "L5", "L6", "L8", "L9", "L12", "L13")
+KEPT = LAWS - {"L11"}  # of consent, which is not built yet
 
 
 def named(path: Path) -> Iterator[str]:
@@ -24,6 +23,7 @@ def named(path: Path) -> Iterator[str]:
             yield from (str(ast.literal_eval(argument)) for argument in node.args)
 
 
+@cache
 def held() -> dict[str, set[str]]:
     """Law -> the test files that name it."""
     found: dict[str, set[str]] = {}
@@ -39,9 +39,8 @@ def written() -> dict[str, set[str]]:
     return {law: set(re.findall(r"`([^`]+)`", files)) for law, files in rows}
 
 
-@pytest.mark.parametrize("law", KEPT)
-def test_every_law_is_named_by_a_test(law: str) -> None:
-    assert held().get(law), f"no test is marked @pytest.mark.law({law!r})"
+def test_every_law_is_named_by_a_test() -> None:
+    assert KEPT - held().keys() == set(), "no test is marked with them"
 
 
 def test_no_test_names_a_law_that_does_not_exist() -> None:

@@ -54,7 +54,7 @@ from capsule_sql.records import SqlStore
 from tests.core.desk import ACME, NOON, Desk, asked, invoice, note, person
 from tests.postgres import ADMIN, APP
 
-ROWS, BATCH = 600, 200
+ROWS, BATCH = 450, 150
 OVER = NOON + GRACE + timedelta.resolution
 KEEPS = '{"rules": [{"id": "all", "effect": "keep", "since": "created", "period": "P30Y"}]}'
 FILES = {"keys": Role.KEYSTORE, "keys2": Role.KEYSTORE, "log": Role.JOURNAL, "log2": Role.JOURNAL}
@@ -462,10 +462,7 @@ def main(scenario: str, apart: int, folder: Path, socket: str = "", name: str = 
         copy = original.copied(folder / f"{name}copy")
         ended = forked(lambda copy=copy, last=last: worked(copy, Steps(last), work))
 
-        def tell(copy: Place = copy, last: int = last, ended: int = ended) -> None:
-            print(json.dumps({"step": last, "killed": ended, **worked(copy, Steps(), finish)}))
-
-        assert forked(tell) == 0
+        print(json.dumps({"step": last, "killed": ended, **worked(copy, Steps(), finish)}))
         copy.remove()
         if ended == 0:
             return

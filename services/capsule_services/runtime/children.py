@@ -92,7 +92,6 @@ class Children:
                     process.terminate()
         for process in self.processes.values():
             process.join(_STOPPED_WITHIN)
-            open('/tmp/stuck','a').write(f'{process.name} {process.pid} {process.exitcode} {self._logs}\n') if process.exitcode is None else None
             process.kill()
             process.join()
 
