@@ -8,10 +8,9 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -30,13 +29,13 @@ from capsule_services.runtime.clock import wall_time
 from capsule_services.runtime.deployment import ORDER
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.restored import Restored, tell_restored
+from capsule_services.speech import refuse, tell
 from capsule_sql.root_key import load_or_create_root_key
 
 __all__ = ["backup", "create", "list_backups", "restore", "restored", "verify"]
 
 backup = typer.Typer(no_args_is_help=True, help="Back a deployment up, and restore it.")
 
-_REFUSED: Final = 2
 _KEY: Final = "backup.key"
 
 _Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder of the deployment.")]
@@ -101,7 +100,7 @@ def list_backups(place: _Where, key: _Key = None, data: _Whose = Path(), json_: 
     if json_:
         typer.echo(json.dumps(rows, indent=2))
         return
-    Console().print(_table(rows))
+    tell(_table(rows))
     if rows and secret is None:
         sys.stderr.write(f"capsule: there is no {file}; say --data DIR or --key FILE to see when they were taken\n")
 
@@ -202,9 +201,9 @@ def _saying() -> Generator[None]:
     try:
         yield
     except (CapsuleError, StartRefused) as error:
-        _refuse(str(error))
+        refuse(str(error))
     except OSError as error:
-        _refuse(f"cannot use {error.filename or 'a file'}: {error.strerror}; check its rights and the space left")
+        refuse(f"cannot use {error.filename or 'a file'}: {error.strerror}; check its rights and the space left")
 
 
 def _named(text: str) -> tuple[Place, list[str]]:
@@ -316,7 +315,7 @@ def _show(title: str, told: Mapping[str, Any], *, as_json: bool) -> None:
     table = Table(*columns, show_header=False, title=title, title_style="bold green")
     for label, value in told.items():
         table.add_row(label.replace("_", " "), Text(_line(value)))  # as it is: a path may look like markup
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    tell(table)
 
 
 def _line(value: Any) -> str:
@@ -324,8 +323,3 @@ def _line(value: Any) -> str:
     if isinstance(value, Mapping):
         return "\n".join(f"{key}: {each}" for key, each in value.items())
     return ", ".join(value) if isinstance(value, list) else f"{value}"
-
-
-def _refuse(sentence: str) -> NoReturn:
-    sys.stderr.write(f"capsule: {sentence}\n")
-    raise typer.Exit(_REFUSED)

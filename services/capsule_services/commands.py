@@ -17,7 +17,6 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 from phonenumbers import SUPPORTED_REGIONS
-from rich.console import Console
 from rich.table import Table
 
 from capsule_core.errors import CapsuleError, InvalidField
@@ -42,6 +41,7 @@ from capsule_services.runtime.deployment import ORDER, Options, running
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.handing import hand_out
 from capsule_services.runtime.room import unwritten
+from capsule_services.speech import refuse, tell
 from capsule_services.sweeps import sweep
 from capsule_services.tenants import tenants
 
@@ -89,7 +89,6 @@ app.add_typer(lists, name="lists")
 app.add_typer(tenants, name="tenants")
 keys.command("rotate-root")(rotate_root)
 
-_REFUSED: Final = 2
 _PATIENCE: Final = 5.0
 _SPAN: Final = re.compile(r"(-?)([0-9]{1,9})([a-z]+)")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -138,7 +137,7 @@ def demo(
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="capsule-demo-")))
             artefacts = Path(tempfile.mkdtemp(prefix="capsule-demo-artefacts-"))
         elif data.exists() and (not data.is_dir() or any(data.iterdir())):
-            _refuse(f"{data} is not an empty folder; the demo needs one of its own")
+            refuse(f"{data} is not an empty folder; the demo needs one of its own")
         else:
             folder, artefacts = data / "deployment", data / "artefacts"
         _end_on_signals()
@@ -147,9 +146,9 @@ def demo(
         except (StartRefused, CapsuleError) as error:
             with suppress(OSError):
                 artefacts.rmdir()  # only if nothing was put there
-            _refuse(str(error))
+            refuse(str(error))
         except OSError as error:
-            _refuse(str(unwritten(error, folder)))
+            refuse(str(unwritten(error, folder)))
     raise typer.Exit(0 if held else 1)
 
 
@@ -177,7 +176,7 @@ def up(
     started anew.
     """
     if region.upper() not in SUPPORTED_REGIONS:
-        _refuse("--region must be a country in two letters (ISO 3166-1), such as DE")
+        refuse("--region must be a country in two letters (ISO 3166-1), such as DE")
     _end_on_signals()
     ports = {"contacts": contacts_port, "identity": identity_port, "privacy": privacy_port}
     options = Options(dev=dev, region=region.upper(), ports=ports, workers=workers)
@@ -190,11 +189,11 @@ def up(
                         f"capsule: {name} ended by itself and is started anew; see {data}/logs/{name}.log\n"
                     )
                 time.sleep(0.2)
-            _refuse(f"{ended} {deployment.end_of(ended)}; see {data}/logs/{ended}.log", code=1)
+            refuse(f"{ended} {deployment.end_of(ended)}; see {data}/logs/{ended}.log", code=1)
     except KeyboardInterrupt:
         return
     except StartRefused as error:
-        _refuse(str(error))
+        refuse(str(error))
 
 
 @app.command("verify")
@@ -213,12 +212,12 @@ def check(
     try:
         statement = verify(document, text.strip())
     except InvalidField:
-        _refuse("--key must be a public key, like the line in receipts.pub, or a file that holds one")
+        refuse("--key must be a public key, like the line in receipts.pub, or a file that holds one")
     except CapsuleError as error:
         if json_:
             typer.echo(json.dumps({"valid": False, "reason": str(error)}, indent=2))
             raise typer.Exit(1) from None
-        _refuse(str(error), code=1)
+        refuse(str(error), code=1)
     told = describe(Receipt.decode(document))
     if json_:
         typer.echo(json.dumps({"valid": True, "receipt": json.loads(statement.encode())}, indent=2))
@@ -226,7 +225,7 @@ def check(
     table = Table("", "", show_header=False, title="The receipt is valid", title_style="bold green")
     for label, value in told:
         table.add_row(label, value)
-    Console().print(table)
+    tell(table)
 
 
 @app.command()
@@ -242,7 +241,7 @@ def doctor(
     if json_:
         typer.echo(json.dumps(as_json(findings), indent=2))
     else:
-        Console().print(as_table(findings))
+        tell(as_table(findings))
     raise typer.Exit(exit_code(findings))
 
 
@@ -276,7 +275,7 @@ def certificates(
         if to is not None:
             hand_out(made, to)
     except StartRefused as error:
-        _refuse(str(error))
+        refuse(str(error))
     typer.echo(f"certificates are in {to or tls}")
     if following is not None:
         typer.echo(f"two authorities are trusted; when everybody has these: --authority {following}")
@@ -312,15 +311,15 @@ def put_ahead(
     """Put the clock of a deployment with --dev ahead; it never goes back. What is due then is swept at once."""
     by = _by(span)
     if not (data / "tls").is_dir():
-        _refuse(f"{data} is not the folder of a deployment; say --data DIR as for capsule up")
+        refuse(f"{data} is not the folder of a deployment; say --data DIR as for capsule up")
     if not (data / "clock").is_file():
-        _refuse(f"the deployment in {data} never ran with --dev; its clock cannot be moved")
+        refuse(f"the deployment in {data} never ran with --dev; its clock cannot be moved")
     try:
         ahead = advance(data / "clock", by)
     except OSError as error:
-        _refuse(str(unwritten(error, data)))
+        refuse(str(unwritten(error, data)))
     except (CapsuleError, StartRefused) as error:
-        _refuse(str(error))
+        refuse(str(error))
     typer.echo(f"the clock is {ahead} ahead")
 
 
@@ -332,7 +331,7 @@ def _read(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        _refuse(f"cannot read {file}: {error.strerror}; give the path of a receipt, and of a public key with --key")
+        refuse(f"cannot read {file}: {error.strerror}; give the path of a receipt, and of a public key with --key")
 
 
 def _key_text(key: str) -> str:
@@ -340,28 +339,26 @@ def _key_text(key: str) -> str:
     try:
         return Path(key).read_text(encoding="utf-8") if Path(key).is_file() else key
     except UnicodeDecodeError:
-        _refuse(
-            f"{key} is no text; --key must be a public key, like the line in receipts.pub, or a file that holds one"
-        )
+        refuse(f"{key} is no text; --key must be a public key, like the line in receipts.pub, or a file that holds one")
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:  # then it is no path
             return key
-        _refuse(f"cannot read {key}: {error.strerror}; give a public key, or a file that holds one")
+        refuse(f"cannot read {key}: {error.strerror}; give a public key, or a file that holds one")
 
 
 def _by(span: str) -> timedelta:
     """Read how far the clock is to be put ahead."""
     found = _SPAN.fullmatch(span)
     if found is None:
-        _refuse("SPAN must be a number and a unit: 90s, 15m, 12h, 30d or 2w")
+        refuse("SPAN must be a number and a unit: 90s, 15m, 12h, 30d or 2w")
     if found[1]:
-        _refuse(f"{span} would put the clock back, and it goes forward only; say 90s, 15m, 12h, 30d or 2w")
+        refuse(f"{span} would put the clock back, and it goes forward only; say 90s, 15m, 12h, 30d or 2w")
     if found[3] not in _UNITS:
-        _refuse(f"{found[3]} is no unit: s, m, h, d and w are, such as in 30d or 2w; a year is 365d")
+        refuse(f"{found[3]} is no unit: s, m, h, d and w are, such as in 30d or 2w; a year is 365d")
     try:
         return timedelta(**{_UNITS[found[3]]: int(found[2])})
     except OverflowError:
-        _refuse(f"{span} leads out of the calendar; say less, such as 30d")
+        refuse(f"{span} leads out of the calendar; say less, such as 30d")
 
 
 def _end_on_signals() -> None:
@@ -372,8 +369,3 @@ def _end_on_signals() -> None:
 
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, end)
-
-
-def _refuse(sentence: str, *, code: int = _REFUSED) -> NoReturn:
-    sys.stderr.write(f"capsule: {sentence}\n")
-    raise typer.Exit(code)

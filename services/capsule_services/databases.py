@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Annotated, Final
 from urllib.parse import unquote, urlsplit
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from capsule_core.errors import CapsuleError
@@ -21,13 +19,13 @@ from capsule_services.runtime.deployment import ORDER
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.opening import DATABASE, ENGINE
 from capsule_services.runtime.room import unwritten
+from capsule_services.speech import refuse, tell
 from capsule_sql.provisioning import DEPLOYMENT, database_of, provision, provision_engine, remove, survey
 
 __all__ = ["check_free", "clear", "db", "init", "places", "prepare"]
 
 db = typer.Typer(no_args_is_help=True, help="Keep records and logs in PostgreSQL instead of files.")
 
-_REFUSED: Final = 2
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,29}")
 
 
@@ -54,12 +52,11 @@ def init(
     try:
         files = prepare(data, admin_url, name)
     except (CapsuleError, StartRefused) as error:
-        sys.stderr.write(f"capsule: {error}\n")
-        raise typer.Exit(_REFUSED) from None
+        refuse(str(error))
     table = Table("service", "database and role", "how it connects", title="Prepared", title_style="bold green")
     for called, file in files.items():
         table.add_row(file.parent.name, called, str(file))
-    Console().print(table)
+    tell(table)
 
 
 def prepare(folder: Path, admin_url: str, name: str) -> Mapping[str, Path]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from capsule_core.errors import CapsuleError, InvalidField
@@ -21,12 +19,12 @@ from capsule_services.runtime.channels import Peers
 from capsule_services.runtime.clock import wall_time
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.keys import kids_published
+from capsule_services.speech import refuse, tell
 
 __all__ = ["keys", "rotate", "show", "withdraw"]
 
 keys = typer.Typer(no_args_is_help=True, help="Rotate and withdraw keys: those of user tokens, and the root key.")
 
-_REFUSED: Final = 2
 _STILL: Final = 1
 
 _Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder of the deployment.")]
@@ -41,7 +39,7 @@ def show(
     try:
         known = load_keys(data / "identity" / KEYS)
     except StartRefused as error:
-        _refuse(str(error))
+        refuse(str(error))
     signing, believed = known.signing(now), known.believed(now)
     if json_:
         told = [
@@ -53,7 +51,7 @@ def show(
     table = Table("key", "made", "what it does", title="Signing keys of tokens")
     for each in believed:
         table.add_row(each.kid, _time(each.made) or "", _told(each, believed, signing, now))
-    Console().print(table)
+    tell(table)
 
 
 @keys.command()
@@ -67,7 +65,7 @@ def rotate(data: _Data) -> None:
         with changing(data / "identity" / KEYS) as (known, store):
             store(known.rotated(fresh, now))
     except StartRefused as error:
-        _refuse(str(error))
+        refuse(str(error))
     before = known.signing(now)
     typer.echo(f"{fresh.kid} signs in a moment; {before.kid} is believed as long as its tokens work")
 
@@ -89,7 +87,7 @@ def withdraw(
             left = known.withdrawn(kids, fresh_key(now), now)
             store(left)
     except (StartRefused, InvalidField) as error:
-        _refuse(str(error))
+        refuse(str(error))
     typer.echo(f"{left.signing(now).kid} signs; withdrawn: {', '.join(kids)}")
     _confirm(data, kids)
 
@@ -105,7 +103,7 @@ def _confirm(data: Path, kids: Sequence[str]) -> None:
     finally:
         peers.close()
     if still:
-        _refuse(f"identity still publishes {min(still)}; see logs/identity.log, or start it anew", code=_STILL)
+        refuse(f"identity still publishes {min(still)}; see logs/identity.log, or start it anew", code=_STILL)
     typer.echo("identity publishes them no more")
 
 
@@ -119,8 +117,3 @@ def _told(key: SigningKey, believed: Sequence[SigningKey], signing: SigningKey, 
 
 def _time(moment: datetime | None) -> str | None:
     return None if moment is None else f"{moment:%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _refuse(sentence: str, *, code: int = _REFUSED) -> NoReturn:
-    sys.stderr.write(f"capsule: {sentence}\n")
-    raise typer.Exit(code)

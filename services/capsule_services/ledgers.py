@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn, Self
+from typing import Annotated, Any, Final, Self
 
 import attrs
 import typer
@@ -24,12 +23,12 @@ from capsule_services.doctor.logs import LOGS, Log, Verdict, anchored, judged, l
 from capsule_services.doctor.place import Place
 from capsule_services.runtime.begun import begun_in
 from capsule_services.runtime.faults import StartRefused
+from capsule_services.speech import refuse, tell
 
 __all__ = ["checkpoint", "ledger", "verify"]
 
 ledger = typer.Typer(no_args_is_help=True, help="Compare the logs of a deployment with what was signed outside it.")
 
-_REFUSED: Final = 2
 _SOON: Final = 1.0
 
 _Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder of the deployment, running or stopped.")]
@@ -68,13 +67,13 @@ def verify(
     if signed is not None:
         chosen = [each for each in chosen if epoch_of(signed.origin, each.name) is not None]
         if not chosen:
-            _refuse(f"{against} is a checkpoint of {signed.origin!r}, which is none of these logs")
+            refuse(f"{against} is a checkpoint of {signed.origin!r}, which is none of these logs")
     with _Shown() as shown:
         verdicts = [judged(each, signed, verifier, progress=shown.of(each)) for each in chosen]
     if json_:
         typer.echo(json.dumps([_as_json(verdict) for verdict in verdicts], indent=2))
     else:
-        Console().print(_as_table(verdicts))
+        tell(_as_table(verdicts))
     raise typer.Exit(exit_code(verdict.finding for verdict in verdicts))
 
 
@@ -88,22 +87,22 @@ def checkpoint(*, data: _Data, service: _Service = "contacts", log: _Title = "ch
     try:
         notes = anchored(chosen)
     except Exception as error:  # noqa: BLE001  whatever it is, the journal cannot be read
-        _refuse(f"the journal of {chosen.premises.service} cannot be read: {error}; see capsule doctor")
+        refuse(f"the journal of {chosen.premises.service} cannot be read: {error}; see capsule doctor")
     if not notes:
-        _refuse(f"{chosen.name} has no checkpoint yet; a log is signed within a minute of its first leaf")
+        refuse(f"{chosen.name} has no checkpoint yet; a log is signed within a minute of its first leaf")
     typer.echo(notes[-1], nl=False)
 
 
 def _chosen(data: Path, service: str | None, title: str | None) -> list[Log]:
     if title is not None and title not in LOGS:
-        _refuse("--log must be changes or reads")
+        refuse("--log must be changes or reads")
     missing = _lacking(data, service)
     if missing:
-        _refuse(f"{missing} was begun in {data}, and its folder is missing; mount its disk, or put it back")
+        refuse(f"{missing} was begun in {data}, and its folder is missing; mount its disk, or put it back")
     chosen = logs_of(Place(folder=data), service, title)
     if not chosen:
         asked = f"no service {service!r}" if service else "no deployment"
-        _refuse(f"{data} holds {asked}; say --data DIR as for capsule up")
+        refuse(f"{data} holds {asked}; say --data DIR as for capsule up")
     return chosen
 
 
@@ -112,7 +111,7 @@ def _lacking(data: Path, service: str | None) -> str:
     try:
         begun = begun_in(data)
     except StartRefused as error:
-        _refuse(str(error))
+        refuse(str(error))
     asked = (name for name in begun if service in {None, name})
     return next((name for name in asked if not (data / name).is_dir()), "")
 
@@ -120,20 +119,20 @@ def _lacking(data: Path, service: str | None) -> str:
 def _signed(file: Path, key: str | None) -> tuple[Checkpoint, Verifier]:
     """Read a checkpoint and the key that it must be signed with."""
     if key is None:
-        _refuse("say --key with --against: the public key of the service, as it was published outside the deployment")
+        refuse("say --key with --against: the public key of the service, as it was published outside the deployment")
     try:
         note = file.read_bytes().decode().strip() + "\n"
         text = Path(key).read_text(encoding="utf-8") if Path(key).is_file() else key
     except (OSError, UnicodeDecodeError):
-        _refuse(f"cannot read {file} or {key}; give the paths of a checkpoint and of a public key")
+        refuse(f"cannot read {file} or {key}; give the paths of a checkpoint and of a public key")
     try:
         verifier = parse_verifier(text)
     except CapsuleError:
-        _refuse("--key must be a public key, like the line in receipts.pub, or a file that holds one")
+        refuse("--key must be a public key, like the line in receipts.pub, or a file that holds one")
     try:
         return open_checkpoint(note, verifier), verifier
     except CapsuleError as error:
-        _refuse(f"{file} is no checkpoint that this key signed: {getattr(error, 'problem', error)}")
+        refuse(f"{file} is no checkpoint that this key signed: {getattr(error, 'problem', error)}")
 
 
 @attrs.define
@@ -189,8 +188,3 @@ def _as_json(verdict: Verdict) -> dict[str, Any]:
         "found": finding.found,
         "do": finding.do,
     }
-
-
-def _refuse(sentence: str) -> NoReturn:
-    sys.stderr.write(f"capsule: {sentence}\n")
-    raise typer.Exit(_REFUSED)

@@ -15,10 +15,11 @@ from typing import Annotated, Any, Final
 import typer
 from rich.table import Table
 
-from capsule_services.entrance import AsJson, Email, Folder, Tenant, day, folded, named, refuse, show, signed_in
+from capsule_services.entrance import AsJson, Email, Folder, Tenant, day, signed_in
 from capsule_services.progress import bar
 from capsule_services.runtime.asking import Asker
 from capsule_services.runtime.clock import Clock
+from capsule_services.speech import folded, named, refuse, tell
 
 __all__ = ["delete", "export", "lists", "review", "save", "show_lists", "trash", "undo"]
 
@@ -83,7 +84,7 @@ def save(
     if json_:
         typer.echo(json.dumps(saved, indent=2, ensure_ascii=False))
         return
-    show(f"{saved.get('contacts', 0)} contacts are on {_id(saved)}; look at them: capsule lists review {_id(saved)}")
+    tell(f"{saved.get('contacts', 0)} contacts are on {_id(saved)}; look at them: capsule lists review {_id(saved)}")
 
 
 @lists.command("show")
@@ -103,7 +104,7 @@ def show_lists(*, data: Folder, tenant: Tenant, email: Email, json_: AsJson = Fa
     for each in found:
         since = ", ".join(f"{key[4:-6]} {day(at)}" for key, at in each["stale"].items())
         table.add_row(_id(each), each["display_name"], str(each.get("contacts", 0)), day(each["create_time"]), since)
-    show(table if found else "no list is saved")
+    tell(table if found else "no list is saved")
 
 
 @lists.command()
@@ -123,7 +124,7 @@ def review(contact_list: _List, *, data: Folder, tenant: Tenant, email: Email, j
         contact = each["contact"]
         because = _OBSTACLES.get(each.get("obstacle", ""), "")
         table.add_row(_id(contact), contact.get("display_name", ""), day(contact["update_time"]), because)
-    show(table if found else "nobody is on the list")
+    tell(table if found else "nobody is on the list")
 
 
 @lists.command()
@@ -161,7 +162,7 @@ def export(
         if file.exists() and not file.stat().st_size:
             file.unlink()
         raise
-    show(f"written to {file}")
+    tell(f"written to {file}")
 
 
 @lists.command()
@@ -187,11 +188,11 @@ def trash(contact_list: _List, *, data: Folder, tenant: Tenant, email: Email, js
         table = Table(named("contact", ids), *folded("stays, because"), title="who was left out")
         for name, each in zip(ids, skipped, strict=True):
             table.add_row(name, _OBSTACLES[each["obstacle"]])
-        show(table)
+        tell(table)
     if left := ", ".join(f"{each['contacts']} {_OBSTACLES[each['obstacle']]}" for each in answer.get("counts", [])):
-        show(f"left out: {left}{'; --json names them all' if len(answer['skipped']) > len(skipped) else ''}")
+        tell(f"left out: {left}{'; --json names them all' if len(answer['skipped']) > len(skipped) else ''}")
     taking = f"; take them back: capsule lists undo {answer['batch']}" if went else ""
-    show(f"{went} contacts are in the trash{taking}")
+    tell(f"{went} contacts are in the trash{taking}")
 
 
 @lists.command()
@@ -208,7 +209,7 @@ def undo(
     """
     with signed_in(data, tenant, email) as asker:
         records = asker.take_back(batch).get("records", 0)
-    show(f"{records} record{' is' if records == 1 else 's are'} back")
+    tell(f"{records} record{' is' if records == 1 else 's are'} back")
 
 
 @lists.command()
@@ -219,7 +220,7 @@ def delete(contact_list: _List, *, data: Folder, tenant: Tenant, email: Email) -
     """
     with signed_in(data, tenant, email) as asker:
         gone = asker.delete_list(contact_list)
-    show(f"{_id(gone)} is in the trash until {day(gone['purge_time'])}")
+    tell(f"{_id(gone)} is in the trash until {day(gone['purge_time'])}")
 
 
 def _pages(asker: Asker, contact_list: str) -> list[list[dict[str, Any]]]:

@@ -18,8 +18,9 @@ from capsule_core.errors import InvalidField
 from capsule_core.policies import governed, parse_policy
 from capsule_core.retention import Policy
 from capsule_services.contacts.kinds import KINDS
-from capsule_services.entrance import AsJson, Email, Folder, Tenant, day, refuse, show, signed_in
+from capsule_services.entrance import AsJson, Email, Folder, Tenant, day, signed_in
 from capsule_services.progress import bar
+from capsule_services.speech import refuse, tell
 
 __all__ = ["explain", "policy", "preview", "put", "retention", "simulate"]
 
@@ -62,7 +63,7 @@ def preview(*, data: Folder, tenant: Tenant, email: Email, weeks: _Weeks = 12, j
     for each in found:
         done, because = _DONE[each["effect"]], ", ".join(each["because"])
         table.add_row(day(each["week_start_time"]), each["kind"], each["records"], done, because, _waits(each))
-    show(table if found else f"nothing goes in the next {weeks} weeks")
+    tell(table if found else f"nothing goes in the next {weeks} weeks")
 
 
 @retention.command()
@@ -91,7 +92,7 @@ def simulate(
     for each in found:
         when, because = "sooner" if each.get("sooner") else "later, or not", ", ".join(each["because"])
         table.add_row(each["kind"], each["records"], when, day(each["first_time"]), because, _waits(each))
-    show(table if found else f"nothing would change in the next {weeks} weeks")
+    tell(table if found else f"nothing would change in the next {weeks} weeks")
 
 
 @retention.command("set")
@@ -118,10 +119,10 @@ def put(
         grace = {key: said[key] for key in ("grace_end_time",) if key in said}
         typer.echo(json.dumps({**_document(said), **grace}, indent=2, ensure_ascii=False))
         return
-    show(f"the policy is set; its rules: {', '.join(rule['id'] for rule in said.get('rules', [])) or 'none'}")
+    tell(f"the policy is set; its rules: {', '.join(rule['id'] for rule in said.get('rules', [])) or 'none'}")
     if "grace_end_time" in said:
-        show(f"what the policy before kept and this one lets go stays until {day(said['grace_end_time'])}")
-    show("see what goes: capsule retention preview")
+        tell(f"what the policy before kept and this one lets go stays until {day(said['grace_end_time'])}")
+    tell("see what goes: capsule retention preview")
 
 
 @retention.command()
@@ -151,7 +152,7 @@ def explain(
     for guard in found.get("guards", []):
         table.add_row(guard["reason"], f"kept: {guard['mark']}", day(guard["since_time"]), "")
     if table.row_count:
-        show(table)
+        tell(table)
 
 
 def _sentence(found: dict[str, Any]) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -18,11 +17,11 @@ from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.openbao.address import Address, address_from
 from capsule_services.runtime.private import alone_in
 from capsule_services.runtime.safekeeping import ELSEWHERE, ROOT_KEY, Kept, open_keystore
+from capsule_services.speech import refuse
 from capsule_sql.root_key import Stage, install_next, stage_next, stage_of
 
 __all__ = ["replace_root", "rotate_root"]
 
-_REFUSED: Final = 2
 
 _Told = Callable[[int], object]
 
@@ -41,14 +40,14 @@ def rotate_root(
     """
     names = [service] if service is not None else [name for name in ORDER if (data / name).is_dir()]
     if not names or service not in {None, *ORDER}:
-        _refuse(f"{data} holds no such service; say --data DIR as for capsule up, and --service NAME")
+        refuse(f"{data} holds no such service; say --data DIR as for capsule up, and --service NAME")
     for name in names:
         folder = data / name
         try:
             with Console(stderr=True).status(name) as status:
                 count = replace_root(folder, os.environ, lambda done, name=name: status.update(f"{name}: {done:,}"))  # type: ignore[misc]
         except (CapsuleError, StartRefused) as error:
-            _refuse(f"{name}: {error}")
+            refuse(f"{name}: {error}")
         if count is None:
             typer.echo(f"{name}: copy {folder / ROOT_KEY}.next to every machine that runs it, then repeat this")
         else:
@@ -101,8 +100,3 @@ def _address(folder: Path, variables: Mapping[str, str]) -> Address | None:
         return None
     address = address_from(variables)
     return None if address is None else address.below(folder.name)
-
-
-def _refuse(sentence: str) -> NoReturn:
-    sys.stderr.write(f"capsule: {sentence}\n")
-    raise typer.Exit(_REFUSED)

@@ -10,11 +10,10 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, Final
 
 import attrs
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from capsule_core.errors import CapsuleError
@@ -27,6 +26,7 @@ from capsule_services.runtime.deployment import SWEEPING
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.opening import DATABASE, url_in
 from capsule_services.runtime.sweeper import ASKED, Status, status_in
+from capsule_services.speech import refuse, tell
 from capsule_sql.forecast import Fate, due_tenants, fates
 from capsule_sql.migration import Role
 from capsule_sql.postgres import open_postgres
@@ -34,7 +34,6 @@ from capsule_sql.statements import Transactions
 
 __all__ = ["sweep"]
 
-_REFUSED: Final = 2
 _HEARD: Final = 15.0
 """Seconds after which a service that has not answered is not expected to."""
 _MOMENT: Final = 0.1
@@ -66,11 +65,11 @@ def sweep(
     place = Place(folder=data)
     premises = [each for each in place.services if each.service in SWEEPING]
     if not premises:
-        _refuse(f"{data} holds no deployment; say --data DIR as for capsule up")
+        refuse(f"{data} holds no deployment; say --data DIR as for capsule up")
     with _saying():
         if dry_run:
             if confirm_clock:
-                _refuse("--dry-run touches nothing, and so confirms no clock; leave one of the two out")
+                refuse("--dry-run touches nothing, and so confirms no clock; leave one of the two out")
             _foretell(place, premises, as_json=json_)
             return
         if confirm_clock:
@@ -78,7 +77,7 @@ def sweep(
                 confirm(each.folder, wall_time())
         running = [each for each in premises if place.runs(each.service)]
         if not running:
-            _refuse(f"the services in {data} do not run; what is due goes as soon as they do: capsule up --data {data}")
+            refuse(f"the services in {data} do not run; what is due goes as soon as they do: capsule up --data {data}")
         told = _swept(running)
     _tell(told, as_json=json_)
     raise typer.Exit(1 if any(status.postponed or status.asks for status in told.values()) else 0)
@@ -99,7 +98,7 @@ def _foretell(place: Place, premises: Sequence[Premises], *, as_json: bool) -> N
         what = f"{fate.kind}, with all there is of each" if fate.whole and not fate.guards else fate.kind
         since = f"{fate.since:%Y-%m-%d %H:%M}"
         table.add_row(service, fate.tenant, what, goes, stays, ", ".join(_reasons(fate)), since)
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    tell(table)
 
 
 def _fates(place: Place, premises: Premises) -> list[Fate]:
@@ -122,7 +121,7 @@ def _opened(premises: Premises) -> Generator[Transactions]:
         return
     file = premises.file(Role.DATA)
     if file is None or not file.path.exists():
-        _refuse(f"{premises.service} has kept nothing yet; start it: capsule up")
+        refuse(f"{premises.service} has kept nothing yet; start it: capsule up")
     with looking(file) as look:
         yield look
 
@@ -154,7 +153,7 @@ def _statuses(service: str, folder: Path, word: str) -> Generator[Status]:
                 return
         elif time.monotonic() > patience:
             (folder / ASKED).unlink(missing_ok=True)
-            _refuse(f"{service} does not answer; look for sweep_postponed in its log, or run capsule doctor")
+            refuse(f"{service} does not answer; look for sweep_postponed in its log, or run capsule doctor")
         time.sleep(_MOMENT)
 
 
@@ -166,7 +165,7 @@ def _tell(told: dict[str, Status], *, as_json: bool) -> None:
     for service, status in told.items():
         clock = f"{timedelta(seconds=status.ahead)} ahead, not believed" if status.asks else "believed"
         table.add_row(service, f"{status.subjects}", f"{status.records}", f"{status.postponed}", clock)
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    tell(table)
     if any(status.asks for status in told.values()):
         sys.stderr.write(
             "capsule: the clock has jumped ahead, so what is due by it alone was left; if it is right, say so: "
@@ -199,13 +198,8 @@ def _saying() -> Generator[None]:
     try:
         yield
     except (CapsuleError, StartRefused) as error:
-        _refuse(str(error))
+        refuse(str(error))
     except Unreadable:
-        _refuse("a file is not what it should be; run capsule doctor")
+        refuse("a file is not what it should be; run capsule doctor")
     except OSError as error:
-        _refuse(f"cannot use {error.filename or 'a file'}: {error.strerror}; check its rights and the space left")
-
-
-def _refuse(sentence: str) -> NoReturn:
-    sys.stderr.write(f"capsule: {sentence}\n")
-    raise typer.Exit(_REFUSED)
+        refuse(f"cannot use {error.filename or 'a file'}: {error.strerror}; check its rights and the space left")

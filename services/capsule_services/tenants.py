@@ -6,16 +6,14 @@ The running services are asked, with the certificate of one of them: whoever may
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, Final
 from uuid import uuid4
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from capsule_core.closing import Ground
@@ -30,6 +28,7 @@ from capsule_services.runtime.clock import Clock
 from capsule_services.runtime.deployment import ORDER
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.holders.closings import Closed, Kept, closings_at, retained
+from capsule_services.speech import refuse, tell
 
 __all__ = ["retain", "show", "tenants"]
 
@@ -37,7 +36,6 @@ tenants = typer.Typer(
     no_args_is_help=True, help="Say which accounts are closed and what stands in the way; keep some of one on a ground."
 )
 
-_REFUSED: Final = 2
 _AS: Final = "identity"
 """Whose certificate is shown."""
 _GROUNDS: Final = ", ".join(each.value for each in Ground)
@@ -77,7 +75,7 @@ def show(*, data: _Data, json_: _Json = False) -> None:
     table = Table(account, way, title="Closed accounts", show_lines=True)
     for told in lines:
         table.add_row(_account(told, now), "\n".join(_in_the_way(told, now)) or "nothing")
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    tell(table)
 
 
 @tenants.command()
@@ -103,23 +101,23 @@ def retain(
     """
     wanted, end = _ground(ground), _moment(until)
     if end <= Clock(data / "clock").now():
-        _refuse(f"--until must lie ahead; {until} is over, and a ground that is over keeps nothing")
+        refuse(f"--until must lie ahead; {until} is over, and a ground that is over keeps nothing")
     name, whose = _id("TENANT", tenant.removeprefix("tenants/")), _id("--user", user.rpartition("/")[2]) if user else ""
     with _asking(data) as peers:
         try:
             kept = retained(peers, name, wanted, until=end, user=whose, request_id=str(uuid4()))
         except (ResourceMissing, TenantClosed) as error:
             gone = isinstance(error, TenantClosed)
-            _refuse(f"{name} {'is closed for good, and nothing of it is left' if gone else 'never was closed'}")
+            refuse(f"{name} {'is closed for good, and nothing of it is left' if gone else 'never was closed'}")
         except Unavailable:
-            _refuse(_silent(data, "identity"))
+            refuse(_silent(data, "identity"))
     if json_:
         typer.echo(json.dumps([_told(each) for each in kept], indent=2))
         return
     table = Table("ground", "until", "keeps", title=f"On record of {name}")
     for each in kept:
         table.add_row(each.ground, _minute(each.until), _whose(each))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    tell(table)
 
 
 def _account(told: list[Closed], now: datetime) -> str:
@@ -187,14 +185,14 @@ def _ground(text: str) -> Ground:
     try:
         return Ground(text.strip().lower().replace("-", "_"))
     except ValueError:
-        _refuse(f"{text} is no ground; one of: {_GROUNDS}")
+        refuse(f"{text} is no ground; one of: {_GROUNDS}")
 
 
 def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        _refuse(f"--until must be a day like 2028-01-31, or a time like 2028-01-31T12:00:00Z, not {text}")
+        refuse(f"--until must be a day like 2028-01-31, or a time like 2028-01-31T12:00:00Z, not {text}")
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
@@ -202,18 +200,18 @@ def _id(what: str, text: str) -> str:
     try:
         return record_id(text) if what == "--user" else tenant_id(text)
     except InvalidField as error:
-        _refuse(f"{what} {error.problem}")
+        refuse(f"{what} {error.problem}")
 
 
 @contextmanager
 def _asking(data: Path) -> Generator[Peers]:
     if not (data / "tls").is_dir():
-        _refuse(f"{data} is not the folder of a deployment; say --data DIR as for capsule up")
+        refuse(f"{data} is not the folder of a deployment; say --data DIR as for capsule up")
     peers = Peers(data / "addresses", credential_of(data / "tls", _AS))
     try:
         yield peers
     except (CapsuleError, StartRefused, OSError) as error:
-        _refuse(str(error))
+        refuse(str(error))
     finally:
         peers.close()
 
@@ -222,7 +220,7 @@ def _answered(data: Path, service: str, closings: Iterable[Closed]) -> list[Clos
     try:
         return list(closings)
     except Unavailable:
-        _refuse(_silent(data, service))
+        refuse(_silent(data, service))
 
 
 def _silent(data: Path, service: str) -> str:
@@ -235,8 +233,3 @@ def _minute(moment: datetime) -> str:
 
 def _exact(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def _refuse(sentence: str) -> NoReturn:
-    sys.stderr.write(f"capsule: {sentence}\n")
-    raise typer.Exit(_REFUSED)

@@ -18,10 +18,10 @@ from typer.testing import CliRunner
 from capsule_api.contacts.v1 import contacts_pb2 as pb
 from capsule_services.commands import app
 from capsule_services.demo.company import PASSWORD, Desk, sign_in, sign_up
-from capsule_services.entrance import folded, named
 from capsule_services.runtime.certificates import prepared
 from capsule_services.runtime.clock import advance, wall_time
 from capsule_services.runtime.deployment import ORDER, Options, running
+from capsule_services.speech import folded, named
 from tests.services.office import fresh_id
 
 ADMIN = "anna@example.org"
@@ -106,7 +106,10 @@ def test_an_id_is_whole_in_a_narrow_terminal_and_what_is_beside_it_is_folded() -
 
 def test_a_wrong_password_is_said_to_be_one(here: tuple[Path, Desk, list[str]]) -> None:
     result = asked(here, "show", password="wrong")
-    assert (result.exit_code, result.stderr) == (2, "the tenant, the e-mail address or the password is wrong\n")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "capsule: the tenant, the e-mail address or the password is wrong\n",
+    )
 
 
 def test_of_services_that_do_not_run_it_is_said_how_they_are_started(
@@ -116,7 +119,7 @@ def test_of_services_that_do_not_run_it_is_said_how_they_are_started(
     result = asked((tmp_path, *here[1:]), "show")
     assert (result.exit_code, result.stderr) == (
         2,
-        f"identity does not answer; start it: capsule up --data {tmp_path}\n",
+        f"capsule: identity does not answer; start it: capsule up --data {tmp_path}\n",
     )
 
 

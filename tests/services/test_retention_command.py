@@ -48,7 +48,7 @@ def told(result: Result) -> Any:
 
 def refused(result: Result, said: str) -> None:
     assert result.exit_code == 2, result.output
-    assert result.stderr.startswith(said)
+    assert result.stderr.startswith(f"capsule: {said}")
     assert result.stderr.count("\n") == 1
     assert "Errno" not in result.stderr
 
