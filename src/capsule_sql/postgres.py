@@ -100,7 +100,7 @@ class _Session:
         self._searchable.add(tenant_no)
 
     def settle(self) -> None:
-        """Forget how statements are run when the records have become twice as many: they were few when that was decided.
+        """Forget how statements are run when the records have become twice as many: few were thought of then.
 
         The server itself does so with its next statistics, which come up to a minute after an import.
         """
