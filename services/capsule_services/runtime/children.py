@@ -24,7 +24,6 @@ from typing import Final
 import attrs
 
 from capsule_services.runtime.faults import StartRefused
-from capsule_services.runtime.process import run
 
 __all__ = ["NURSERY", "Child", "Children"]
 
@@ -149,7 +148,7 @@ def _live(child: Child, folder: Path, log: Path, parent: Connection, said: Conne
     with suppress(OSError):
         Path("/proc/self/comm").write_text(child.called)  # where there is such a thing, ps and top show it
     service = import_module(f"capsule_services.{child.service}.__main__")
-    sys.exit(run(service.NAME, service.build))
+    sys.exit(service.run(service.NAME, service.build))
 
 
 def _readiness(heard: int) -> Future[str]:
