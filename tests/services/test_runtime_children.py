@@ -38,3 +38,19 @@ def test_where_nothing_was_started_nothing_failed_and_nothing_is_stopped(childre
     assert children.start([]) == {}
     assert children.failed() is None
     assert children.replaced() == []
+
+
+def test_one_is_told_what_holds_when_it_is_started_not_when_its_kind_was_loaded(
+    children: Children, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {f"CAPSULE_{name}": "none" for name in ("DATA", "CERTIFICATE", "KEY", "AUTHORITY", "ADDRESSES")}
+    with pytest.raises(StartRefused, match="set CAPSULE_"):
+        children.start([Child(service="privacy", called="privacy", told={})])
+    (tmp_path / "elsewhere" / "logs").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("CAPSULE_DRAIN", "soon")
+    later = Children(Path("logs"), children._parent)
+    with pytest.raises(StartRefused, match="CAPSULE_DRAIN must be"):
+        later.start([Child(service="privacy", called="privacy", told=told)])
+    later.stop(["privacy"])
+    assert "CAPSULE_DRAIN" in (tmp_path / "elsewhere" / "logs" / "privacy.log").read_text()

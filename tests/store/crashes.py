@@ -462,7 +462,8 @@ def main(scenario: str, apart: int, folder: Path, socket: str = "", name: str = 
         copy = original.copied(folder / f"{name}copy")
         ended = forked(lambda copy=copy, last=last: worked(copy, Steps(last), work))
 
-        print(json.dumps({"step": last, "killed": ended, **worked(copy, Steps(), finish)}))
+        told = {"step": last, "killed": ended, **worked(copy, Steps(), finish)}
+        print(json.dumps(told), flush=True)  # or the next child would say it once more
         copy.remove()
         if ended == 0:
             return
