@@ -40,6 +40,8 @@ REFUSED: Final = 2
 
 _UNFORESEEN: Final = 1
 _PATIENCE: Final = 20.0
+_GLANCE: Final = 0.5
+"""Seconds for which a signal may be overlooked."""
 
 
 @attrs.frozen(kw_only=True)
@@ -122,7 +124,8 @@ def _serve(name: str, build: Callable[[Host], Service], log: FilteringBoundLogge
         log.info("started")
         _tell_changes(host.health, log)
         _say({"service": name, "address": server.address})
-        stopped.wait()
+        while not stopped.wait(_GLANCE):
+            pass  # a signal that came just before the wait began does not end it; the next turn sees it
         _end_at_last()
         server.leave(hurry, settings.drain)
     log.info("stopped")
