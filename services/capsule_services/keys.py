@@ -19,7 +19,7 @@ from capsule_services.runtime.channels import Peers
 from capsule_services.runtime.clock import wall_time
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.keys import kids_published
-from capsule_services.speech import refuse, tell
+from capsule_services.speech import folded, named, refuse, tell
 
 __all__ = ["keys", "rotate", "show", "withdraw"]
 
@@ -48,7 +48,8 @@ def show(
         ]
         typer.echo(json.dumps({"signing": signing.kid, "keys": told}, indent=2))
         return
-    table = Table("key", "made", "what it does", title="Signing keys of tokens")
+    key = named("key", (each.kid for each in believed))  # whole: withdrawing one takes its name
+    table = Table(key, *folded("made", "what it does"), title="Signing keys of tokens")
     for each in believed:
         table.add_row(each.kid, _time(each.made) or "", _told(each, believed, signing, now))
     tell(table)

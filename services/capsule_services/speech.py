@@ -27,8 +27,8 @@ def named(header: str, ids: Iterable[str]) -> Column:
 
 
 def tell(what: Table | str) -> None:
-    """Print for people; as wide as it needs where nobody looks."""
-    Console(width=None if sys.stdout.isatty() else 200).print(what, soft_wrap=True)
+    """Print for people; as wide as it needs where nobody looks. A sentence is wrapped by the terminal alone."""
+    Console(width=None if sys.stdout.isatty() else 200).print(what, soft_wrap=isinstance(what, str))
 
 
 def refuse(sentence: str, *, code: int = REFUSED) -> NoReturn:

@@ -161,7 +161,7 @@ def fill_up(ground: Ground, disk: Disk, worker: Worker, stub: ContactsServiceStu
         kept = {stub.CreateEntry(noting(ann)).name}
         disk.fill()
         assert next(watched).status == Status.NOT_SERVING
-        answers = [tried(stub.CreateEntry, noting(ann)) for _ in range(8)]
+        answers = [tried(stub.CreateEntry, noting(ann)) for _ in range(20)]
         kept |= {each.name for each in answers if each}
         purged = tried(stub.PurgeContact, purge)
         disk.make_room()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -107,6 +108,22 @@ def test_a_signal_ends_it_cleanly(tmp_path: Path, number: signal.Signals) -> Non
     assert code == 0
     assert (service.data / "closed").exists()
     assert "Traceback" not in err
+
+
+def test_a_signal_that_does_not_wake_whoever_waits_is_seen_all_the_same(tmp_path: Path) -> None:
+    """It reached another thread, or came in the moment before the wait began: the wait goes on as if it had not."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    deed = f"""
+    import signal, threading
+    def signalled():
+        open({str(gate)!r}).read()
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+    threading.Thread(target=signalled, daemon=True).start()"""
+    with process(tmp_path, deed=deed.strip()) as service:
+        service.ready()
+        gate.open("w").close()
+        assert service.child.wait(30) == 0
 
 
 def sentence(service: Process, code: int) -> str:

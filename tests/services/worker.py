@@ -120,7 +120,7 @@ class Worker:
         self.child.leave()
         self.go_on()
         self.child.wait(10)
-        self.child.process.kill()
+        self.child.kill()
         self._hearing.join()
         self.child.close()
 
@@ -172,8 +172,8 @@ class Ground:
             (self.data / "engine.url").write_text(self.engine)
             told |= {"engine": self.data / "engine.url"}
         step = self.folder / f"step-{listen.rpartition(':')[2]}"
-        told_ = environment(credentials["contacts"], **{**told, **settings})
-        child = Forked.begin(_PROGRAM, published(KEY).decode(), str(step), told=told_)
+        variables = environment(credentials["contacts"], **{**told, **settings})
+        child = Forked.begin(_PROGRAM, published(KEY).decode(), str(step), told=variables)
         begun = Worker(child, credentials["client"], listen, step)
         try:
             yield begun

@@ -1,0 +1,32 @@
+"""How a run of tests hands them out: what is made once for a module is made once."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.architecture.tree import REPOSITORY
+
+MODULE = """
+import pytest
+
+@pytest.fixture(SCOPE)
+def made():
+    with open("made", "a") as file:
+        file.write("once\\n")
+
+@pytest.mark.parametrize("number", range(12))
+def test_something(made, number):
+    assert number >= 0
+"""
+
+
+def test_all_tests_of_a_module_that_makes_something_once_are_for_one_worker(tmp_path: Path) -> None:
+    shutil.copy(REPOSITORY / "tests" / "conftest.py", tmp_path / "conftest.py")
+    (tmp_path / "test_it.py").write_text(MODULE.replace("SCOPE", 'scope="module"'), encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--no-loadscope-reorder", "-p", "no:cacheprovider", "."]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / "made").read_text().splitlines() == ["once"]
