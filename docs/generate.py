@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import typer.main
 from google.protobuf.descriptor import FileDescriptor
 
 from capsule_api.contacts.v1 import contacts_pb2
@@ -28,7 +27,7 @@ from capsule_core.grounds import RULES
 from capsule_core.records import Mark
 from capsule_core.roles import EXPORT, Authority, Role, allows
 from capsule_core.uses import Use, admits
-from capsule_services.commands import app
+from capsule_services.commands import COMMANDS, loaded
 from capsule_services.runtime.faults import code_of
 from capsule_services.runtime.policy import DEVELOPMENT, HEALTH, Callers, Rule, rules
 from capsule_services.runtime.settings import Settings
@@ -114,16 +113,18 @@ def setting_table() -> str:
 
 
 def command_list() -> str:
-    return "\n".join(told(command, f"capsule {name}") for name, command in commands(typer.main.get_command(app)))
+    return "\n".join(
+        told(each, f"capsule {words}") for name in COMMANDS for words, each in commands(name, loaded(name))
+    )
 
 
-def commands(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:
-    """Give every command below a group, by the words one types."""
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from commands(command, f"{above}{name} ")
-        else:
-            yield f"{above}{name}", command
+def commands(words: str, found: Any) -> Iterator[tuple[str, Any]]:
+    """Give a command, or every command of a group, by the words one types."""
+    if not hasattr(found, "commands"):
+        yield words, found
+        return
+    for name, command in found.commands.items():
+        yield from commands(f"{words} {name}", command)
 
 
 def told(command: Any, typed: str) -> str:

@@ -26,10 +26,10 @@ from capsule_services.places.place import FolderPlace, Place, lies_in, open_plac
 from capsule_services.progress import bar
 from capsule_services.release import release
 from capsule_services.runtime.clock import wall_time
-from capsule_services.runtime.deployment import ORDER
 from capsule_services.runtime.faults import StartRefused
+from capsule_services.runtime.layout import ORDER
 from capsule_services.runtime.restored import Restored, tell_restored
-from capsule_services.speech import refuse, tell
+from capsule_services.speech import AsJson, refuse, tell
 from capsule_sql.root_key import load_or_create_root_key
 
 __all__ = ["backup", "create", "list_backups", "restore", "restored", "verify"]
@@ -46,7 +46,6 @@ _Key = Annotated[
 _Whose = Annotated[
     Path, typer.Option("--data", metavar="DIR", help="The deployment whose key it is, if --key is not said.")
 ]
-_AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 
 @backup.callback()
@@ -64,7 +63,7 @@ def create(
     keep: Annotated[
         int | None, typer.Option("--keep", metavar="DAYS", min=1, help="Let go of backups that are older.")
     ] = None,
-    json_: _AsJson = False,
+    json_: AsJson = False,
 ) -> None:
     """Back a deployment up, running or stopped: what has changed since the last backup is written.
 
@@ -90,7 +89,7 @@ def create(
 
 
 @backup.command("list")
-def list_backups(place: _Where, key: _Key = None, data: _Whose = Path(), json_: _AsJson = False) -> None:
+def list_backups(place: _Where, key: _Key = None, data: _Whose = Path(), json_: AsJson = False) -> None:
     """List the backups in a place, oldest first; those of another key by their names alone."""
     with _saying():
         opened, file = _existing(place), key or data / _KEY
@@ -110,7 +109,7 @@ def verify(
     place: Annotated[str, typer.Argument(metavar="PLACE[/NAME]", help="A place, or one backup in it.")],
     key: _Key = None,
     data: _Whose = Path(),
-    json_: _AsJson = False,
+    json_: AsJson = False,
 ) -> None:
     """Read backups whole, and say whether each can be restored.
 
@@ -146,7 +145,7 @@ def restore(
             metavar="PLACE", envvar="CAPSULE_JOURNAL_PLACE", help="Where to fetch a journal of which there is no copy."
         ),
     ] = "",
-    json_: _AsJson = False,
+    json_: AsJson = False,
 ) -> None:
     """Restore a backup to a deployment that is stopped; the journal that is there tells it what happened since.
 

@@ -15,9 +15,8 @@ import typer
 from rich.table import Table
 
 from capsule_core.errors import CapsuleError
-from capsule_services.runtime.deployment import ORDER
 from capsule_services.runtime.faults import StartRefused
-from capsule_services.runtime.opening import DATABASE, ENGINE
+from capsule_services.runtime.layout import DATABASE, ENGINE, ORDER
 from capsule_services.runtime.room import unwritten
 from capsule_services.speech import refuse, tell
 from capsule_sql.provisioning import DEPLOYMENT, database_of, provision, provision_engine, remove, survey

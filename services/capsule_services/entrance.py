@@ -15,7 +15,7 @@ from capsule_services.runtime.asking import Asker, asking
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.speech import refuse
 
-__all__ = ["AsJson", "Email", "Folder", "Tenant", "day", "signed_in"]
+__all__ = ["Email", "Folder", "Tenant", "day", "signed_in"]
 
 _PASSWORD: Final = "CAPSULE_PASSWORD"  # noqa: S105  the name of a variable
 
@@ -25,7 +25,6 @@ Email = Annotated[
     str,
     typer.Option("--as", metavar="EMAIL", help=f"Which user asks. The password is asked for, or is in {_PASSWORD}."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @contextmanager

@@ -14,12 +14,13 @@ from rich.table import Table
 from capsule_core.errors import CapsuleError, InvalidField
 from capsule_services.identity.keychain import KEYS, changing, fresh_key, load_keys
 from capsule_services.identity.signing import SigningKey
+from capsule_services.rootkeys import rotate_root
 from capsule_services.runtime.certificates import CLIENT, credential_of
 from capsule_services.runtime.channels import Peers
 from capsule_services.runtime.clock import wall_time
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.keys import kids_published
-from capsule_services.speech import folded, named, refuse, tell
+from capsule_services.speech import AsJson, folded, named, refuse, tell
 
 __all__ = ["keys", "rotate", "show", "withdraw"]
 
@@ -31,9 +32,7 @@ _Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder of th
 
 
 @keys.command("list")
-def show(
-    data: _Data, json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False
-) -> None:
+def show(data: _Data, json_: AsJson = False) -> None:
     """Say which keys are believed, which one signs, and until when. Nothing is changed."""
     now = wall_time()
     try:
@@ -91,6 +90,9 @@ def withdraw(
         refuse(str(error))
     typer.echo(f"{left.signing(now).kid} signs; withdrawn: {', '.join(kids)}")
     _confirm(data, kids)
+
+
+keys.command("rotate-root")(rotate_root)
 
 
 def _confirm(data: Path, kids: Sequence[str]) -> None:

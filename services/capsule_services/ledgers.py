@@ -23,7 +23,7 @@ from capsule_services.doctor.logs import LOGS, Log, Verdict, anchored, judged, l
 from capsule_services.doctor.place import Place
 from capsule_services.runtime.begun import begun_in
 from capsule_services.runtime.faults import StartRefused
-from capsule_services.speech import refuse, tell
+from capsule_services.speech import AsJson, refuse, tell
 
 __all__ = ["checkpoint", "ledger", "verify"]
 
@@ -54,7 +54,7 @@ def verify(
     key: Annotated[
         str | None, typer.Option("--key", metavar="KEY", help="The public key it was signed with, or a file with it.")
     ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    json_: AsJson = False,
 ) -> None:
     """Read logs from the first leaf to the last, and name the first that was edited, moved, taken out or cut off.
 

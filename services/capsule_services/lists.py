@@ -15,11 +15,11 @@ from typing import Annotated, Any, Final
 import typer
 from rich.table import Table
 
-from capsule_services.entrance import AsJson, Email, Folder, Tenant, day, signed_in
+from capsule_services.entrance import Email, Folder, Tenant, day, signed_in
 from capsule_services.progress import bar
 from capsule_services.runtime.asking import Asker
 from capsule_services.runtime.clock import Clock
-from capsule_services.speech import folded, named, refuse, tell
+from capsule_services.speech import AsJson, folded, named, refuse, tell
 
 __all__ = ["delete", "export", "lists", "review", "save", "show_lists", "trash", "undo"]
 

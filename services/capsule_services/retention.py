@@ -18,9 +18,9 @@ from capsule_core.errors import InvalidField
 from capsule_core.policies import governed, parse_policy
 from capsule_core.retention import Policy
 from capsule_services.contacts.kinds import KINDS
-from capsule_services.entrance import AsJson, Email, Folder, Tenant, day, signed_in
+from capsule_services.entrance import Email, Folder, Tenant, day, signed_in
 from capsule_services.progress import bar
-from capsule_services.speech import refuse, tell
+from capsule_services.speech import AsJson, refuse, tell
 
 __all__ = ["explain", "policy", "preview", "put", "retention", "simulate"]
 

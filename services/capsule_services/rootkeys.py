@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 
 from capsule_core.errors import CapsuleError
-from capsule_services.runtime.deployment import ORDER
 from capsule_services.runtime.faults import StartRefused
+from capsule_services.runtime.layout import ORDER
 from capsule_services.runtime.openbao.address import Address, address_from
 from capsule_services.runtime.private import alone_in
 from capsule_services.runtime.safekeeping import ELSEWHERE, ROOT_KEY, Kept, open_keystore

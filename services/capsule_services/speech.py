@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Final, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-__all__ = ["REFUSED", "folded", "named", "refuse", "tell"]
+__all__ = ["REFUSED", "AsJson", "folded", "named", "refuse", "tell"]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 REFUSED: Final = 2
 """How a command exits that was asked for what cannot be done; nothing was changed."""

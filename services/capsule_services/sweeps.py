@@ -22,11 +22,10 @@ from capsule_services.doctor.place import Place, Premises, Unreadable, looking
 from capsule_services.progress import bar
 from capsule_services.runtime.clock import wall_time
 from capsule_services.runtime.clockwatch import confirm
-from capsule_services.runtime.deployment import SWEEPING
 from capsule_services.runtime.faults import StartRefused
-from capsule_services.runtime.opening import DATABASE, url_in
+from capsule_services.runtime.layout import DATABASE, SWEEPING, url_in
 from capsule_services.runtime.sweeper import ASKED, Status, status_in
-from capsule_services.speech import refuse, tell
+from capsule_services.speech import AsJson, refuse, tell
 from capsule_sql.forecast import Fate, due_tenants, fates
 from capsule_sql.migration import Role
 from capsule_sql.postgres import open_postgres
@@ -53,7 +52,7 @@ def sweep(
     confirm_clock: Annotated[
         bool, typer.Option("--confirm-clock", help="Say that the clock is right, after it has jumped ahead.")
     ] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    json_: AsJson = False,
 ) -> None:
     """Destroy what has been in the trash for its time now, rather than within the minute; or say what would go.
 

@@ -25,10 +25,10 @@ from capsule_services.progress import bar
 from capsule_services.runtime.certificates import credential_of
 from capsule_services.runtime.channels import Peers
 from capsule_services.runtime.clock import Clock
-from capsule_services.runtime.deployment import ORDER
 from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.holders.closings import Closed, Kept, closings_at, retained
-from capsule_services.speech import refuse, tell
+from capsule_services.runtime.layout import ORDER
+from capsule_services.speech import AsJson, refuse, tell
 
 __all__ = ["retain", "show", "tenants"]
 
@@ -43,11 +43,10 @@ _NAMES: Final = {Mark.HELD: "hold", Mark.OBLIGED: "obligation", Mark.RESTRICTED:
 _ENDS: Final = {Mark.HELD: "released", Mark.OBLIGED: "discharged", Mark.RESTRICTED: "lifted"}
 
 _Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder of the running deployment.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @tenants.command("list")
-def show(*, data: _Data, json_: _Json = False) -> None:
+def show(*, data: _Data, json_: AsJson = False) -> None:
     """List the accounts that are closed: until when each can be reopened, when its data goes, what keeps some of it.
 
     In the way are holds (until they are released), obligations (until they are discharged) and restrictions (until they
@@ -90,7 +89,7 @@ def retain(
     user: Annotated[
         str, typer.Option("--user", metavar="USER", help="Keep this user's data alone, not all of the account's.")
     ] = "",
-    json_: _Json = False,
+    json_: AsJson = False,
 ) -> None:
     """Keep an account holder's own data for longer than twelve months after closing, on one of eight grounds.
 

@@ -1,12 +1,11 @@
 """A quiet tenant beside one that asks ten times what it may: what the one does to the slowest answers of the other.
 
-The service and the loud tenant are processes of their own: ``python -m tests.benchmarks.fairness serve|shout ...``.
+The service and the loud tenant are processes of their own.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import sys
 import threading
 import time
@@ -17,25 +16,25 @@ from typing import Any, Final
 
 from capsule_api.contacts.v1 import contacts_pb2 as pb
 from capsule_services.runtime.fairness import Rate
+from tests.benchmarks.beside import beside, say
 from tests.benchmarks.measuring import Goal, Result, Scale
-from tests.benchmarks.pacing import beside, calling, paced, percentile, say, serve
+from tests.benchmarks.pacing import calling, paced, percentile, serve
 
 __all__ = ["fairness"]
 
 _RATE: Final = Rate(100, 200)
 _TIMES: Final = 10
 _PACE: Final = 0.01
-_MODULE: Final = "tests.benchmarks.fairness"
 
 
 def fairness(scale: Scale, folder: Path) -> Iterator[Result]:
     """Get a contact at a steady pace: alone, and beside the other tenant, in turn."""
     alone, together = list[float](), list[float]()  # the slowest answers of each round
-    with beside(_MODULE, "serve", str(folder)) as said, calling(said, said["quiet"]) as stub:
+    with beside(_serve, folder) as service, calling(said := service.said, said["quiet"]) as stub:
         paced(stub, said["name"], scale.calls // 3)
         for _ in range(scale.rounds):
             alone.append(percentile(paced(stub, said["name"], scale.calls), 0.99))
-            with beside(_MODULE, "shout", json.dumps(said)):
+            with beside(_shout, said):
                 together.append(percentile(paced(stub, said["name"], scale.calls), 0.99))
     yield Result(
         name="quiet tenant",
@@ -66,8 +65,5 @@ def _shout(said: dict[str, Any]) -> None:
                 break
 
 
-if __name__ == "__main__":
-    {
-        "serve": lambda: serve(Path(sys.argv[2]), rate=_RATE),
-        "shout": lambda: _shout(json.loads(sys.argv[2])),
-    }[sys.argv[1]]()
+def _serve(folder: Path) -> None:
+    serve(folder, rate=_RATE)

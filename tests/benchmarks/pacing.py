@@ -1,11 +1,9 @@
-"""Clients at a steady pace, and the processes beside them: what the benchmarks of latency share."""
+"""Clients at a steady pace, and what they call: what the benchmarks of latency share."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -29,11 +27,11 @@ from capsule_services.runtime.log import made_log
 from capsule_services.runtime.reporter import Reporter
 from capsule_services.runtime.server import Served, opened
 from capsule_services.runtime.tokens import KeyRing, made_key, published, sign_token
+from tests.benchmarks.beside import say
 from tests.benchmarks.rig import CALLER, TENANT, fill, rigged
 
-__all__ = ["beside", "calling", "paced", "percentile", "say", "serve"]
+__all__ = ["calling", "paced", "percentile", "serve"]
 
-_ROOT: Final = Path(__file__).parents[2]
 _PACE: Final = 0.02
 _LOUD: Final = TenantId("loud")
 
@@ -53,20 +51,6 @@ def paced(stub: Any, name: str, calls: int) -> list[float]:
 def percentile(taken: list[float], share: float) -> float:
     """Return what that share of the answers did not take longer than."""
     return sorted(taken)[int(len(taken) * share)]
-
-
-@contextlib.contextmanager
-def beside(module: str, *arguments: str) -> Iterator[dict[str, Any]]:
-    """Run another part of a benchmark in a process of its own while the block lasts; give what it says when ready."""
-    command = [sys.executable, "-m", module, *arguments]
-    with subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin
-        assert process.stdout
-        try:
-            yield json.loads(process.stdout.readline())
-        finally:
-            process.stdin.close()
-            process.wait(30)
 
 
 @contextlib.contextmanager
@@ -116,9 +100,3 @@ def serve(folder: Path, *, rate: Rate | None = None, database: Path | None = Non
                 **tokens,
             )
             sys.stdin.read()
-
-
-def say(**said: Any) -> None:
-    """Say something to whoever runs this process."""
-    sys.stdout.write(json.dumps(said) + "\n")
-    sys.stdout.flush()

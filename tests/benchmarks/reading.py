@@ -1,11 +1,10 @@
 """A reader beside a bulk importer: reads have a log of their own, so that whoever writes much does not delay them.
 
-Service and importer are processes of their own: ``python -m tests.benchmarks.reading serve|import ...``.
+Service and importer are processes of their own.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,13 +14,13 @@ from statistics import median
 from typing import Any, Final
 
 from capsule_api.contacts.v1 import contacts_pb2 as pb
+from tests.benchmarks.beside import beside, say
 from tests.benchmarks.measuring import Goal, Result, Scale
-from tests.benchmarks.pacing import beside, calling, paced, percentile, say, serve
+from tests.benchmarks.pacing import calling, paced, percentile, serve
 from tests.postgres import Server
 
 __all__ = ["reading"]
 
-_MODULE: Final = "tests.benchmarks.reading"
 _DURABLE: Final = ("fsync=on", "full_page_writes=on")
 _SHARES: Final = {"p50": 0.5, "p99": 0.99}
 _GOALS: Final = {"p50": Goal(2, at_most=True), "p99": Goal(4, at_most=True)}
@@ -32,28 +31,28 @@ _TOGETHER: Final = 200
 
 def reading(scale: Scale, folder: Path) -> Iterator[Result]:
     """Get a contact at a steady pace: alone, and while another tenant's address book comes in, in turn."""
-    yield from _measured("SQLite", scale, folder / "files", ("", ""))
+    yield from _measured("SQLite", scale, folder / "files", (None, None))
     with _server() as server:
         places = folder / "two.url", folder / "one.url"
         for place in places:
             place.write_text(server.fresh().url)
-        yield from _measured("PostgreSQL", scale, folder / "server", (str(places[0]), str(places[1])))
+        yield from _measured("PostgreSQL", scale, folder / "server", places)
 
 
-def _measured(where: str, scale: Scale, folder: Path, databases: tuple[str, str]) -> Iterator[Result]:
+def _measured(where: str, scale: Scale, folder: Path, databases: tuple[Path | None, Path | None]) -> Iterator[Result]:
     alone, two_logs, one_log = (list[list[float]]() for _ in range(3))
     calls = max(scale.calls // 2, 2)
     with (
-        beside(_MODULE, "serve", str(folder / "two"), databases[0]) as said,
-        beside(_MODULE, "serve", str(folder / "one"), databases[1], "one log") as other,
+        beside(_serve, folder / "two", databases[0], False) as two,
+        beside(_serve, folder / "one", databases[1], True) as one,
     ):
-        for each in (said, other):
-            _read(each, calls)
+        for each in (two, one):
+            _read(each.said, calls)
         for _ in range(scale.rounds):
-            alone.append(_read(said, calls))
-            for whose, taken in ((said, two_logs), (other, one_log)):
-                with beside(_MODULE, "import", json.dumps(whose)):
-                    taken.append(_read(whose, calls))
+            alone.append(_read(two.said, calls))
+            for whose, taken in ((two, two_logs), (one, one_log)):
+                with beside(_import, whose.said):
+                    taken.append(_read(whose.said, calls))
     for name, share in _SHARES.items():
         against = f"itself alone: {name} of get contact while another tenant imports all it can"
         yield _ratio(where, against, _GOALS[name], share, ours=two_logs, theirs=alone)
@@ -116,9 +115,5 @@ def _import(said: dict[str, Any]) -> None:
         sending.cancel()
 
 
-def _serve(folder: str, database: str, *one_log: str) -> None:
-    serve(Path(folder), database=Path(database) if database else None, one_log=bool(one_log))
-
-
-if __name__ == "__main__":
-    {"serve": _serve, "import": lambda said: _import(json.loads(said))}[sys.argv[1]](*sys.argv[2:])
+def _serve(folder: Path, database: Path | None, one_log: bool) -> None:
+    serve(folder, database=database, one_log=one_log)

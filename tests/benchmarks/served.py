@@ -1,11 +1,10 @@
-"""The contacts service and a bare echo in one process, for :mod:`tests.benchmarks.serving`: ``... FOLDER CONTACTS``.
+"""The contacts service and a bare echo in one process, for :mod:`tests.benchmarks.serving`.
 
-It prints one line of JSON when it listens; then, for each line it is sent, how much processor time it has used so far.
+It says when it listens, and whenever it is asked how much processor time it has used so far.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
@@ -35,15 +34,16 @@ from capsule_services.runtime.policy import HEALTH, rules
 from capsule_services.runtime.process import _observing
 from capsule_services.runtime.reporter import Reporter
 from capsule_services.runtime.tokens import KeyRing, made_key, published, sign_token
+from tests.benchmarks.beside import say
 from tests.benchmarks.rig import CALLER, TENANT, Rig, fill, rigged
 
-__all__ = ["ECHO", "main"]
+__all__ = ["ECHO", "serve"]
 
 ECHO: Final = "/bench.Echo/GetContact"
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["ContactsService"]
 
 
-def main(folder: Path, contacts: int) -> None:
+def serve(folder: Path, contacts: int) -> None:
     with ExitStack() as stack:
         rig = stack.enter_context(rigged(folder / "contacts"))
         people = fill(rig, range(contacts))
@@ -54,7 +54,7 @@ def main(folder: Path, contacts: int) -> None:
         )
         kept = rig.holding.repository.get(TENANT, RecordId(people[0].id), use=Use.DISPLAY)
         echo = _echo(credentials["contacts"], contact_to(kept))
-        _say(
+        say(
             service=listening.address,
             echo=f"127.0.0.1:{echo[1]}",
             credential={name: str(path) for name, path in attrs.asdict(credentials[CLIENT]).items()},
@@ -62,7 +62,7 @@ def main(folder: Path, contacts: int) -> None:
             names=[f"tenants/{TENANT}/contacts/{each.id}" for each in people],
         )
         for _ in sys.stdin:
-            _say(cpu=time.process_time())
+            say(cpu=time.process_time())
         echo[0].stop(0).wait()
 
 
@@ -103,12 +103,3 @@ def _echo(credential: Credential, contact: pb.Contact) -> tuple[grpc.Server, int
     port = echo.add_secure_port("127.0.0.1:0", secured)
     echo.start()
     return echo, port
-
-
-def _say(**said: Any) -> None:
-    sys.stdout.write(json.dumps(said) + "\n")
-    sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))

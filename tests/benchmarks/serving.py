@@ -3,51 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import attrs
 import grpc
 
 from capsule_api.contacts.v1 import contacts_pb2 as pb
 from capsule_api.contacts.v1.contacts_pb2_grpc import ContactsServiceStub
 from capsule_services.runtime.certificates import Credential
 from capsule_services.runtime.channels import open_channel
+from tests.benchmarks.beside import Beside, beside
 from tests.benchmarks.measuring import Goal, Result, Scale, Spent, interleaved, ratio
-from tests.benchmarks.served import ECHO
+from tests.benchmarks.served import ECHO, serve
 
 __all__ = ["serving"]
-
-_ROOT = Path(__file__).parents[2]
-
-
-@attrs.frozen
-class _Process:
-    """The process that serves, and what it said."""
-
-    process: subprocess.Popen[str]
-    said: dict[str, Any]
-
-    def cpu(self) -> float:
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        return float(json.loads(self.process.stdout.readline())["cpu"])
-
-    def channel(self, side: str) -> grpc.Channel:
-        credential = Credential(**{name: Path(path) for name, path in self.said["credential"].items()})
-        return open_channel(self.said[side], service="contacts", credential=credential, token=self.said["token"])
 
 
 def serving(scale: Scale, folder: Path) -> Iterator[Result]:
     """Get contacts one after the other, and by many clients at once."""
-    with _serving(folder, max(scale.clients, 50)) as process:
+    with beside(serve, folder, max(scale.clients, 50)) as process:
         for clients, least in ((1, 65), (scale.clients, 45)):
             taken = _taken(process, scale, clients)
             each = {name: min(side.cpu for side in found) * 1e6 for name, found in taken.items()}
@@ -62,7 +38,7 @@ def serving(scale: Scale, folder: Path) -> Iterator[Result]:
             )
 
 
-def _taken(process: _Process, scale: Scale, clients: int) -> dict[str, list[Spent]]:
+def _taken(process: Beside, scale: Scale, clients: int) -> dict[str, list[Spent]]:
     with contextlib.ExitStack() as stack:
         getters = {side: [_getter(process, side, stack) for _ in range(clients)] for side in ("echo", "service")}
         names = process.said["names"]
@@ -75,21 +51,8 @@ def _taken(process: _Process, scale: Scale, clients: int) -> dict[str, list[Spen
         return interleaved(sides, scale.rounds)
 
 
-@contextlib.contextmanager
-def _serving(folder: Path, contacts: int) -> Iterator[_Process]:
-    command = [sys.executable, "-m", "tests.benchmarks.served", str(folder), str(contacts)]
-    with subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin
-        assert process.stdout
-        try:
-            yield _Process(process, json.loads(process.stdout.readline()))
-        finally:
-            process.stdin.close()
-            process.wait(30)
-
-
-def _getter(process: _Process, side: str, stack: contextlib.ExitStack) -> Callable[[pb.GetContactRequest], Any]:
-    channel = stack.enter_context(process.channel(side))
+def _getter(process: Beside, side: str, stack: contextlib.ExitStack) -> Callable[[pb.GetContactRequest], Any]:
+    channel = stack.enter_context(_channel(process.said, side))
     if side == "service":
         get: Callable[[pb.GetContactRequest], Any] = ContactsServiceStub(channel).GetContact
         return get
@@ -98,12 +61,17 @@ def _getter(process: _Process, side: str, stack: contextlib.ExitStack) -> Callab
     )
 
 
-def _called(process: _Process, getters: list[Callable[[Any], Any]], names: list[str], calls: int) -> Spent:
+def _called(process: Beside, getters: list[Callable[[Any], Any]], names: list[str], calls: int) -> Spent:
     def client(place: int) -> None:
         for number in range(calls):
             getters[place](pb.GetContactRequest(name=names[(number + place) % len(names)]))
 
-    before = process.cpu()
+    before = process.ask()["cpu"]
     with ThreadPoolExecutor(len(getters)) as pool:
         list(pool.map(client, range(len(getters))))
-    return Spent(process.cpu() - before, 1.0).each(calls * len(getters))
+    return Spent(process.ask()["cpu"] - before, 1.0).each(calls * len(getters))
+
+
+def _channel(said: dict[str, Any], side: str) -> grpc.Channel:
+    credential = Credential(**{name: Path(path) for name, path in said["credential"].items()})
+    return open_channel(said[side], service="contacts", credential=credential, token=said["token"])

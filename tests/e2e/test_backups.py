@@ -31,8 +31,9 @@ from capsule_services.demo.forensics import search
 from capsule_services.runtime.certificates import prepared
 from capsule_services.runtime.channels import open_channel
 from capsule_services.runtime.clock import wall_time
-from capsule_services.runtime.deployment import ORDER, Deployment, Options, running
+from capsule_services.runtime.deployment import Deployment, Options, running
 from capsule_services.runtime.faults import understood
+from capsule_services.runtime.layout import ORDER
 from capsule_services.runtime.settings import environment
 from capsule_sql.database import open_database
 from capsule_sql.ledgers import SqlLedger

@@ -17,8 +17,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from capsule_api.contacts.v1 import contacts_pb2 as pb
 from capsule_services.demo.company import Desk, request_id, sign_in, sign_up, throw_away
 from capsule_services.runtime.channels import open_channel
-from capsule_services.runtime.deployment import ORDER, Deployment, Options, running
+from capsule_services.runtime.deployment import Deployment, Options, running
 from capsule_services.runtime.faults import understood
+from capsule_services.runtime.layout import ORDER
 from tests.e2e.test_backups import ERASED, KEPT, capsule, create, patiently
 from tests.services.objects import Store, serving
 

@@ -12,7 +12,7 @@ import attrs
 import psycopg
 import pytest
 
-from capsule_services.runtime.deployment import ORDER
+from capsule_services.runtime.layout import ORDER
 from tests.e2e.test_story import CAPSULE, STEPS, left_processes
 from tests.postgres import Server
 

@@ -30,7 +30,8 @@ from capsule_api.privacy.v1 import privacy_pb2
 from capsule_core.receipts import verify
 from capsule_services.demo.company import Desk, refused, request_id, send_file, sign_in, sign_up, throw_away
 from capsule_services.runtime.clock import advance
-from capsule_services.runtime.deployment import ORDER, Deployment, Options, running
+from capsule_services.runtime.deployment import Deployment, Options, running
+from capsule_services.runtime.layout import ORDER
 from tests.e2e.grounds import Files, OnServer, ground
 from tests.e2e.planted import Planted
 from tests.e2e.test_backups import capsule

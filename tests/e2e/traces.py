@@ -21,7 +21,7 @@ from capsule_core.sealing import KEY_BYTES, Identity, open_blob, open_bytes
 from capsule_core.vault import Vault
 from capsule_core.wrapping import ROOT_ID_BYTES, WRAPPED_BYTES, RootKey, Row, owner_of, root_id
 from capsule_services.demo.forensics import search
-from capsule_services.runtime.opening import DATABASE, url_in
+from capsule_services.runtime.layout import DATABASE, url_in
 from capsule_services.runtime.safekeeping import open_keystore
 from capsule_sql.database import open_database
 from capsule_sql.journals import SqlJournal

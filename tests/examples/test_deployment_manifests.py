@@ -12,13 +12,12 @@ from typing import Any
 import attrs
 import kubernetes_validate
 import pytest
-import typer.main
 import yaml
 from yamllint import linter
 from yamllint.config import YamlLintConfig
 
-from capsule_services.commands import app
-from capsule_services.runtime.deployment import ORDER
+from capsule_services.commands import COMMANDS, loaded
+from capsule_services.runtime.layout import ORDER
 from capsule_services.runtime.settings import Settings
 from tests.architecture.tree import REPOSITORY
 
@@ -69,8 +68,9 @@ def understood(command: list[str]) -> bool:
         return importlib.util.find_spec(command[2]) is not None and len(command) == 3
     if command[0] != "capsule":
         return False
-    found: Any = typer.main.get_command(app)
-    rest = command[1:]
+    if command[1] not in COMMANDS:
+        return command[1:] == ["--help"]
+    found, rest = loaded(command[1]), command[2:]
     while rest and hasattr(found, "commands"):
         if rest[0] == "--help":
             return True

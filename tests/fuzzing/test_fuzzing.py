@@ -90,6 +90,12 @@ def test_whatever_is_made_of_them_is_taken_or_refused(target: Target, data: st.D
     target.takes(data.draw(damaged(target.seeds(), longest=target.longest)))
 
 
+@of_every_target
+def test_what_is_nested_as_deep_as_it_fits_is_taken_or_refused(target: Target) -> None:
+    for opening in (b"[", b'{"keys":', b'{"a":'):
+        target.takes(opening * (target.longest // len(opening)))
+
+
 @pytest.mark.parametrize("path", BROKE, ids=[f"{path.parent.name}-{path.stem}" for path in BROKE])
 def test_what_once_broke_something_breaks_nothing_any_more(path: Path) -> None:
     TARGETS[path.parent.name].takes(path.read_bytes())

@@ -14,8 +14,9 @@ from capsule_services.doctor.examine import examine
 from capsule_services.doctor.findings import Finding, Grade
 from capsule_services.doctor.place import Place
 from capsule_services.runtime.begun import BEGUN, FILES, SERVER, begun_in, tell_begun
-from capsule_services.runtime.deployment import ORDER, Options, running
+from capsule_services.runtime.deployment import Options, running
 from capsule_services.runtime.faults import StartRefused
+from capsule_services.runtime.layout import ORDER
 from capsule_services.runtime.opening import open_holding
 from capsule_sql.failures import MirrorsDiffer
 from tests.services.office import KINDS, host, office, opened_on, person

@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 from capsule_core.contacts import Person
 from capsule_core.names import ActorRef, SubjectRef, TenantId
 from capsule_core.privacy import Privacy
-from capsule_services.commands import app
+from capsule_services.commands import COMMANDS, app, loaded
 from capsule_services.paragraphs import joined
 from capsule_services.release import release
-from capsule_services.runtime.deployment import ORDER
+from capsule_services.runtime.layout import ORDER
 from capsule_services.runtime.metrics import made_metrics, serve_metrics
 
 NOW = datetime(2026, 5, 4, 9, 30, tzinfo=UTC)
@@ -56,6 +56,21 @@ def test_help_names_every_command_and_where_to_begin() -> None:
     code, out, _ = told("--help")
     assert code == 0
     assert all(word in out for word in ("demo", "up", "verify", "clock", "Begin here", "capsule demo"))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_is_told_in_the_list_as_it_tells_of_itself(name: str) -> None:
+    assert loaded(name).help.split("\n\n")[0] == COMMANDS[name].told
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["probe", "1"]])
+def test_what_needs_nothing_of_the_services_waits_for_none_of_it(arguments: list[str]) -> None:
+    heavy = "{'cryptography', 'grpc', 'sqlalchemy', 'dbos', 'capsule_core'}"
+    look = (
+        f"import atexit, sys; atexit.register(lambda: print(*(sys.modules.keys() & {heavy}), file=sys.stderr)); {RUN}"
+    )
+    done = subprocess.run([sys.executable, "-c", look, *arguments], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""
 
 
 @pytest.mark.parametrize(
@@ -183,10 +198,18 @@ def test_the_demo_takes_no_folder_that_holds_something_of_somebody(tmp_path: Pat
     assert (tmp_path / "mine").read_text() == "precious"
 
 
-@pytest.mark.parametrize("missing", ["typer", "rich", "grpc"])
-def test_without_the_extra_one_sentence_says_what_to_install(missing: str) -> None:
+@pytest.mark.parametrize(
+    ("missing", "command"), [("typer", ""), ("rich", "demo"), ("grpc", "demo"), ("sqlalchemy", "doctor")]
+)
+def test_without_the_extra_one_sentence_says_what_to_install(missing: str, command: str) -> None:
     blocked = f"import sys; sys.modules[{missing!r}] = None; {RUN}"
-    done = subprocess.run([sys.executable, "-c", blocked], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", blocked, *command.split(), "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"capsule: {missing} is not installed; run: pip install 'capsule-core[services]'\n"
 

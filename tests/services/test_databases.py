@@ -19,9 +19,8 @@ from typer.testing import CliRunner
 from capsule_services.commands import app
 from capsule_services.databases import places
 from capsule_services.demo import show
-from capsule_services.runtime.deployment import ORDER
 from capsule_services.runtime.faults import StartRefused
-from capsule_services.runtime.opening import DATABASE, ENGINE
+from capsule_services.runtime.layout import DATABASE, ENGINE, ORDER
 from capsule_sql.migration import Role
 from capsule_sql.postgres import open_postgres
 from capsule_sql.provisioning import database_of, provision, remove

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from capsule_core.errors import CapsuleError
-from capsule_services.runtime.deployment import ORDER, Options, running
+from capsule_services.runtime.deployment import Options, running
+from capsule_services.runtime.layout import ORDER
 from capsule_services.runtime.opening import open_holding
 from tests.services.office import KINDS, host
 

@@ -32,8 +32,9 @@ from capsule_services.doctor.findings import Finding, Grade, exit_code, good, me
 from capsule_services.doctor.place import Place
 from capsule_services.runtime.authority import Step
 from capsule_services.runtime.certificates import prepared, take_step
-from capsule_services.runtime.deployment import ORDER, Deployment, Options, running
+from capsule_services.runtime.deployment import Deployment, Options, running
 from capsule_services.runtime.faults import StartRefused
+from capsule_services.runtime.layout import ORDER
 from tests.services.chassis import wall
 from tests.services.office import deleted, office, opened_on, person, purged
 from tests.services.office import note as written

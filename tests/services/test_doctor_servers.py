@@ -18,7 +18,8 @@ from capsule_services.doctor.examine import examine
 from capsule_services.doctor.findings import Finding, Grade, exit_code
 from capsule_services.doctor.place import Place
 from capsule_services.doctor.servers import databases
-from capsule_services.runtime.opening import DATABASE, open_holding
+from capsule_services.runtime.layout import DATABASE
+from capsule_services.runtime.opening import open_holding
 from tests.postgres import APP, Database, Server
 from tests.services.office import KINDS, deleted, host, note, office, person, purged
 from tests.services.test_doctor import state

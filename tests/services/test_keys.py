@@ -25,7 +25,7 @@ from capsule_services.runtime import keys
 from capsule_services.runtime.certificates import Credential, prepared
 from capsule_services.runtime.channels import open_channel
 from capsule_services.runtime.deployment import Options, running
-from capsule_services.runtime.opening import DATABASE
+from capsule_services.runtime.layout import DATABASE
 from capsule_services.runtime.private import write_private
 from capsule_services.runtime.settings import environment
 from tests.postgres import Database
@@ -85,7 +85,10 @@ class Place:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("keys") / "d"
-    with running(folder, Options()) as deployment:
+    with pytest.MonkeyPatch.context() as patched, ExitStack() as stack:
+        for name in ("CAPSULE_RATE", "CAPSULE_BURST"):  # here everybody calls as often as they can
+            patched.setenv(name, "1000000")
+        deployment = stack.enter_context(running(folder, Options()))
         made = Place(folder, dict(deployment.addresses), deployment.credential, dict(deployment.processes))
         made.sign_up()
         yield made

@@ -20,7 +20,7 @@ from capsule_core.checkpoints import Checkpoint, Signer, sign_checkpoint
 from capsule_core.epochs import open_epoch
 from capsule_core.merkle import BLOCK, Frontier
 from capsule_services.commands import app
-from capsule_services.runtime.opening import DATABASE
+from capsule_services.runtime.layout import DATABASE
 from capsule_sql.database import open_database
 from capsule_sql.journals import SqlJournal
 from capsule_sql.ledgers import SqlLedger

@@ -20,7 +20,8 @@ from capsule_services.commands import app
 from capsule_services.demo.company import PASSWORD, Desk, sign_in, sign_up
 from capsule_services.runtime.certificates import prepared
 from capsule_services.runtime.clock import advance, wall_time
-from capsule_services.runtime.deployment import ORDER, Options, running
+from capsule_services.runtime.deployment import Options, running
+from capsule_services.runtime.layout import ORDER
 from capsule_services.speech import folded, named
 from tests.services.office import fresh_id
 

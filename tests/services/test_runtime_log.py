@@ -25,8 +25,9 @@ from capsule_api.holder.v1 import holder_pb2
 from capsule_api.identity.v1 import identity_pb2, identity_pb2_grpc
 from capsule_api.privacy.v1 import privacy_pb2
 from capsule_services.runtime.channels import open_channel
-from capsule_services.runtime.deployment import ORDER, Deployment, Options, running
+from capsule_services.runtime.deployment import Deployment, Options, running
 from capsule_services.runtime.interceptor import Outcome
+from capsule_services.runtime.layout import ORDER
 from capsule_services.runtime.log import ALLOWED, made_log, quieten_libraries
 from capsule_services.runtime.metrics import made_metrics
 from capsule_services.runtime.policy import CONSTANT

@@ -21,8 +21,9 @@ from capsule_core.names import ActorRef, SubjectKey, TenantId
 from capsule_services.commands import app
 from capsule_services.runtime.clock import advance
 from capsule_services.runtime.clockwatch import ClockWatch, Measured, measure
+from capsule_services.runtime.layout import DATABASE
 from capsule_services.runtime.log import made_log
-from capsule_services.runtime.opening import DATABASE, open_holding
+from capsule_services.runtime.opening import open_holding
 from capsule_services.runtime.remembering import MemoryEngine
 from capsule_services.runtime.sweeper import Sweeper
 from capsule_services.runtime.sweeping import JOB

@@ -19,7 +19,8 @@ from capsule_services.demo.company import PASSWORD, Desk, request_id, sign_in, s
 from capsule_services.runtime.certificates import prepared
 from capsule_services.runtime.channels import open_channel
 from capsule_services.runtime.clock import wall_time
-from capsule_services.runtime.deployment import ORDER, Deployment, Options, running
+from capsule_services.runtime.deployment import Deployment, Options, running
+from capsule_services.runtime.layout import ORDER
 from tests.wire.plausible import Plausible, declared
 
 __all__ = ["Town", "asked", "channel_for", "town_in"]

@@ -16,8 +16,7 @@ from capsule_services.backup.faults import BackupDamaged, RestoreRefused
 from capsule_services.backup.manifest import MANIFESTS, Manifest, Stored, load, newest, refs_of, save
 from capsule_services.places.place import Place
 from capsule_services.runtime.begun import begun_in, lost
-from capsule_services.runtime.deployment import ORDER
-from capsule_services.runtime.opening import DATABASE
+from capsule_services.runtime.layout import DATABASE, ORDER
 from capsule_sql.migration import Role
 from capsule_sql.snapshots import Snapshot, journal_at, pinned
 

@@ -30,8 +30,8 @@ from capsule_services.places.place import Place
 from capsule_services.runtime.begun import FILES as KEPT_IN_FILES
 from capsule_services.runtime.begun import begun_in, tell_begun
 from capsule_services.runtime.faults import StartRefused
+from capsule_services.runtime.layout import DATABASE
 from capsule_services.runtime.locks import holder_of
-from capsule_services.runtime.opening import DATABASE
 from capsule_services.runtime.restored import Restored, tell_restored
 from capsule_sql.migration import Role, is_known_in_file
 from capsule_sql.snapshots import journal_at, made_whole

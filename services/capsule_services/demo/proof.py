@@ -23,7 +23,7 @@ from capsule_services.demo.forensics import search
 from capsule_services.demo.leaving import WORDS, leave_and_come_back, see_it_go
 from capsule_services.demo.story import Memory, Step
 from capsule_services.runtime.clock import advance
-from capsule_services.runtime.deployment import ORDER
+from capsule_services.runtime.layout import ORDER
 
 __all__ = ["PROOF", "let_time_pass", "look_for_them", "print_and_export", "verify_receipts"]
 

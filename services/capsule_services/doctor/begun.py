@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from capsule_services.doctor.findings import Finding, good, mend
 from capsule_services.doctor.place import Place
 from capsule_services.runtime.begun import begun_in, lost
-from capsule_services.runtime.deployment import ORDER
 from capsule_services.runtime.faults import StartRefused
-from capsule_services.runtime.opening import DATABASE
+from capsule_services.runtime.layout import DATABASE, ORDER
 
 __all__ = ["begun"]
 

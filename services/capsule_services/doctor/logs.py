@@ -15,7 +15,7 @@ from capsule_core.inspection import Fault, Inspection, Wrong, inspect
 from capsule_core.journal import Anchored, decode
 from capsule_services.doctor.findings import Finding, Grade, good, mend, unseen
 from capsule_services.doctor.place import Place, Premises, Unreadable, looking
-from capsule_services.runtime.opening import DATABASE
+from capsule_services.runtime.layout import DATABASE
 from capsule_services.runtime.restored import RESTORED
 from capsule_services.runtime.signer import PUBLIC
 from capsule_sql.evidence import SqlEvidence

@@ -12,7 +12,7 @@ from capsule_core.pages import TENANT_SECRET, open_page
 from capsule_core.wrapping import Roots, Row, names_under, owner_of, unwrap
 from capsule_services.doctor.findings import Finding, good, mend, note
 from capsule_services.doctor.place import File, Place, Premises, Unreadable, looking
-from capsule_services.runtime.opening import DATABASE, url_in
+from capsule_services.runtime.layout import DATABASE, url_in
 from capsule_sql.keypages import some
 from capsule_sql.migration import Role
 from capsule_sql.postgres import open_postgres

@@ -19,8 +19,7 @@ from capsule_core.names import TenantId
 from capsule_core.wrapping import Roots
 from capsule_services.runtime.clock import Clock, wall_time
 from capsule_services.runtime.clockwatch import ClockWatch
-from capsule_services.runtime.deployment import ORDER
-from capsule_services.runtime.opening import DATABASE
+from capsule_services.runtime.layout import DATABASE, ORDER
 from capsule_services.runtime.safekeeping import ELSEWHERE, ROOT_KEY
 from capsule_services.runtime.sweeper import status_in
 from capsule_sql.migration import Role

@@ -16,7 +16,7 @@ from capsule_core.records import GUARDED
 from capsule_services.doctor.findings import Finding, good, mend, note, unseen
 from capsule_services.doctor.logs import Log, newer
 from capsule_services.doctor.place import Place, Premises
-from capsule_services.runtime.opening import DATABASE
+from capsule_services.runtime.layout import DATABASE
 from capsule_sql import indexing, marking
 from capsule_sql.connecting import UrlUnusable
 from capsule_sql.guarding import UNGUARDED

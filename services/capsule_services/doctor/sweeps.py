@@ -8,9 +8,8 @@ from datetime import timedelta
 from capsule_core.errors import CapsuleError, Unavailable
 from capsule_services.doctor.findings import Finding, good, mend, note, unseen
 from capsule_services.doctor.place import File, Place, Premises, Unreadable, looking
-from capsule_services.runtime.deployment import SWEEPING
 from capsule_services.runtime.faults import StartRefused
-from capsule_services.runtime.opening import ENGINE, url_in
+from capsule_services.runtime.layout import ENGINE, SWEEPING, url_in
 from capsule_services.runtime.sweeper import status_in
 from capsule_sql.durable import ENGINE_FILE, engine_on_server, staying
 from capsule_sql.migration import Role

@@ -37,7 +37,7 @@ def begun_in(folder: Path) -> Mapping[str, str]:
             raise ValueError
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, TypeError, ValueError):
+    except (OSError, TypeError, ValueError, RecursionError):
         raise StartRefused(f"{folder / BEGUN} cannot be read; put it back, or write what was begun into it") from None
     return {str(service): str(kept) for service, kept in told.items()}
 

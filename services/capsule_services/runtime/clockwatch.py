@@ -131,7 +131,7 @@ def noted(folder: Path) -> Anchor | None:
         told = json.loads((folder / NOTED).read_text(encoding="ascii"))
         at = Measured(datetime.fromisoformat(told["wall"]), timedelta(seconds=float(told["passed"])), str(told["boot"]))
         return Anchor(at, datetime.fromisoformat(told["seen"]))
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 

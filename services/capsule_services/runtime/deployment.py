@@ -30,20 +30,14 @@ from capsule_services.runtime.channels import publish_address, withdraw_address
 from capsule_services.runtime.children import Child, Children
 from capsule_services.runtime.clock import Clock, wall_time
 from capsule_services.runtime.faults import StartRefused
+from capsule_services.runtime.layout import DATABASE, ENGINE, ORDER
 from capsule_services.runtime.locks import hold, holder_of
-from capsule_services.runtime.opening import DATABASE, ENGINE
 from capsule_services.runtime.restored import restored_in
 from capsule_services.runtime.room import unwritten
 from capsule_services.runtime.settings import environment
-from capsule_services.runtime.shipping.setting import check_apart
+from capsule_services.runtime.shipping.apart import check_apart
 
-__all__ = ["ORDER", "SWEEPING", "Deployment", "Options", "running"]
-
-ORDER: Final = ("identity", "contacts", "privacy")
-"""In this order they are started, and in the reverse they are stopped."""
-
-SWEEPING: Final = ("identity", "contacts")
-"""The services that destroy what is due."""
+__all__ = ["Deployment", "Options", "running"]
 
 _MANY: Final = frozenset({"identity", "contacts"})
 """The services that several processes can serve; nobody waits for the third."""

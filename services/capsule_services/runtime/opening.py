@@ -41,9 +41,9 @@ from capsule_services.runtime.begun import FILES, SERVER, check_begun, tell_begu
 from capsule_services.runtime.calls import noting
 from capsule_services.runtime.clockwatch import ClockWatch, in_bulk
 from capsule_services.runtime.compactor import Compactor
-from capsule_services.runtime.faults import StartRefused
 from capsule_services.runtime.health import Ailment, Health, Look
 from capsule_services.runtime.holding import Holding
+from capsule_services.runtime.layout import url_in
 from capsule_services.runtime.logcheck import check_logs
 from capsule_services.runtime.metrics import Reading, readings_of
 from capsule_services.runtime.openbao.address import Address, address_at
@@ -69,13 +69,7 @@ from capsule_sql.root_key import load_or_create_root_key
 from capsule_sql.standing import examine
 from capsule_sql.statements import Transactions
 
-__all__ = ["DATABASE", "ENGINE", "Opened", "open_holding", "url_in"]
-
-DATABASE: Final = "database.url"
-"""The file in a service's folder that says how it connects to its PostgreSQL database."""
-
-ENGINE: Final = "engine.url"
-"""The file in a service's folder that says how its durable engine connects to its PostgreSQL database."""
+__all__ = ["Opened", "open_holding"]
 
 _MIRROR: Final = "mirror"
 
@@ -285,18 +279,6 @@ def _safe(settings: Settings, service: str) -> Address | None:
         return None
     token, authority = settings.keystore_token, settings.keystore_authority
     return address_at(settings.keystore, token=token, authority=authority).below(service)
-
-
-def url_in(file: Path, variable: str) -> str:
-    """Return the URL of a database that *file* holds, which the *variable* names.
-
-    Raises:
-        StartRefused: it cannot be read.
-    """
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        raise StartRefused(f"{file} cannot be read; run capsule db init, or correct {variable}") from None
 
 
 def _file(stack: ExitStack, path: Path, role: Role) -> Database:

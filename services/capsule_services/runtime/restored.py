@@ -72,7 +72,7 @@ def restored_in(folder: Path) -> Restored | None:
         return None
     try:
         restored = Restored(**json.loads(told))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         raise StartRefused(f"{folder / RESTORED} is damaged; run capsule backup restore again") from None
     if restored.placing:
         raise StartRefused(f"a restore of {folder} was interrupted; run capsule backup restore again")

@@ -66,7 +66,7 @@ def status_in(folder: Path) -> Status | None:
     """Read how far the sweeps of the service in *folder* are; None if that cannot be read."""
     try:
         return Status(**json.loads((folder / STATUS).read_text(encoding="ascii")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 

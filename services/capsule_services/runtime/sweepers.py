@@ -7,7 +7,8 @@ from datetime import timedelta
 
 from capsule_core.rounds import Duty
 from capsule_services.runtime.engine import Engine, Job, Pace
-from capsule_services.runtime.opening import Opened, url_in
+from capsule_services.runtime.layout import url_in
+from capsule_services.runtime.opening import Opened
 from capsule_services.runtime.process import Host
 from capsule_services.runtime.sweeper import Sweeper
 from capsule_services.runtime.sweeping import JOB

@@ -213,7 +213,7 @@ class KeyRing:
             published = self.fetch()
             if self._known is None or published != self._known.published:
                 self._known = _Known(published, KeySet.import_key_set(json.loads(published)))
-        except (CapsuleError, JoseError, ValueError, KeyError, TypeError):
+        except (CapsuleError, JoseError, ValueError, KeyError, TypeError, RecursionError):
             raise Unavailable from None
         self._confirmed = now
 

@@ -222,7 +222,7 @@ class Bao:
             return _Answer(response.status, {})
         try:
             told = json.loads(response.data)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise _Lost from None
         if not isinstance(told, Mapping):
             raise _Lost

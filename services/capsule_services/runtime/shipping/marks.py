@@ -30,7 +30,7 @@ def mark_in(folder: Path) -> ShippingMark:
     """Return what was left in *folder*; nothing if it cannot be read: then the place is asked."""
     try:
         return ShippingMark(**json.loads((folder / SHIPPED).read_bytes()))
-    except (OSError, TypeError, ValueError):
+    except (OSError, TypeError, ValueError, RecursionError):
         return ShippingMark()
 
 

@@ -12,9 +12,10 @@ import attrs
 
 from capsule_core.journal import Entry, Founded, Journal
 from capsule_core.sealing import KEY_BYTES
-from capsule_services.places.place import FolderPlace, Place, lies_in, open_place
+from capsule_services.places.place import FolderPlace, Place, open_place
 from capsule_services.runtime.begun import begun_in
 from capsule_services.runtime.faults import StartRefused
+from capsule_services.runtime.shipping.apart import check_apart
 from capsule_services.runtime.shipping.envelopes import Envelope, Head, JournalKey, folder_of
 from capsule_services.runtime.shipping.faults import ShippedMissing
 from capsule_services.runtime.shipping.reading import read_entries, read_heads
@@ -24,7 +25,7 @@ from capsule_sql.journals import fill_journal
 from capsule_sql.migration import Role
 from capsule_sql.root_key import load_or_create_root_key
 
-__all__ = ["JOURNAL_KEY", "JournalPlace", "check_apart", "journal_place_at"]
+__all__ = ["JOURNAL_KEY", "JournalPlace", "journal_place_at"]
 
 JOURNAL_KEY: Final = "journal.key"
 """The file in a service's folder with the key of its shipped journal."""
@@ -111,19 +112,6 @@ def journal_place_at(address: str, folder: Path, service: str, *, patient: bool)
                 f"the journal's place {address} and {folder} lie in each other; name one on another medium"
             )
     return JournalPlace(service, folder, address, place)
-
-
-def check_apart(address: str, deployment: Path) -> None:
-    """Let pass a place that is not lost together with the folder of the *deployment*.
-
-    Raises:
-        StartRefused: it is in that folder.
-    """
-    if lies_in(address, deployment):
-        raise StartRefused(
-            f"the journal's place {address} lies in {deployment} and would be lost with it; name one on another "
-            "medium in CAPSULE_JOURNAL_PLACE"
-        )
 
 
 def _remove(draft: Path) -> None:
