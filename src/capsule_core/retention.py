@@ -304,10 +304,15 @@ def _before(clock: Clock, now: datetime) -> Before:
 def _settled(group: Sequence[Before], closed: datetime | None) -> tuple[Before, ...] | None:
     """Leave out what is known of the tenant; None if that alone decides for the group."""
     events = {} if closed is None else {Event.TENANT_CLOSED: closed}
-    about_tenant = [each for each in group if each.event is Event.TENANT_CLOSED]
-    if any(is_past(Past(((each,),)), events) for each in about_tenant):
-        return None
-    return tuple(each for each in group if each.event is not Event.TENANT_CLOSED)
+    left: list[Before] = []
+    for each in group:
+        if each.event is not Event.TENANT_CLOSED:
+            left.append(each)
+        elif is_past(Past(((each,),)), events):
+            if not each.restarts:
+                return None
+            left.append(Before(Event.RESTORED, each.at, or_never=True))  # of some it began anew since
+    return tuple(left)
 
 
 def _bound(policy: Policy, scope: Scope) -> _Binding:

@@ -29,8 +29,11 @@ def part(connection: Connection, tenant: int, drafts: Sequence[Sealed]) -> None:
         raise VersionMismatch
     updates = [(people[draft.subject], draft.blob, held[draft.id][0]) for draft in drafts]
     connection.executemany("UPDATE records SET subject_no = ?, sealed = ? WHERE no = ?", updates)
-    moves = [(people[draft.subject], held[draft.id][1], draft.id) for draft in drafts]
+    parted = [(people[draft.subject], held[draft.id][1], draft.id) for draft in drafts]
+    moves = [(to, giver, name) for to, giver, name in parted if to != giver]
+    connection.executemany(_MAKE_WAY, [(to, name, giver) for to, giver, name in moves])
     connection.executemany("UPDATE reasons SET subject_no = ? WHERE subject_no = ? AND record = ?", moves)
+    connection.executemany(_MARK, [(to, name, held[name][0]) for to, _, name in moves])
     forget_index(connection, [no for no, _, _ in held.values()])
     touched = {*people.values(), *(subject for _, subject, _ in held.values())}
     connection.executemany(_CARRY, [(no, no) for no in sorted(touched)])
@@ -67,6 +70,11 @@ _LOCK: Final = f"""SELECT key, no, page, place FROM subjects WHERE tenant_no = ?
     /*pg ORDER BY no FOR UPDATE */"""
 _RECORDS: Final = f"SELECT id, no, subject_no, version FROM records WHERE tenant_no = ? AND id {EACH}"
 _INSERT: Final = "INSERT INTO subjects (no, tenant_no, key, page, place, marks, anywhere) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_MAKE_WAY: Final = """DELETE FROM reasons WHERE subject_no = ? AND record = ? AND EXISTS (SELECT 1 FROM reasons moved
+    WHERE moved.subject_no = ? AND moved.record = reasons.record AND moved.id = reasons.id
+    AND moved.mark = reasons.mark)"""
 _UNION: Final = " | ".join(f"max(mark & {1 << bit})" for bit in range(7))
 _CARRY: Final = f"""UPDATE subjects SET anywhere =
     coalesce((SELECT {_UNION} FROM reasons WHERE subject_no = ?), 0) WHERE no = ?"""
+_MARK: Final = f"""UPDATE records SET marks =
+    coalesce((SELECT {_UNION} FROM reasons WHERE subject_no = ? AND record = ?), 0) WHERE no = ?"""

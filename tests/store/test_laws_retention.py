@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from capsule_core.calendar import Period
 from capsule_core.journal import MemoryJournal
 from capsule_core.ledger import MemoryLedger
 from capsule_core.memory import MemoryStore
 from capsule_core.moments import OF_PEOPLE, Event, Moment
 from capsule_core.names import RecordId, SubjectKey, TenantId
 from capsule_core.records import Mark, Restore, Sealed, Shelf, Slot, Trash, Where
-from capsule_core.retention import Facts, Keep, Policy, Scope, decide, past
+from capsule_core.retention import Effect, Facts, Keep, Policy, Rule, Scope, decide, past
 from capsule_core.testing.conformance import _cases as cases
 from capsule_core.trash import PERIOD
 from capsule_sql.database import open_database
@@ -89,9 +91,18 @@ def _sealed(tenant: TenantId, place: int, known: Facts) -> Sealed:
 TENANTS = (TenantId(f"t{number}") for number in range(10**9))
 
 
+CLOSED = {Event.CREATED: NOW, Event.TENANT_CLOSED: NOW - timedelta(days=366)}
+A_YEAR_AFTER = Rule(id="r", effect=Effect.TRASH, since=Event.TENANT_CLOSED, period=Period(years=1))
+ANYBODY = Scope(kind="person")
+
+
 @pytest.mark.law("L10")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(policy=policies(), known=st.lists(facts(), min_size=1, max_size=PLACES))
+@example(
+    policy=Policy(rules=(A_YEAR_AFTER,)),
+    known=[Facts(scope=ANYBODY, events=CLOSED), Facts(scope=ANYBODY, events={**CLOSED, Event.RESTORED: NOW})],
+)
 def test_the_sql_form_of_a_policy_selects_what_the_pure_function_selects(
     store: Any, policy: Policy, known: list[Facts]
 ) -> None:
