@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from functools import cache
@@ -59,6 +60,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return -longest, not _shares(item.path)
 
     items.sort(key=urgency)
+
+
+def pytest_collection_finish() -> None:
+    """Let no collection of garbage look again at what stays until the end: a million objects for each worker."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,4 +1,4 @@
-"""A record that changes hands carries what its new subject's reasons say of it, and what it brought along; each once."""
+"""A record that changes hands carries what its new subject's reasons say of it and what it brought along, each once."""
 
 from __future__ import annotations
 

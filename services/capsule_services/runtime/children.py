@@ -27,9 +27,14 @@ from capsule_services.runtime.faults import StartRefused
 
 __all__ = ["NURSERY", "Child", "Children"]
 
+_ENGINE: Final = "runtime.durable"
+"""What two services of three import when they are ready, and a command that runs none never."""
+
 NURSERY: Final = get_context("forkserver")
 """Where they are forked; what is begun first pays for the loading."""
-NURSERY.set_forkserver_preload([f"capsule_services.{name}.__main__" for name in ("contacts", "identity", "privacy")])
+NURSERY.set_forkserver_preload(
+    [f"capsule_services.{name}" for name in ("contacts.__main__", "identity.__main__", "privacy.__main__", _ENGINE)]
+)
 
 _READY_WITHIN: Final = 30.0
 _STOPPED_WITHIN: Final = 10.0

@@ -33,7 +33,7 @@ T = TypeVar("T")
 _VERSION: Final = "1"
 """Of what jobs keep of their steps: work begun under another one is taken up by nobody. It changes when that does."""
 _QUEUE: Final = "works"
-_LOOKS: Final = 0.5
+_LOOKS: Final = 1.0
 """Seconds after which the queue is looked at again."""
 _MOMENT: Final = 0.02
 _AT_ONCE: Final = 500
