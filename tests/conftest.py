@@ -66,6 +66,7 @@ def pytest_collection_finish() -> None:
     """Let no collection of garbage look again at what stays until the end: a million objects for each worker."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 @pytest.hookimpl(optionalhook=True)
