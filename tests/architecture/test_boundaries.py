@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
-from tests.architecture.tree import Module, imported, modules
+from tests.architecture.tree import Module, imported, modules, of_each
 
 WIRE = {"capsule_api", "google", "grpc", "grpc_health", "grpc_reflection", "grpc_status"}
 SQL = {"alembic", "psycopg", "sqlalchemy", "sqlite3", "sqlmodel"}
@@ -22,14 +20,12 @@ def speaks_the_wire(module: Module) -> bool:
     return parts[-1] in {"convert", "servicer", "__main__"} or parts[1:2] in (["runtime"], ["demo"])
 
 
-@pytest.mark.parametrize(
-    "module", [each for each in modules() if not speaks_the_wire(each) and each.name not in DOCTOR], ids=str
-)
+@of_each(lambda: [each for each in modules() if not speaks_the_wire(each) and each.name not in DOCTOR])
 def test_only_convert_servicer_and_runtime_speak_the_wire(module: Module) -> None:
     assert worlds(module, WIRE) == []
 
 
-@pytest.mark.parametrize("module", [each for each in modules() if not each.name.startswith("capsule_sql")], ids=str)
+@of_each(lambda: [each for each in modules() if not each.name.startswith("capsule_sql")])
 def test_only_the_store_speaks_sql(module: Module) -> None:
     if not module.name.endswith(".store") and module.name not in DOCTOR:
         assert worlds(module, SQL) == []

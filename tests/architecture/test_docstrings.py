@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ast
 
-import pytest
-
-from tests.architecture.tree import Module, modules
+from tests.architecture.tree import Module, modules, of_each
 
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -30,11 +28,11 @@ def undocumented(module: Module) -> list[str]:
     return [name for name, node in named if not (ast.get_docstring(node) or "").strip()]
 
 
-@pytest.mark.parametrize("module", [each for each in modules("capsule_core") if each.is_public], ids=str)
+@of_each(lambda: [each for each in modules("capsule_core") if each.is_public])
 def test_every_public_name_of_the_domain_has_a_docstring(module: Module) -> None:
     assert undocumented(module) == []
 
 
-@pytest.mark.parametrize("module", modules(), ids=str)
+@of_each(modules)
 def test_every_module_says_what_it_is_for(module: Module) -> None:
     assert (ast.get_docstring(module.tree) or "").strip()

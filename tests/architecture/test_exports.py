@@ -5,9 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-import pytest
-
-from tests.architecture.tree import Module, modules, origins
+from tests.architecture.tree import Module, modules, of_each, origins
 
 TYPE_VARIABLES = {"TypeVar", "TypeVarTuple", "ParamSpec"}
 
@@ -47,7 +45,7 @@ def declared(module: Module) -> list[str] | None:
 PUBLIC = [module for module in modules() if module.is_public]
 
 
-@pytest.mark.parametrize("module", [module for module in PUBLIC if not module.is_package], ids=str)
+@of_each(lambda: [module for module in PUBLIC if not module.is_package])
 def test_a_module_exports_exactly_what_it_defines(module: Module) -> None:
     names = declared(module)
     assert names is not None, f"{module} has no __all__"
@@ -55,7 +53,7 @@ def test_a_module_exports_exactly_what_it_defines(module: Module) -> None:
     assert set(names) == defined(module)
 
 
-@pytest.mark.parametrize("module", [module for module in PUBLIC if module.is_package], ids=str)
+@of_each(lambda: [module for module in PUBLIC if module.is_package])
 def test_a_package_exports_what_it_defines_and_may_gather_from_its_own_root(module: Module) -> None:
     gathered = {name for name, origin in origins(module).items() if origin.startswith(f"{module.name.split('.')[0]}.")}
     names = declared(module) or []
@@ -63,7 +61,7 @@ def test_a_package_exports_what_it_defines_and_may_gather_from_its_own_root(modu
     assert defined(module) <= set(names) <= defined(module) | gathered
 
 
-@pytest.mark.parametrize("module", [module for module in modules() if len(module.tree.body) > 1], ids=str)
+@of_each(lambda: [module for module in modules() if len(module.tree.body) > 1])
 def test_annotations_are_never_evaluated_at_import(module: Module) -> None:
     assert any(
         isinstance(node, ast.ImportFrom) and node.module == "__future__" and node.names[0].name == "annotations"

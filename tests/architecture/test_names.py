@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.tree import REPOSITORY, ROOTS
+from tests.architecture.tree import REPOSITORY, ROOTS, of_each
 
 FORBIDDEN = {"base", "common", "helper", "helpers", "manager", "managers", "misc", "util", "utils"}
 WRITTEN = (*ROOTS, "protos", "docs", "examples", "tests")
@@ -34,7 +34,7 @@ def test_no_file_or_folder_has_a_name_that_says_nothing() -> None:
     assert guilty == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=place)
+@of_each(lambda: FILES)
 def test_nothing_is_left_for_later(path: Path) -> None:
     assert UNFINISHED.findall(path.read_text(encoding="utf-8")) == []
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.tree import Module, dotted, imported, modules, origins
+from tests.architecture.tree import Module, dotted, imported, modules, of_each, origins
 
 WORLDLY = {
     "datetime.date.today",
@@ -69,7 +69,7 @@ def worldly(module: Module) -> Iterator[str]:
             yield f"line {line}: import of {name}"
 
 
-@pytest.mark.parametrize("module", modules("capsule_core"), ids=str)
+@of_each(lambda: modules("capsule_core"))
 def test_the_domain_is_handed_time_ids_and_randomness(module: Module) -> None:
     assert list(worldly(module)) == []
 

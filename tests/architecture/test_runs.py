@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.architecture.tree import REPOSITORY
+import pytest
+
+from tests.architecture.tree import REPOSITORY, of_each
 
 MODULE = """
 import pytest
@@ -30,3 +32,14 @@ def test_all_tests_of_a_module_that_makes_something_once_are_for_one_worker(tmp_
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stdout
     assert (tmp_path / "made").read_text().splitlines() == ["once"]
+
+
+def test_a_check_of_many_names_each_that_breaks_it_and_no_other() -> None:
+    @of_each(lambda: "abc")
+    def check(letter: str) -> None:
+        assert letter == "b", "is no b"
+
+    with pytest.raises(AssertionError) as broken:
+        check()
+    said = [line for line in str(broken.value).splitlines() if line.endswith("is no b")]
+    assert said == ["a: is no b", "c: is no b"]

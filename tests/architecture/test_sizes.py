@@ -6,9 +6,7 @@ import ast
 from collections.abc import Iterator
 from functools import cache
 
-import pytest
-
-from tests.architecture.tree import Module, modules
+from tests.architecture.tree import Module, modules, of_each
 
 MODULE_LINES = 400
 BODY_P90 = 20
@@ -58,7 +56,7 @@ def percentile(share: float) -> int:
     return lines[min(len(lines) - 1, int(share * len(lines)))]
 
 
-@pytest.mark.parametrize("module", modules(), ids=str)
+@of_each(modules)
 def test_a_module_has_at_most_400_lines(module: Module) -> None:
     assert len(module.text.splitlines()) <= MODULE_LINES
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ast
 
-import pytest
-
-from tests.architecture.tree import Module, modules
+from tests.architecture.tree import Module, modules, of_each
 
 DOOR = "capsule_core.repository"
 BRINGS_IN = {"write", "move"}
@@ -36,7 +34,7 @@ def everybody_else() -> list[Module]:
     return [each for each in modules() if each.name != DOOR and not each.name.startswith("capsule_core.testing")]
 
 
-@pytest.mark.parametrize("module", everybody_else(), ids=str)
+@of_each(everybody_else)
 def test_only_the_repository_brings_records_into_a_store(module: Module) -> None:
     assert store_calls(module) == []
 

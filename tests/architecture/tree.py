@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import attrs
+
+T = TypeVar("T")
 
 REPOSITORY = Path(__file__).parents[2]
 ROOTS = ("src/capsule_core", "src/capsule_sql", "services/capsule_services")
@@ -87,3 +90,25 @@ def dotted(node: ast.expr, names: dict[str, str]) -> str | None:
         owner = dotted(node.value, names)
         return owner and f"{owner}.{node.attr}"
     return None
+
+
+def of_each(found: Callable[[], Iterable[T]]) -> Callable[[Callable[[T], None]], Callable[[], None]]:
+    """Make one test of a check that is the same for many: it fails with what is wrong of each.
+
+    A test for each of them would take longer to hand out to the workers than to run.
+    """
+
+    def whole(check: Callable[[T], None]) -> Callable[[], None]:
+        def test() -> None:
+            broken: dict[str, str] = {}
+            for each in found():
+                try:
+                    check(each)
+                except AssertionError as error:
+                    broken[str(each)] = str(error)
+            assert not broken, "\n".join(f"{name}: {why}" for name, why in broken.items())
+
+        test.__name__, test.__doc__, test.__module__ = check.__name__, check.__doc__, check.__module__
+        return test
+
+    return whole
