@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.tree import REPOSITORY, of_each
+from tests.architecture.tree import REPOSITORY, ROOTS, of_each
+
+PRELOAD = ".set_forkserver" + "_preload("
 
 MODULE = """
 import pytest
@@ -43,3 +45,13 @@ def test_a_check_of_many_names_each_that_breaks_it_and_no_other() -> None:
         check()
     said = [line for line in str(broken.value).splitlines() if line.endswith("is no b")]
     assert said == ["a: is no b", "c: is no b"]
+
+
+def test_what_processes_are_forked_from_is_said_in_one_place() -> None:
+    """It is one for a whole process: whoever named something else would have every service load everything again."""
+    naming = [path for root in (*ROOTS, "tests") for path in (REPOSITORY / root).rglob("*.py") if PRELOAD in text(path)]
+    assert [path.name for path in naming] == ["children.py"]
+
+
+def text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")

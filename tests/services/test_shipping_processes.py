@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable
@@ -14,10 +13,8 @@ import pytest
 
 from capsule_core.journal import Entry, PageResealed
 from capsule_services.places.place import FolderPlace, Place
+from capsule_services.runtime.children import NURSERY
 from tests.services.shipping import dropped, marked, resealed, shipping, there
-
-FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload([__name__])
 
 
 class Dying:
@@ -63,7 +60,7 @@ def test_killed_between_any_two_steps_nothing_is_lost(tmp_path: Path, work: Call
             for generation in range(1, 4):
                 shipped.acknowledged(*(resealed(no, generation) for no in range(9)), marked(generation))
             acknowledged = shipped.here()
-        process = FORKED.Process(target=work, args=(folder, at, last))
+        process = NURSERY.Process(target=work, args=(folder, at, last))
         process.start()
         process.join()
         kept = there(place)
@@ -104,7 +101,9 @@ def test_two_processes_that_write_for_one_service_do_not_tear_it(tmp_path: Path)
     place = FolderPlace(tmp_path / "place")
     with shipping(tmp_path / "contacts", place) as shipped:
         shipped.acknowledged()
-        processes = [FORKED.Process(target=writing, args=(shipped.folder, place.folder, first)) for first in (100, 200)]
+        processes = [
+            NURSERY.Process(target=writing, args=(shipped.folder, place.folder, first)) for first in (100, 200)
+        ]
         for process in processes:
             process.start()
         for process in processes:
