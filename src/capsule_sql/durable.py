@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import attrs
 import psycopg
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from capsule_core.errors import Unavailable
@@ -44,7 +44,7 @@ _PRAGMAS: Final = (
 def engine_in_file(path: Path) -> Connections:
     """Open the file at *path*, made at first use; several processes of one machine may."""
     path.touch(mode=0o600)
-    made = create_engine(f"sqlite:///{path}")
+    made = create_engine(URL.create("sqlite", database=str(path)))  # in a URL's text a "?" would end the path
 
     @event.listens_for(made, "connect")
     def prepare(connection: Any, _: Any) -> None:
