@@ -252,10 +252,15 @@ def _due(facts: Facts, policy: Policy) -> tuple[datetime, Effect, frozenset[str]
 
 def _goes(events: Events, purposes: Sequence[Sequence[Clock]]) -> tuple[datetime, Effect, frozenset[str]] | None:
     """Find when the last of the *purposes* is served; None if one of them is never."""
-    served = [min(_dues(events, clocks), default=None) for clocks in purposes]
-    ended = [due for due in served if due is not None]
-    if len(ended) < len(served):
-        return None
+    ended: list[_Due] = []
+    for clocks in purposes:
+        served = min(_dues(events, clocks), default=None)
+        if served is None:
+            return None
+        ended.append(served)
+    if len(ended) == 1:
+        ((at, caution, rule),) = ended
+        return at, _EFFECTS[caution], frozenset((rule,))
     at, caution = max(due[0] for due in ended), min(due[1] for due in ended)
     return at, _EFFECTS[caution], frozenset([due[2] for due in ended])
 
