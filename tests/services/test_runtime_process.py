@@ -126,6 +126,20 @@ def test_a_signal_that_does_not_wake_whoever_waits_is_seen_all_the_same(tmp_path
         assert service.child.wait(30) == 0
 
 
+def test_no_collection_of_garbage_looks_at_what_was_loaded_before_it_served(tmp_path: Path) -> None:
+    answer = tmp_path / "answer"
+    os.mkfifo(answer)
+    deed = f"""
+    import gc, threading
+    def tell():
+        with open({str(answer)!r}, "w") as told:
+            told.write(str(gc.get_freeze_count()))
+    threading.Thread(target=tell, daemon=True).start()"""
+    with process(tmp_path, deed=deed.strip()) as service:
+        service.ready()
+        assert int(answer.read_text()) > 50_000
+
+
 def sentence(service: Process, code: int) -> str:
     """What was said by a service that could not start; there is one sentence for people, and no traceback."""
     returned, out, err = service.ended()

@@ -54,7 +54,7 @@ from capsule_sql.records import SqlStore
 from tests.core.desk import ACME, NOON, Desk, asked, invoice, note, person
 from tests.postgres import ADMIN, APP
 
-ROWS, BATCH = 300, 100  # the last batch goes on to another page of keys
+ROWS, BATCH = 600, 200
 OVER = NOON + GRACE + timedelta.resolution
 KEEPS = '{"rules": [{"id": "all", "effect": "keep", "since": "created", "period": "P30Y"}]}'
 FILES = {"keys": Role.KEYSTORE, "keys2": Role.KEYSTORE, "log": Role.JOURNAL, "log2": Role.JOURNAL}

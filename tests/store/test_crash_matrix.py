@@ -148,7 +148,7 @@ def test_an_import_killed_at_any_step_has_every_row_once_when_it_is_sent_again(w
     assert_killed_everywhere(told, where, at_least=40)
     assert {0, 1, 2, 3} == {len(each["before"]) for each in told}
     for each in told:
-        assert each["leaves"] == [100, 100, 100], each
-        assert (each["rows"], each["all"], each["readable"], each["slots"]) == (300, 300, 300, 300), each
+        assert each["leaves"] == [200, 200, 200], each
+        assert (each["rows"], each["all"], each["readable"], each["slots"]) == (600, 600, 600, 600), each
         assert each["versions"] == [1], each
         assert each["whole"], each

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -14,35 +12,16 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from capsule_core.calendar import Period
-from capsule_core.journal import MemoryJournal
-from capsule_core.ledger import MemoryLedger
-from capsule_core.memory import MemoryStore
 from capsule_core.moments import OF_PEOPLE, Event, Moment
 from capsule_core.names import RecordId, SubjectKey, TenantId
 from capsule_core.records import Mark, Restore, Sealed, Shelf, Slot, Trash, Where
 from capsule_core.retention import Effect, Facts, Keep, Policy, Rule, Scope, decide, past
 from capsule_core.testing.conformance import _cases as cases
 from capsule_core.trash import PERIOD
-from capsule_sql.database import open_database
-from capsule_sql.migration import Role
-from capsule_sql.postgres import open_postgres
-from capsule_sql.records import SqlStore
 from tests.core.policies import NOW, facts, policies
 
 PLACES = 24
 EVERY = ~Mark.NONE
-
-
-@pytest.fixture(params=["memory", "files", "server"])
-def store(request: pytest.FixtureRequest, folder: Path) -> Iterator[Any]:
-    with ExitStack() as stack:
-        if request.param == "memory":
-            yield MemoryStore(MemoryLedger(), MemoryJournal())
-        elif request.param == "files":
-            yield SqlStore(stack.enter_context(closing(open_database(folder / "data", Role.DATA))), MemoryJournal())
-        else:
-            url = request.getfixturevalue("database").url
-            yield SqlStore(stack.enter_context(closing(open_postgres(url, Role.DATA))), MemoryJournal())
 
 
 def keep(store: Any, tenant: TenantId, known: Sequence[Facts]) -> None:

@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, closing
-from pathlib import Path
 from typing import Any
 
 import attrs
-import pytest
 
-from capsule_core.journal import MemoryJournal
-from capsule_core.ledger import MemoryLedger
-from capsule_core.memory import MemoryStore
 from capsule_core.names import RecordId, SubjectKey, TenantId
 from capsule_core.records import Mark, Reason, Slot
 from capsule_core.testing.conformance import _cases as cases
-from capsule_sql.database import open_database
-from capsule_sql.migration import Role
-from capsule_sql.postgres import open_postgres
-from capsule_sql.records import SqlStore
 
 ACME = TenantId("acme")
 ANN, HEIR = SubjectKey("ann"), SubjectKey("heir")
 DEED, WILL = RecordId("deed"), RecordId("will")
 EVERY = ~Mark.NONE
-
-
-@pytest.fixture(params=["memory", "files", "server"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
-    with ExitStack() as stack:
-        if request.param == "memory":
-            yield MemoryStore(MemoryLedger(), MemoryJournal())
-        elif request.param == "files":
-            yield SqlStore(stack.enter_context(closing(open_database(tmp_path / "data", Role.DATA))), MemoryJournal())
-        else:
-            url = request.getfixturevalue("database").url
-            yield SqlStore(stack.enter_context(closing(open_postgres(url, Role.DATA))), MemoryJournal())
 
 
 def reason(name: str, mark: Mark, subject: SubjectKey) -> Reason:

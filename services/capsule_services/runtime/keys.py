@@ -10,10 +10,8 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import lru_cache
 from typing import Final
 
-import grpc
 from structlog.typing import FilteringBoundLogger
 
 from capsule_api.identity.v1 import identity_pb2, identity_pb2_grpc
@@ -56,13 +54,9 @@ def readings_of_keys(ring: KeyRing) -> Mapping[str, Reading]:
 def fetched_from(peers: Peers) -> Callable[[], bytes]:
     """Return what asks the identity service for its keys."""
 
-    @lru_cache(maxsize=1)  # making one takes longer than a call, of which there are three a second
-    def stub_on(channel: grpc.Channel) -> identity_pb2_grpc.IdentityServiceStub:
-        return identity_pb2_grpc.IdentityServiceStub(channel)
-
     def fetch() -> bytes:
         with telling():
-            stub = stub_on(peers.channel("identity"))
+            stub = identity_pb2_grpc.IdentityServiceStub(peers.channel("identity"))
             return stub.GetSigningKeys(identity_pb2.GetSigningKeysRequest(), timeout=_PATIENCE).jwks
 
     return fetch
